@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What bf-init reads from the kernel command line.
+ *
+ * Quoting is the kernel's (lib/cmdline.c next_arg: double quotes protect
+ * spaces, there are no escapes). Names are systemd's where systemd has one
+ * (kernel-command-line(7), systemd-veritysetup-generator(8), veritytab(5)),
+ * so that an image stays bootable by both. Words after "--" belong to init.
+ * The last one of several equal words wins, as in the kernel.
+ */
+#pragma once
+
+#include "boot/reason.h"
+
+#define CMDLINE_DEVICE_WAIT_SEC  30  /* bf.wait=: for the disk, 1..600 */
+#define CMDLINE_FAILURE_SHOW_SEC 10  /* bf.show=: the reason on the consoles, 0..600 */
+#define CMDLINE_DEADLINE_SEC     120 /* bf.deadline=: all of bf-init, 10..3600 */
+#define CMDLINE_WATCHDOG_SEC     15  /* bf.watchdog=: 0 = leave it alone, 1..15 (the Pi masks more) or more elsewhere, ..600 */
+
+struct cmdline {
+	enum slot slot;         /* rauc.slot=A|B, else SLOT_NONE */
+	char *roothash;         /* roothash=HEX, checked hex, lower case; NULL if absent */
+	char *verity_options;   /* systemd.verity_root_options=, unparsed; NULL if absent */
+	char *verity_hash;      /* systemd.verity_root_hash=DEVICE, NULL if absent: same partition */
+	char *init;             /* init=PATH, absolute, NULL if absent */
+	uint32_t device_wait_sec;
+	uint32_t failure_show_sec;
+	uint32_t deadline_sec;
+	uint32_t watchdog_sec;
+	bool quiet;             /* the kernel's own word */
+};
+
+/*
+ * Parses @text (NUL-terminated, one trailing newline allowed). Malformed
+ * roothash= or a number out of range: fills @f (REASON_VERITY_ROOTHASH,
+ * REASON_CMDLINE), returns -EINVAL; *ret then still holds every word that was
+ * good and defaults elsewhere, so that the failure can be shown as asked.
+ * Free with cmdline_done() in either case.
+ */
+_must_check_ int cmdline_parse(const char *text, struct cmdline *ret, struct failure *f);
+void cmdline_done(struct cmdline *c);

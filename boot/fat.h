@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds one file in the root directory of a FAT filesystem, read-only, without
+ * the kernel's vfat: bf-init needs one sector of one file.
+ *
+ * Format: Microsoft "FAT: General Overview of On-Disk Format", 1.03 (2000-12-06).
+ * FAT12, FAT16 and FAT32; logical sectors of 512 to 4096 bytes. All of it is
+ * untrusted input.
+ */
+#pragma once
+
+#include "boot/base.h"
+
+/*
+ * Reads exactly @len bytes at byte @offset of the filesystem into @buf.
+ * 0 or -errno (-EIO or -ENODATA behind the end).
+ */
+typedef int (*fat_read_fn)(void *ctx, uint64_t offset_bytes, void *buf, size_t len);
+
+struct fat_file {
+	uint64_t offset_bytes; /* of the first data byte, from the start of the filesystem */
+	uint32_t size_bytes;
+	uint32_t contiguous_bytes; /* of the first cluster: so many can be used from offset_bytes on */
+	uint32_t sector_bytes;     /* the filesystem's logical sector */
+};
+
+/*
+ * Finds the 8.3 file @name, written "AUTOBOOTTXT" (11 bytes, upper case,
+ * padded with spaces). Long-name entries, deleted entries, directories and the
+ * volume label never match; FAT is case-blind for short names as stored.
+ *
+ * 0; -ENOENT no such file or an empty one (no cluster); -EINVAL not FAT;
+ * -EUCLEAN FAT but damaged (a chain that leaves the volume or loops, sizes that
+ * contradict each other); else what @read returned.
+ */
+_must_check_ int fat_find(fat_read_fn read, void *ctx, const char name[static 11],
+			  struct fat_file *ret);

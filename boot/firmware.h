@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the Raspberry Pi firmware says it just did.
+ *
+ * Format: /proc/device-tree/chosen/bootloader/NAME, each one big-endian 32-bit
+ * cell (Raspberry Pi documentation, configuration/device-tree.adoc, "Bootloader
+ * properties"). Early Pi 5 bootloaders reported partition 0; 0, a wrong length
+ * or a missing file mean "unknown", never slot A.
+ */
+#pragma once
+
+#include "boot/base.h"
+
+enum boot_mode { /* same document, "boot-mode" */
+	BOOT_MODE_UNKNOWN = 0,
+	BOOT_MODE_SD = 1,
+	BOOT_MODE_USB_MSD = 4,
+	BOOT_MODE_NVME = 6,
+};
+
+struct firmware {
+	bool present;       /* the node exists: this is a Raspberry Pi boot */
+	uint32_t partition; /* the partition booted from, 0 = unknown */
+	bool tryboot;       /* this boot was asked for as a trial */
+	enum boot_mode boot_mode; /* kinds that are not in the enum read as unknown */
+	bool has_count;
+	uint32_t count;     /* warm resets in a row since power-on, 1 = first boot after it */
+	bool has_build_timestamp;
+	uint32_t build_timestamp; /* of the EEPROM, Unix seconds */
+};
+
+/* One cell from the @len bytes of a property. -EINVAL when it is not 4 bytes. */
+_must_check_ int firmware_cell(const void *data, size_t len, uint32_t *ret);
+
+/*
+ * Reads the node below @chosen_fd (a directory fd of /proc/device-tree/chosen;
+ * -1: there is no device tree). Absence of anything is not an error; only an
+ * I/O error is (-errno).
+ */
+_must_check_ int firmware_read(int chosen_fd, struct firmware *ret);
+
+/* The slot a boot partition number belongs to: 2 A, 3 B, else SLOT_NONE. */
+enum slot firmware_slot(uint32_t partition);
+uint32_t firmware_partition(enum slot slot); /* A 2, B 3, else 0 */

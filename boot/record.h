@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The boot record on BF_DATA: the truth about the boot selection.
+ *
+ * Format: text, one "key=value" a line, in the order of the table in record.c,
+ * then "crc32=XXXXXXXX" (zlib's crc32 of all bytes before that line, eight
+ * lower-case hex digits), then newlines up to RECORD_SIZE. Unknown keys of the
+ * same format number are an error: what we do not understand we do not rewrite.
+ *
+ * Two preallocated files in the directory bf/ of the data partition,
+ * "boot-record" and "boot-record.old": a new generation is written over the
+ * older file in full, fsynced, read back, and exchanged by name. So a write
+ * needs no free space and the previous generation stays as the backup.
+ */
+#pragma once
+
+#include "boot/reason.h"
+
+#define RECORD_SIZE        8192 /* bytes of each file */
+#define RECORD_FORMAT      1
+#define RECORD_HASH_MAX    128 /* hex digits: sha512 */
+#define RECORD_REFUSED_MAX 8   /* newest kept */
+#define RECORD_HISTORY_MAX 16  /* newest kept */
+#define RECORD_CODE_MAX    31  /* length of a reason code; kept as text, so that a code of a newer version survives */
+
+enum slot_state { STATE_UNKNOWN, STATE_GOOD, STATE_BAD };
+enum proven { PROVEN_UNKNOWN, PROVEN_NO, PROVEN_YES };
+enum staged_kind { KIND_UPDATE, KIND_FALLBACK };
+
+/* How far the last boot came, and how it ended when somebody wrote that down. */
+enum boot_phase {
+	PHASE_NONE,      /* nothing known (fresh or rebuilt record) */
+	PHASE_STARTED,   /* bf-init stamped a boot of the committed slot */
+	PHASE_TRIAL,     /* bf-init stamped a trial boot */
+	PHASE_ATTEMPT,   /* somebody is about to reboot into the trial */
+	PHASE_CONFIRMED, /* the guard confirmed the committed slot */
+	PHASE_CLEAN,     /* ended on purpose before it settled */
+	PHASE_FAILED,    /* ended with a reason */
+	PHASE_SETTLED,   /* was healthy long enough */
+};
+
+struct record_last {
+	enum slot slot;
+	enum boot_phase phase;
+	char boot_id[33]; /* 32 hex digits (the kernel's boot id without dashes) or "" */
+	bool has_count;
+	uint32_t count; /* the device tree's count in that boot */
+	char reason[RECORD_CODE_MAX + 1]; /* "" unless FAILED */
+};
+
+enum history_event { /* what happened to .slot, why in .reason ("" if nothing to say) */
+	HISTORY_STAGED,
+	HISTORY_TRIAL,      /* a trial ran */
+	HISTORY_COMMITTED,
+	HISTORY_REJECTED,   /* trial given up, bundle refused */
+	HISTORY_GIVEN_UP,   /* trial given up, not blamed on the bundle's content */
+	HISTORY_FALLBACK,   /* leaving the committed slot: a fallback trial was asked for */
+	HISTORY_FAILED,     /* a boot of the committed slot failed in early boot */
+	HISTORY_REPAIRED,   /* autoboot.txt was made equal to the record */
+	HISTORY_REBUILT,    /* the record was lost and made anew */
+};
+
+struct history_entry {
+	uint64_t time_sec; /* Unix; as the clock of that boot said */
+	enum history_event event;
+	enum slot slot;
+	char reason[RECORD_CODE_MAX + 1];
+};
+
+struct record {
+	uint64_t gen;
+	enum slot committed;
+	enum slot staged; /* SLOT_NONE: nothing staged */
+	enum staged_kind kind;
+	uint32_t attempts; /* reboots into the trial asked for */
+	uint32_t trials;   /* trials that started and are not explained away */
+	char trial_reason[RECORD_CODE_MAX + 1]; /* written by the trial itself */
+	enum slot_state state[SLOT_COUNT];
+	enum proven proven[SLOT_COUNT];
+	char hash[SLOT_COUNT][RECORD_HASH_MAX + 1]; /* root hash of what was installed, "" unknown */
+	uint32_t hard, soft; /* failures of the committed slot, see rules.h */
+	uint32_t doublings;  /* n in hard >= 10 * 2^n: slow retries of the other slot */
+	uint32_t ladder;     /* reboots the guard has tried */
+	bool probation;
+	uint32_t repairs;
+	struct record_last last;
+	char refused[RECORD_REFUSED_MAX][RECORD_HASH_MAX + 1]; /* newest first, "" ends */
+	struct history_entry history[RECORD_HISTORY_MAX];      /* newest first */
+	size_t history_count;
+};
+
+/* A fresh record for a device that boots @committed, nothing else known. */
+void record_init(struct record *ret, enum slot committed);
+
+/*
+ * Text to struct and back. record_parse: -EBADMSG damaged (size, crc, syntax,
+ * a value out of range), -ENOTSUP a newer format with a right crc.
+ * record_format writes exactly RECORD_SIZE bytes; the sizes above make that
+ * always fit (proved by a test with every field at its longest).
+ */
+_must_check_ int record_parse(const char *text, size_t len, struct record *ret);
+void record_format(const struct record *rec, char buf[static RECORD_SIZE]);
+
+enum record_status {
+	RECORD_OK,     /* the newest good generation was read */
+	RECORD_BACKUP, /* one generation was damaged or absent; the other was read */
+	RECORD_LOST,   /* neither can be read: to be rebuilt */
+	RECORD_FUTURE, /* written by a newer version: not used, never overwritten */
+};
+
+/*
+ * Reads the record below @data_fd (the root of the data partition). Returns an
+ * enum record_status, or -errno for an I/O error (the caller then treats
+ * BF_DATA as degraded). *ret is set for OK and BACKUP.
+ */
+_must_check_ int record_load(int data_fd, struct record *ret);
+
+/*
+ * Stores @rec as the next generation (rec->gen is incremented here), durable
+ * and read back before it returns 0. Creates bf/ (0700) and both files (0600)
+ * when they are missing. Nothing is lost when it fails. Paths are opened
+ * beneath @data_fd, no symlinks: BF_DATA is untrusted.
+ * -ENOTSUP instead of overwriting a record of a newer format.
+ */
+_must_check_ int record_store(int data_fd, struct record *rec);
+
+void record_refuse(struct record *rec, const char *hash); /* adds once; "" is ignored */
+bool record_is_refused(const struct record *rec, const char *hash);
+void record_add_history(struct record *rec, uint64_t time_sec, enum history_event event,
+			enum slot slot, const char *reason);
+const char *history_event_name(enum history_event event);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The boot decision: pure functions over (device tree, autoboot.txt, record,
+ * now). No I/O, no clock. The table these functions implement, and the reasons
+ * for each row, stand at the top of rules.c.
+ */
+#pragma once
+
+#include "boot/firmware.h"
+#include "boot/record.h"
+#include "boot/selector.h"
+
+#define RULES_TRIALS_MAX      3
+#define RULES_ATTEMPTS_MAX    6
+#define RULES_HARD_MAX        5
+#define RULES_SOFT_MAX        15
+#define RULES_REPAIRS_MAX     2
+#define RULES_RETRY_HARD_BASE 10 /* doubled by record.doublings: retry of an other slot that is only proven */
+#define RULES_RETRY_SOFT_BASE 30
+
+struct boot_facts {
+	enum slot running; /* from identify_running(); never SLOT_NONE here */
+	bool mismatch;     /* device tree and command line disagree (on a committed slot: run, report, refuse) */
+	bool tryboot;      /* the device tree says so */
+	bool has_count;
+	uint32_t count;
+	enum selector_state selector;
+	enum slot selector_committed; /* SLOT_NONE unless the selector is valid */
+	bool record_readable;         /* OK or BACKUP: .record is set */
+	bool record_lost;             /* no generation left: to be rebuilt, if writable */
+	bool writable;                /* BF_DATA is the real one, mounted rw, record not FUTURE */
+	struct record record;
+	uint64_t now_sec;
+	char boot_id[33];
+	char roothash[RECORD_HASH_MAX + 1]; /* of the running slot */
+};
+
+/*
+ * Which slot runs: device tree partition × rauc.slot=. The device tree wins
+ * over nothing: when both speak and disagree, *ret_mismatch is set and the
+ * device tree's answer is returned (it says what the firmware really loaded).
+ * SLOT_NONE when neither speaks.
+ */
+enum slot identify_running(const struct firmware *fw, enum slot cmdline_slot, bool *ret_mismatch);
+
+enum boot_next {
+	NEXT_BOOT,         /* go on: the committed slot (or, after repairs, what runs) */
+	NEXT_BOOT_TRIAL,   /* go on as a valid trial boot */
+	NEXT_REBOOT,       /* plain reboot */
+	NEXT_REBOOT_TRIAL, /* reboot "0 tryboot" */
+};
+
+enum boot_write { WRITE_NOTHING, WRITE_RECORD, WRITE_SECTOR };
+
+/*
+ * What to write, in this order, and what then. A record write that fails ends
+ * the list: .next_if_unwritten is what to do then. A sector write that fails
+ * does not; it is reported.
+ */
+struct boot_decision {
+	enum boot_write writes[2]; /* WRITE_NOTHING ends */
+	struct record record;      /* what WRITE_RECORD stores */
+	enum slot sector;          /* what WRITE_SECTOR makes the committed slot */
+	enum boot_next next;
+	enum boot_next next_if_unwritten;
+	bool committable;    /* a trial whose stamp is durable may be committed later */
+	bool limbo;          /* runs a slot that is not the committed one: no install, no commit */
+	enum reason reason;  /* why a reboot or a repair, REASON_NONE for an ordinary boot */
+};
+
+void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
+
+/*
+ * bf-init itself has failed with @reason, after rules_bf_init() decided to
+ * boot and @decision was carried out (or before: @decision NULL). Writes at most one record;
+ * .next says how to reboot. For a committed slot *ret_delay_sec grows with
+ * the number of failures (60 s per hard failure over the limit, at most 3600), 0 in a trial.
+ */
+void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_decision *decision,
+			  enum reason reason, struct boot_decision *ret, uint32_t *ret_delay_sec);

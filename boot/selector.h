@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * autoboot.txt on its disk: found and read without a mount, changed by exactly
+ * one aligned write of one logical block, read back and compared.
+ */
+#pragma once
+
+#include "boot/autoboot.h"
+#include "boot/fat.h"
+
+enum selector_state {
+	SELECTOR_VALID,   /* a complete A/B selection: committed says which */
+	SELECTOR_INVALID, /* the file's sector is known, its text is lost or garbage: repairable */
+	SELECTOR_GONE,    /* no FAT, no file, or not where it can be written: only a mount repairs it */
+};
+
+struct selector {
+	enum selector_state state;
+	enum slot committed;   /* SLOT_NONE unless VALID */
+	uint64_t offset_bytes; /* of the text on the partition; meaningless when GONE */
+	uint32_t block_bytes;  /* logical block of the device */
+};
+
+/* Reads the state of BF_BOOTSEL through @fd. Only I/O errors are errors. */
+_must_check_ int selector_read(int fd, struct selector *ret);
+
+/*
+ * Makes @committed the slot the firmware boots. @path is the block device; it
+ * is opened O_DIRECT | O_DSYNC here. Nothing but the one block is written, and
+ * nothing at all when the text is already right. The block's other bytes (on
+ * disks with 4096-byte blocks) are kept.
+ * 0 written or already right; -ENOENT when GONE; -EIO when it reads back otherwise.
+ */
+_must_check_ int selector_write(const char *path, enum slot committed);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds the one disk that carries our partitions, by uevents: the netlink
+ * socket is opened before /sys/class/block is read, so that nothing is missed
+ * and nothing is polled. Labels are the kernel's PARTNAME (GPT).
+ */
+#pragma once
+
+#include "boot/firmware.h"
+#include "boot/product.h"
+#include "boot/reason.h"
+
+enum part { PART_BOOTSEL, PART_BOOT_A, PART_BOOT_B, PART_ROOT_A, PART_ROOT_B, PART_DATA, PART_COUNT };
+
+const char *part_label(enum part p); /* "BF_BOOTSEL", … */
+enum part part_root(enum slot slot);
+
+struct partition {
+	char name[32]; /* kernel name, "nvme0n1p4"; "" = not there. DISK_NAME_LEN of the kernel is 32 */
+	uint32_t major, minor;
+};
+
+struct disk {
+	char name[32];
+	struct partition part[PART_COUNT];
+};
+
+/*
+ * Waits until a disk with all six labels is there, at most @wait_sec. When the
+ * firmware told the kind of disk it booted from (@mode), only that kind counts.
+ * Otherwise a disk that is not USB wins over one that is, whenever it comes: a
+ * stick with the same labels never wins. When the wait is nearly over, or a few
+ * seconds after a disk with BF_BOOTSEL and the root of @slot appeared, that disk
+ * is taken although others of its labels are missing (a damaged BF_DATA must
+ * not cost the boot); the missing have an empty name.
+ * REASON_DISK_MISSING names the disk, if any, and the labels that it lacks;
+ * REASON_DISK_AMBIGUOUS when two equally good disks remain.
+ * @tick is called at least once a second (the watchdog).
+ */
+_must_check_ int disk_find(enum boot_mode mode, enum slot slot, uint32_t wait_sec,
+			   void (*tick)(void), struct disk *ret, struct failure *f);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a superblock, options and a root hash to a dm-verity table line: pure.
+ *
+ * Formats: superblock: cryptsetup lib/verity/verity.c and
+ * https://gitlab.com/cryptsetup/cryptsetup/-/wikis/DMVerity (512 bytes, little
+ * endian, at the hash offset). Table: Linux Documentation/admin-guide/
+ * device-mapper/verity.rst. Options: veritytab(5). The superblock is not
+ * authenticated: every field is bounds-checked, the root hash is the only trust.
+ */
+#pragma once
+
+#include "boot/reason.h"
+
+#define VERITY_SUPER_SIZE 512
+#define VERITY_SALT_MAX   256 /* bytes */
+
+struct verity_super {
+	uint32_t hash_type;        /* 1 normal, 0 ChromeOS */
+	char uuid[37];             /* text form */
+	char algorithm[33];        /* "sha256", "sha512" */
+	uint32_t data_block_bytes; /* 512..4096, power of two */
+	uint32_t hash_block_bytes;
+	uint64_t data_blocks;
+	uint16_t salt_bytes;
+	uint8_t salt[VERITY_SALT_MAX];
+};
+
+/* Fills @f with REASON_VERITY_SUPERBLOCK and the field that is wrong. */
+_must_check_ int verity_super_parse(const uint8_t sb[static VERITY_SUPER_SIZE],
+				    struct verity_super *ret, struct failure *f);
+
+struct verity_options { /* systemd.verity_root_options=, comma separated */
+	bool has_hash_offset;
+	uint64_t hash_offset_bytes; /* hash-offset= */
+	char *fec_device;           /* fec-device=: "" or NULL none; PARTLABEL=, PARTUUID=, /dev/…; see root.h */
+	uint64_t fec_offset_bytes;  /* fec-offset= */
+	uint32_t fec_roots;         /* fec-roots=, 2..24, default 2 */
+	char *signature;            /* root-hash-signature=PATH in the initramfs; NULL none */
+	bool panic_on_corruption;   /* instead of restart */
+	bool check_at_most_once;
+	bool ignore_zero_blocks;
+};
+
+/* Unknown options, and those that would weaken verity (ignore-corruption), are REASON_VERITY_OPTIONS. */
+_must_check_ int verity_options_parse(const char *text, struct verity_options *ret,
+				      struct failure *f);
+void verity_options_done(struct verity_options *o);
+
+struct verity_geometry { /* what the table is made from, besides superblock and options */
+	const char *roothash;    /* hex */
+	uint64_t hash_offset_bytes; /* of the superblock on the hash device */
+	uint64_t data_device_bytes, hash_device_bytes, fec_device_bytes;
+	uint32_t data_logical_bytes; /* logical block size of the data device */
+	char data_device[24], hash_device[24], fec_device[24]; /* "major:minor"; fec "" = none */
+	bool same_device;
+	bool has_restart_on_error; /* the target is 1.10 or newer */
+	const char *signature_key; /* description of the key that holds the signature, NULL none */
+};
+
+struct verity_table {
+	uint64_t sectors; /* length of the mapped device, 512 bytes each */
+	char *params;     /* what follows "verity" in the table line */
+};
+
+_must_check_ int verity_table_make(const struct verity_super *sb, const struct verity_options *o,
+				   const struct verity_geometry *g, struct verity_table *ret,
+				   struct failure *f);
+void verity_table_done(struct verity_table *t);
