@@ -307,6 +307,14 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 	return r;
 }
 
+void sys_alarm(uint32_t sec, void (*handler)(int))
+{
+	struct sigaction sa = { .sa_handler = handler };
+
+	(void)sigaction(SIGALRM, &sa, NULL);
+	(void)alarm(sec);
+}
+
 int sys_memfd(const char *name)
 {
 	return RET_NERRNO(memfd_create(name, 0));

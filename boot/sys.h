@@ -63,6 +63,8 @@ int sys_exec(const char *path, char *const argv[], char *const envp[]);
 /* Own process group; @tick (may be NULL) once a second; -ETIMEDOUT: it was killed. ret_status as waitpid(2). */
 int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, void (*tick)(void),
 		   int *ret_status);
+/* SIGALRM in @sec (0: never); @handler interrupts calls (no SA_RESTART) */
+void sys_alarm(uint32_t sec, void (*handler)(int));
 int sys_memfd(const char *name); /* without CLOEXEC: made to be handed over */
 int sys_reboot(const char *argument); /* NULL: plain; returns only when it failed */
 void sys_sync(void);

@@ -28,6 +28,7 @@ enum stage {
 };
 
 struct boot {
+	char **argv; /* the kernel's, for the real init */
 	struct cmdline cmdline;
 	struct firmware firmware;
 	enum slot slot; /* running; SLOT_NONE until known */
