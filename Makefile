@@ -137,7 +137,7 @@ prove-unit: $(REPLAYS:%=%-corpus)
 $(B)/tests/replay-%-corpus: $(B)/tests/replay-%
 	@printf '#!/bin/sh\nexec %s tests/fuzz/corpus/%s\n' '$<' '$*' >$@ && chmod +x $@
 
-check-unit: WERROR := 1
+
 check-unit:
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 prove-unit
 
@@ -152,6 +152,131 @@ check-valgrind:
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/valgrind CFLAGS='-O1 -g' \
 		PROVE_EXEC='tests/unit/under-valgrind' prove-unit
 
-.PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE
+# ---- the other layers ----------------------------------------------------
+PYTEST = /usr/bin/python3 -m pytest -q -p no:cacheprovider --builddir=$(abspath $(O)) $(PYTEST_FLAGS)
+
+# Contract: the programs as their callers use them. VM: real kernel, real disk, QEMU.
+contract-build: all tests-build
+check-contract: packages
+	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 contract-build
+	$(Q)$(PYTEST) tests/contract
+
+arm64:
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=$(WERROR) all
+
+check-vm: packages
+	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=1 all
+	$(Q)$(PYTEST) $(VM_WORKERS) tests/vm
+# Two virtual machines at a time: as many as the smallest machine has cores.
+VM_WORKERS ?= -n 2 --dist worksteal
+
+check: packages
+	$(Q)$(MAKE) --no-print-directory check-unit
+	$(Q)$(MAKE) --no-print-directory lint
+	$(Q)$(MAKE) --no-print-directory check-clang
+	$(Q)$(MAKE) --no-print-directory check-san
+	$(Q)$(MAKE) --no-print-directory check-valgrind
+	$(Q)$(MAKE) --no-print-directory check-contract
+	$(Q)$(MAKE) --no-print-directory check-vm
+
+demo: packages
+	$(Q)$(MAKE) --no-print-directory ARCH=host all
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)tests/demo --builddir $(abspath $(O))
+
+bench: packages
+	$(Q)$(MAKE) --no-print-directory ARCH=host all
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)tests/bench/bench --builddir $(abspath $(O)) $(BENCH_FLAGS)
+
+packages:
+	$(Q)tests/ensure-packages
+
+# ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) tests/unit/fake-sys.c
+	$(call say,FUZZER,$@)
+	@mkdir -p $(@D)
+	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
+fuzz: $(FUZZERS)
+	$(Q)set -e; for f in $(FUZZERS); do n=$$(basename $$f | sed 's/^fuzz-//'); \
+		echo "== $$n, $(FUZZ_SECONDS) s"; mkdir -p $(O)/fuzz/new/$$n; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+			-artifact_prefix=$(O)/fuzz/ $(O)/fuzz/new/$$n tests/fuzz/corpus/$$n; done
+
+# ---- lint ------------------------------------------------------------------
+C_SOURCES  = $(shell git ls-files '*.c')
+C_ALL      = $(shell git ls-files '*.c' '*.h')
+SH_SOURCES = $(shell git ls-files -z | xargs -0 grep -lE '^\#!(/usr)?/bin/(env )?(ba)?sh' --)
+lint: lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-man
+lint-analyzer:
+	$(call say,ANALYZE,gcc)
+	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/analyzer CFLAGS='-O1 -g -fanalyzer' all
+lint-tidy:
+	$(call say,TIDY,clang-tidy)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(filter boot/% initramfs/%,$(C_SOURCES)) -- $(ALL_CPPFLAGS) -std=gnu11
+lint-cppcheck:
+	$(call say,CPPCHECK,)
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
+		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__linux__ -I. boot initramfs
+lint-shell:
+	$(call say,SHELL,shellcheck)
+	$(Q)shellcheck $(SH_SOURCES)
+lint-man:
+	$(call say,MAN,)
+	$(Q)for m in $(man_PAGES); do mandoc -Tlint -Wwarning $$m || exit 1; done
+# Another version of clang-format formats otherwise; the tree is written for 14.
+lint-format:
+	$(call say,FORMAT,clang-format)
+	$(Q)if clang-format --version | grep -q 'version 14\.'; then \
+		clang-format --dry-run -Werror $(C_ALL); \
+	else echo 'clang-format is not version 14: the format was not checked'; fi
+
+# ---- install ---------------------------------------------------------------
+# One table: SOURCE:DESTINATION:MODE. uninstall removes exactly these.
+man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] hooks/*/*.[1-9])
+INSTALL_TARGET := \
+	$(B)/bf-init:lib/betterframe/bf-init:0755 \
+	hooks/image/fstab:share/betterframe/fstab:0644 \
+	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
+	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
+	$(foreach f,$(wildcard hooks/systemd/system.conf.d/*.conf),$(f):lib/systemd/system.conf.d/$(notdir $(f)):0644) \
+	$(foreach f,$(wildcard hooks/systemd/tmpfiles.d/*.conf),$(f):lib/tmpfiles.d/$(notdir $(f)):0644)
+INSTALL_BUILDER := \
+	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
+	hooks/image/bf-mkimage:bin/bf-mkimage:0755 \
+	$(foreach f,$(man_PAGES),$(f):share/man/man$(subst .,,$(suffix $(f)))/$(notdir $(f)):0644)
+INSTALL := $(INSTALL_TARGET) $(if $(filter host,$(ARCH)),$(INSTALL_BUILDER))
+word-of = $(word $(2),$(subst :, ,$(1)))
+
+install: $(PROGRAMS)
+	$(Q)$(foreach i,$(INSTALL),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
+	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
+uninstall:
+	$(Q)$(foreach i,$(INSTALL),rm -f '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
+	$(Q)rmdir -p --ignore-fail-on-non-empty $(foreach i,$(INSTALL),'$(DESTDIR)$(PREFIX)/$(dir $(call word-of,$(i),2))') 2>/dev/null; :
+
+clean:
+	rm -rf $(O)
+
+help:
+	@printf '%s\n' \
+	'make              build bf-init and bf-mkinitramfs (ARCH=arm64: for the device)' \
+	'make demo         boot a real Debian 13 from a verity slot in QEMU, then watch a bad slot fall back' \
+	'make check        every test; installs the Debian packages it lacks' \
+	'make check-unit   unit tests only: seconds, no root, no VM' \
+	'make check-contract, check-vm, check-san, check-clang, check-valgrind   the other parts of check' \
+	'make bench        sizes and times against other initramfs makers' \
+	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
+	'make lint         static analysis, shellcheck, format' \
+	'make install      to DESTDIR and PREFIX (/usr); make uninstall takes it back' \
+	'make clean        remove the build directory O (build)' \
+	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
+
+.PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
+	contract-build check-contract arm64 check-vm check demo bench packages fuzz \
+	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install uninstall clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
