@@ -2,6 +2,7 @@
 /* See sys.h. Nothing here decides anything. */
 #include "boot/sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
@@ -124,6 +125,83 @@ int sys_unlinkat(int dirfd, const char *path, int flags)
 int sys_renameat_exchange(int dirfd, const char *a, const char *b)
 {
 	return RET_NERRNO(renameat2(dirfd, a, dirfd, b, RENAME_EXCHANGE));
+}
+
+int sys_renameat(int dirfd, const char *from, const char *to)
+{
+	return RET_NERRNO(renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE));
+}
+
+int sys_readlinkat(int dirfd, const char *path, char *buf, size_t size)
+{
+	ssize_t n = readlinkat(dirfd, path, buf, size);
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= size)
+		return -ENAMETOOLONG;
+	buf[n] = '\0';
+	return 0;
+}
+
+void sys_names_free(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int read_names(DIR *dir, size_t max, char ***names, size_t *count)
+{
+	const struct dirent *e;
+
+	for (errno = 0; (e = readdir(dir)); errno = 0) {
+		char **more;
+
+		if (streq(e->d_name, ".") || streq(e->d_name, ".."))
+			continue;
+		if (*count == max)
+			return -EFBIG;
+		more = reallocarray(*names, *count + 1, sizeof(**names));
+		if (!more)
+			return -ENOMEM;
+		*names = more;
+		more[*count] = strdup(e->d_name);
+		if (!more[*count])
+			return -ENOMEM;
+		++*count;
+	}
+	return -errno;
+}
+
+int sys_list(int fd, size_t max, char ***ret, size_t *ret_count)
+{
+	char **names = NULL;
+	size_t count = 0;
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+
+	if (!dir) {
+		r = -errno;
+		close_p(&copy);
+		return r;
+	}
+	r = read_names(dir, max, &names, &count);
+	(void)closedir(dir);
+	if (r < 0) {
+		sys_names_free(names, count);
+		return r;
+	}
+	if (count)
+		qsort(names, count, sizeof(*names), compare_names);
+	*ret = names;
+	*ret_count = count;
+	return 0;
 }
 
 int sys_fchown(int fd, uid_t uid, gid_t gid)
@@ -313,6 +391,11 @@ void sys_alarm(uint32_t sec, void (*handler)(int))
 
 	(void)sigaction(SIGALRM, &sa, NULL);
 	(void)alarm(sec);
+}
+
+int sys_keep_on_exec(int fd)
+{
+	return RET_NERRNO(fcntl(fd, F_SETFD, 0));
 }
 
 int sys_memfd(const char *name)

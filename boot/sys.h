@@ -34,6 +34,12 @@ int sys_mkdirat(int dirfd, const char *path, mode_t mode);
 int sys_symlinkat(const char *target, int dirfd, const char *path);
 int sys_unlinkat(int dirfd, const char *path, int flags);
 int sys_renameat_exchange(int dirfd, const char *a, const char *b);
+int sys_renameat(int dirfd, const char *from, const char *to); /* never over something: -EEXIST */
+/* What a symbolic link says, NUL-terminated; -ENAMETOOLONG when it does not fit. */
+int sys_readlinkat(int dirfd, const char *path, char *buf, size_t size);
+/* Names in the directory @fd, without "." and "..", sorted; more than @max: -EFBIG. See sys_names_free(). */
+int sys_list(int fd, size_t max, char ***ret, size_t *ret_count);
+void sys_names_free(char **names, size_t count);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_fchmod(int fd, mode_t mode);
 int sys_faccessat(int dirfd, const char *path, int mode);
@@ -65,6 +71,7 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 		   int *ret_status);
 /* SIGALRM in @sec (0: never); @handler interrupts calls (no SA_RESTART) */
 void sys_alarm(uint32_t sec, void (*handler)(int));
+int sys_keep_on_exec(int fd); /* takes O_CLOEXEC away */
 int sys_memfd(const char *name); /* without CLOEXEC: made to be handed over */
 int sys_reboot(const char *argument); /* NULL: plain; returns only when it failed */
 void sys_sync(void);

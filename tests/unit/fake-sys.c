@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/unit/fake-sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
@@ -884,6 +885,85 @@ int sys_renameat_exchange(int dirfd, const char *a, const char *b)
 	return (int)errno_or(renameat2(AT_FDCWD, real_a, AT_FDCWD, real_b, RENAME_EXCHANGE));
 }
 
+int sys_renameat(int dirfd, const char *from, const char *to)
+{
+	char real_from[PATH_MAX], real_to[PATH_MAX];
+	int r;
+
+	if (file_call(&r, "rename %s %s", from, to))
+		return r;
+	r = at(dirfd, from, false, ANYWHERE, real_from);
+	if (r == 0)
+		r = at(dirfd, to, false, ANYWHERE, real_to);
+	if (r < 0)
+		return r;
+	return (int)errno_or(renameat2(AT_FDCWD, real_from, AT_FDCWD, real_to, RENAME_NOREPLACE));
+}
+
+int sys_readlinkat(int dirfd, const char *path, char *buf, size_t size)
+{
+	char real[PATH_MAX];
+	ssize_t n;
+	int r;
+
+	if (file_call(&r, "readlink %s", path))
+		return r;
+	r = at(dirfd, path, false, ANYWHERE, real);
+	if (r < 0)
+		return r;
+	n = readlink(real, buf, size);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= size)
+		return -ENAMETOOLONG;
+	buf[n] = '\0';
+	return 0;
+}
+
+void sys_names_free(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int not_dots(const struct dirent *e)
+{
+	return !streq(e->d_name, ".") && !streq(e->d_name, "..");
+}
+
+static int by_byte(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int sys_list(int fd, size_t max, char ***ret, size_t *ret_count)
+{
+	struct dirent **entries = NULL;
+	char path[PATH_MAX], **names;
+	int n, r;
+
+	if (fd_call(fd, &r, "list", ""))
+		return r;
+	fd_path(fd, path);
+	n = scandir(path, &entries, not_dots, by_byte);
+	if (n < 0)
+		return -errno;
+	names = check(calloc((size_t)n + 1, sizeof(*names)));
+	for (int i = 0; i < n; i++) {
+		names[i] = check(strdup(entries[i]->d_name));
+		free(entries[i]);
+	}
+	free(entries);
+	if ((size_t)n > max) {
+		sys_names_free(names, (size_t)n);
+		return -EFBIG;
+	}
+	*ret = names;
+	*ret_count = (size_t)n;
+	return 0;
+}
+
 int sys_fchown(int fd, uid_t uid, gid_t gid)
 {
 	char path[PATH_MAX];
@@ -1235,6 +1315,13 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 		return -ETIMEDOUT;
 	*ret_status = s.spawn_status;
 	return 0;
+}
+
+int sys_keep_on_exec(int fd)
+{
+	int r;
+
+	return fd_call(fd, &r, "keep-on-exec", "") ? r : (int)errno_or(fcntl(fd, F_SETFD, 0));
 }
 
 int sys_memfd(const char *name)

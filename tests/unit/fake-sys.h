@@ -27,7 +27,8 @@
  *   dm <command> <name> <details>                        e.g. "dm load root ro 0 8 verity 1 …"
  * With fake_log_files() file calls appear too, in the form "<call> <path> …";
  * rules match them in any case:
- *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange chmod access
+ *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
+ *   list chmod access keep-on-exec
  *   read-file memfd block-size device-size statfs uevent-socket uevent close
  */
 #pragma once
