@@ -12,6 +12,7 @@ struct data {
 	bool degraded; /* it is a tmpfs */
 	bool checked;  /* e2fsck ran and ended well */
 	bool readonly; /* the real one, but mounted (or remounted) read-only: degraded for writing */
+	unsigned lost_lines; /* lines of the mount plan that got a tmpfs although BF_DATA is there */
 	char why[160]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
 };
 
