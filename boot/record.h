@@ -2,15 +2,21 @@
 /*
  * The boot record on BF_DATA: the truth about the boot selection.
  *
- * Format: text, one "key=value" a line, in the order of the table in record.c,
- * then "crc32=XXXXXXXX" (zlib's crc32 of all bytes before that line, eight
- * lower-case hex digits), then newlines up to RECORD_SIZE. Unknown keys of the
- * same format number are an error: what we do not understand we do not rewrite.
+ * Format: text, "format=1", then one "key=value" a line, each key once and in
+ * the order of the tables in record.c, then "crc32=XXXXXXXX" (zlib's crc32 of
+ * all bytes before that line, eight lower-case hex digits), then newlines up to
+ * RECORD_SIZE. "-" is "nothing". A record has exactly one spelling: any other,
+ * and any key that is unknown, missing or there twice, is damage; what we do
+ * not understand we do not rewrite. The frame (first line, last line, size)
+ * stays the same in every later format, so that an older program can tell a
+ * newer record from a damaged one.
  *
  * Two preallocated files in the directory bf/ of the data partition,
  * "boot-record" and "boot-record.old": a new generation is written over the
  * older file in full, fsynced, read back, and exchanged by name. So a write
- * needs no free space and the previous generation stays as the backup.
+ * needs no free space and the previous generation stays as the backup. The
+ * good file with the greater gen is the record, whatever its name: a power cut
+ * before the exchange leaves the names the wrong way round.
  */
 #pragma once
 
@@ -21,6 +27,8 @@
 #define RECORD_HASH_MAX    128 /* hex digits: sha512 */
 #define RECORD_REFUSED_MAX 8   /* newest kept */
 #define RECORD_HISTORY_MAX 16  /* newest kept */
+#define RECORD_COUNTER_MAX 1000000 /* of every counter */
+#define RECORD_GEN_MAX     ((uint64_t)1 << 62)
 #define RECORD_CODE_MAX    31  /* length of a reason code; kept as text, so that a code of a newer version survives */
 
 enum slot_state { STATE_UNKNOWN, STATE_GOOD, STATE_BAD };
@@ -42,7 +50,7 @@ enum boot_phase {
 struct record_last {
 	enum slot slot;
 	enum boot_phase phase;
-	char boot_id[33]; /* 32 hex digits (the kernel's boot id without dashes) or "" */
+	char boot_id[33]; /* 32 lower-case hex digits (the kernel's boot id without dashes) or "" */
 	bool has_count;
 	uint32_t count; /* the device tree's count in that boot */
 	char reason[RECORD_CODE_MAX + 1]; /* "" unless FAILED */
@@ -55,7 +63,7 @@ enum history_event { /* what happened to .slot, why in .reason ("" if nothing to
 	HISTORY_REJECTED,   /* trial given up, bundle refused */
 	HISTORY_GIVEN_UP,   /* trial given up, not blamed on the bundle's content */
 	HISTORY_FALLBACK,   /* leaving the committed slot: a fallback trial was asked for */
-	HISTORY_FAILED,     /* a boot of the committed slot failed in early boot */
+	HISTORY_FAILED,     /* a boot of the slot failed in early boot */
 	HISTORY_REPAIRED,   /* autoboot.txt was made equal to the record */
 	HISTORY_REBUILT,    /* the record was lost and made anew */
 };
@@ -77,7 +85,7 @@ struct record {
 	char trial_reason[RECORD_CODE_MAX + 1]; /* written by the trial itself */
 	enum slot_state state[SLOT_COUNT];
 	enum proven proven[SLOT_COUNT];
-	char hash[SLOT_COUNT][RECORD_HASH_MAX + 1]; /* root hash of what was installed, "" unknown */
+	char hash[SLOT_COUNT][RECORD_HASH_MAX + 1]; /* root hash of what was installed, lower case, "" unknown */
 	uint32_t hard, soft; /* failures of the committed slot, see rules.h */
 	uint32_t doublings;  /* n in hard >= 10 * 2^n: slow retries of the other slot */
 	uint32_t ladder;     /* reboots the guard has tried */
@@ -94,9 +102,9 @@ void record_init(struct record *ret, enum slot committed);
 
 /*
  * Text to struct and back. record_parse: -EBADMSG damaged (size, crc, syntax,
- * a value out of range), -ENOTSUP a newer format with a right crc.
- * record_format writes exactly RECORD_SIZE bytes; the sizes above make that
- * always fit (proved by a test with every field at its longest).
+ * a value out of range, staged == committed), -ENOTSUP a newer format with a
+ * right crc. record_format writes exactly RECORD_SIZE bytes; the sizes above
+ * make that always fit (proved by a test with every field at its longest).
  */
 _must_check_ int record_parse(const char *text, size_t len, struct record *ret);
 void record_format(const struct record *rec, char buf[static RECORD_SIZE]);
@@ -109,23 +117,37 @@ enum record_status {
 };
 
 /*
- * Reads the record below @data_fd (the root of the data partition). Returns an
- * enum record_status, or -errno for an I/O error (the caller then treats
- * BF_DATA as degraded). *ret is set for OK and BACKUP.
+ * Reads the record below @data_fd, the root directory of the data partition.
+ * Returns an enum record_status, or -errno for an I/O error that leaves no good
+ * generation (the caller then treats BF_DATA as degraded). *ret is set for OK
+ * and BACKUP. What stands under the record's name but is not a regular file of
+ * its own and of the right size is never opened for its content: damaged.
  */
 _must_check_ int record_load(int data_fd, struct record *ret);
 
 /*
- * Stores @rec as the next generation (rec->gen is incremented here), durable
- * and read back before it returns 0. Creates bf/ (0700) and both files (0600)
- * when they are missing. Nothing is lost when it fails. Paths are opened
- * beneath @data_fd, no symlinks: BF_DATA is untrusted.
- * -ENOTSUP instead of overwriting a record of a newer format.
+ * Stores @rec as the next generation, durable and read back before it returns
+ * 0: rec->gen becomes one more than any on the disk, only on success. Creates
+ * bf/ (0700) and both files (0600) when they are missing, and replaces what is
+ * not a file of ours under their names. Nothing is lost when it fails. Paths
+ * are opened beneath @data_fd, no symlinks: BF_DATA is untrusted. @data_fd must
+ * be fit for fsync (not O_PATH).
+ * -ENOTSUP instead of overwriting a record of a newer format; -EINVAL when @rec
+ * is not a record that record_parse() would take; -ELOOP or -ENOTDIR when bf/
+ * is not a directory. One writer at a time: the callers' lock.
  */
 _must_check_ int record_store(int data_fd, struct record *rec);
 
-void record_refuse(struct record *rec, const char *hash); /* adds once; "" is ignored */
+/* 1 to @max lower-case hex digits: what hashes and boot ids in a record are made of. */
+bool record_is_hex(const char *s, size_t max);
+
+/* Sets last, of a boot that goes on: no reason. A @boot_id that is none becomes "". */
+void record_set_last(struct record *rec, enum slot slot, enum boot_phase phase, const char *boot_id,
+		     bool has_count, uint32_t count);
+/* Adds once, as the newest; what is no hash is ignored. */
+void record_refuse(struct record *rec, const char *hash);
 bool record_is_refused(const struct record *rec, const char *hash);
+/* Adds the newest entry; the oldest one goes. @reason: a code or "". */
 void record_add_history(struct record *rec, uint64_t time_sec, enum history_event event,
 			enum slot slot, const char *reason);
 const char *history_event_name(enum history_event event);

@@ -17,6 +17,9 @@
 #define RULES_REPAIRS_MAX     2
 #define RULES_RETRY_HARD_BASE 10 /* doubled by record.doublings: retry of an other slot that is only proven */
 #define RULES_RETRY_SOFT_BASE 30
+#define RULES_DOUBLINGS_MAX   10   /* the intervals stop growing here */
+#define RULES_DELAY_STEP_SEC  60   /* a failure over the limit */
+#define RULES_DELAY_MAX_SEC   3600
 
 struct boot_facts {
 	enum slot running; /* from identify_running(); never SLOT_NONE here */
@@ -44,7 +47,7 @@ struct boot_facts {
 enum slot identify_running(const struct firmware *fw, enum slot cmdline_slot, bool *ret_mismatch);
 
 enum boot_next {
-	NEXT_BOOT,         /* go on: the committed slot (or, after repairs, what runs) */
+	NEXT_BOOT,         /* go on: the committed slot (or, with .limbo, what runs) */
 	NEXT_BOOT_TRIAL,   /* go on as a valid trial boot */
 	NEXT_REBOOT,       /* plain reboot */
 	NEXT_REBOOT_TRIAL, /* reboot "0 tryboot" */
@@ -54,27 +57,40 @@ enum boot_write { WRITE_NOTHING, WRITE_RECORD, WRITE_SECTOR };
 
 /*
  * What to write, in this order, and what then. A record write that fails ends
- * the list: .next_if_unwritten is what to do then. A sector write that fails
- * does not; it is reported.
+ * the list: .next_if_unwritten is what to do then, and .committable is false
+ * then. A sector write that fails does not end it; it is reported.
  */
 struct boot_decision {
 	enum boot_write writes[2]; /* WRITE_NOTHING ends */
-	struct record record;      /* what WRITE_RECORD stores */
-	enum slot sector;          /* what WRITE_SECTOR makes the committed slot */
+	struct record record;      /* what WRITE_RECORD stores; without one: the record as it stands, or a guess */
+	enum slot sector;          /* what WRITE_SECTOR makes the committed slot, else SLOT_NONE */
 	enum boot_next next;
 	enum boot_next next_if_unwritten;
 	bool committable;    /* a trial whose stamp is durable may be committed later */
-	bool limbo;          /* runs a slot that is not the committed one: no install, no commit */
-	enum reason reason;  /* why a reboot or a repair, REASON_NONE for an ordinary boot */
+	bool limbo;          /* not the committed slot, or not sure which: no install, no commit */
+	enum reason reason;  /* why a reboot, or why limbo; REASON_NONE for an ordinary boot */
 };
 
 void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
 
 /*
  * bf-init itself has failed with @reason, after rules_bf_init() decided to
- * boot and @decision was carried out (or before: @decision NULL). Writes at most one record;
- * .next says how to reboot. For a committed slot *ret_delay_sec grows with
- * the number of failures (60 s per hard failure over the limit, at most 3600), 0 in a trial.
+ * boot. @decision is what was carried out, with the .next that was really
+ * taken; when its record could not be written, facts->writable is false by now.
+ * NULL: there was no decision yet; it is made here, with the failure in its
+ * record. The facts must be filled in either case; what could not be read is
+ * SELECTOR_GONE, no record, not writable.
+ *
+ * Writes at most one record; .next says how to reboot (always one of the two).
+ * *ret_delay_sec: how long to wait before it. For a committed slot it grows
+ * with the failures over the limit, this one included; 0 in a trial.
+ * @ret may be @decision.
  */
 void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_decision *decision,
 			  enum reason reason, struct boot_decision *ret, uint32_t *ret_delay_sec);
+
+/*
+ * What became of the staged slot, as far as @rec tells: rejects it, gives it up
+ * or leaves it staged. Only on a boot of the committed slot, outside of a trial.
+ */
+void rules_resolve(struct record *rec, uint64_t now_sec);
