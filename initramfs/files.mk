@@ -2,12 +2,16 @@
 bf-init_SRC := \
 	initramfs/data.c \
 	initramfs/disk.c \
+	initramfs/dm.c \
 	initramfs/fail.c \
+	initramfs/fsimage.c \
 	initramfs/handover.c \
+	initramfs/inventory.c \
 	initramfs/modules.c \
 	initramfs/mounts.c \
 	initramfs/plan.c \
 	initramfs/root.c \
+	initramfs/uevent.c \
 	initramfs/verity.c \
 	initramfs/watchdog.c
 bf-init_MAIN := initramfs/bf-init.c
@@ -16,7 +20,12 @@ bf-init_PKGS := mount blkid zlib
 # bf-mkinitramfs: on the image builder's machine.
 bf-mkinitramfs_SRC := \
 	initramfs/closure.c \
+	initramfs/codec.c \
 	initramfs/cpio.c \
-	initramfs/kmods.c
+	initramfs/elfinfo.c \
+	initramfs/kmods.c \
+	initramfs/output.c \
+	initramfs/problem.c \
+	initramfs/tree.c
 bf-mkinitramfs_MAIN := initramfs/bf-mkinitramfs.c
 bf-mkinitramfs_PKGS := libkmod libelf liblzma libzstd zlib
