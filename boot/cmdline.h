@@ -5,8 +5,9 @@
  * Quoting is the kernel's (lib/cmdline.c next_arg: double quotes protect
  * spaces, there are no escapes). Names are systemd's where systemd has one
  * (kernel-command-line(7), systemd-veritysetup-generator(8), veritytab(5)),
- * so that an image stays bootable by both. Words after "--" belong to init.
- * The last one of several equal words wins, as in the kernel.
+ * so that an image stays bootable by both; '-' and '_' are the same in names.
+ * Words after "--" belong to init. The last one of several equal words wins, as
+ * in the kernel, also over a malformed one; unknown words are ignored.
  */
 #pragma once
 
@@ -19,9 +20,9 @@
 
 struct cmdline {
 	enum slot slot;         /* rauc.slot=A|B, else SLOT_NONE */
-	char *roothash;         /* roothash=HEX, checked hex, lower case; NULL if absent */
-	char *verity_options;   /* systemd.verity_root_options=, unparsed; NULL if absent */
-	char *verity_hash;      /* systemd.verity_root_hash=DEVICE, NULL if absent: same partition */
+	char *roothash;         /* roothash=HEX, 32 to 128 digits, even, in lower case; NULL if absent */
+	char *verity_options;   /* systemd.verity_root_options=, unparsed; NULL if absent or empty */
+	char *verity_hash;      /* systemd.verity_root_hash=DEVICE, NULL if absent or empty: same partition */
 	char *init;             /* init=PATH, absolute, NULL if absent */
 	uint32_t device_wait_sec;
 	uint32_t failure_show_sec;
@@ -32,8 +33,9 @@ struct cmdline {
 
 /*
  * Parses @text (NUL-terminated, one trailing newline allowed). Malformed
- * roothash= or a number out of range: fills @f (REASON_VERITY_ROOTHASH,
- * REASON_CMDLINE), returns -EINVAL; *ret then still holds every word that was
+ * roothash=: fills @f with REASON_VERITY_ROOTHASH; a number out of range, an
+ * init= that is not absolute, a word without its value: with REASON_CMDLINE (the
+ * first of several is reported). Returns -EINVAL; *ret then still holds every word that was
  * good and defaults elsewhere, so that the failure can be shown as asked.
  * Free with cmdline_done() in either case.
  */

@@ -12,26 +12,34 @@
 #include "boot/base.h"
 
 /*
- * Reads exactly @len bytes at byte @offset of the filesystem into @buf.
- * 0 or -errno (-EIO or -ENODATA behind the end).
+ * Reads exactly @len bytes at byte @offset of the filesystem into @buf, at most
+ * 512 at a time, at any offset. 0 or -errno, also behind the end: a damaged
+ * volume can claim any size.
  */
 typedef int (*fat_read_fn)(void *ctx, uint64_t offset_bytes, void *buf, size_t len);
 
 struct fat_file {
 	uint64_t offset_bytes; /* of the first data byte, from the start of the filesystem */
 	uint32_t size_bytes;
-	uint32_t contiguous_bytes; /* of the first cluster: so many can be used from offset_bytes on */
+	/*
+	 * From offset_bytes on, so many bytes belong to the file without a gap:
+	 * whole clusters, so perhaps more than size_bytes. Looked at up to 1 MiB only.
+	 */
+	uint32_t contiguous_bytes;
 	uint32_t sector_bytes;     /* the filesystem's logical sector */
 };
 
 /*
  * Finds the 8.3 file @name, written "AUTOBOOTTXT" (11 bytes, upper case,
  * padded with spaces). Long-name entries, deleted entries, directories and the
- * volume label never match; FAT is case-blind for short names as stored.
+ * volume label never match. Short names are stored in upper case, whatever case
+ * they were given in. Only as much as that needs is read: the chains of the
+ * root directory and of the file, both bounded.
  *
  * 0; -ENOENT no such file or an empty one (no cluster); -EINVAL not FAT;
- * -EUCLEAN FAT but damaged (a chain that leaves the volume or loops, sizes that
- * contradict each other); else what @read returned.
+ * -EUCLEAN FAT but damaged (a chain that leaves the volume, loops, or is not as
+ * long as the file's size; fields that contradict each other, such as those of
+ * a "FAT32" with too few clusters to be one); else what @read returned.
  */
 _must_check_ int fat_find(fat_read_fn read, void *ctx, const char name[static 11],
 			  struct fat_file *ret);

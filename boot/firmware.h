@@ -34,7 +34,7 @@ _must_check_ int firmware_cell(const void *data, size_t len, uint32_t *ret);
 
 /*
  * Reads the node below @chosen_fd (a directory fd of /proc/device-tree/chosen;
- * -1: there is no device tree). Absence of anything is not an error; only an
+ * negative: there is no device tree). Absence of anything is not an error; only an
  * I/O error is (-errno).
  */
 _must_check_ int firmware_read(int chosen_fd, struct firmware *ret);

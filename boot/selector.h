@@ -14,6 +14,14 @@ enum selector_state {
 	SELECTOR_GONE,    /* no FAT, no file, or not where it can be written: only a mount repairs it */
 };
 
+/*
+ * "Can be written" means: the file's size is exactly AUTOBOOT_SIZE (the
+ * firmware reads as many bytes as the FAT says, and we do not touch the FAT),
+ * and its 512 bytes lie within one logical block. A selection that somebody
+ * wrote shorter is obeyed by the firmware, so it is VALID, although
+ * selector_write() refuses it; longer than AUTOBOOT_SIZE is never valid.
+ */
+
 struct selector {
 	enum selector_state state;
 	enum slot committed;   /* SLOT_NONE unless VALID */
@@ -21,7 +29,10 @@ struct selector {
 	uint32_t block_bytes;  /* logical block of the device */
 };
 
-/* Reads the state of BF_BOOTSEL through @fd. Only I/O errors are errors. */
+/*
+ * Reads the state of BF_BOOTSEL through @fd, in whole aligned blocks. Only I/O
+ * errors are errors.
+ */
 _must_check_ int selector_read(int fd, struct selector *ret);
 
 /*
@@ -29,6 +40,8 @@ _must_check_ int selector_read(int fd, struct selector *ret);
  * is opened O_DIRECT | O_DSYNC here. Nothing but the one block is written, and
  * nothing at all when the text is already right. The block's other bytes (on
  * disks with 4096-byte blocks) are kept.
- * 0 written or already right; -ENOENT when GONE; -EIO when it reads back otherwise.
+ * 0 written, or already right, and durable; -ENOENT when there is nothing that
+ * can be written; -EINVAL @committed is not a slot; -EIO when it reads back
+ * otherwise; else -errno of the kernel. After an error the disk holds either text.
  */
 _must_check_ int selector_write(const char *path, enum slot committed);
