@@ -1,0 +1,851 @@
+// SPDX-License-Identifier: MIT
+#include "initramfs/kmods.h"
+
+#include "initramfs/codec.h"
+#include "initramfs/elfinfo.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <libkmod.h>
+#include <unistd.h>
+
+#define MODULES_MAX 512 /* a boot needs dozens; a damaged index could say anything */
+
+/* ---- what is wanted ------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum kmod_group group;
+} groups[] = {
+	{ "erofs", KMOD_EROFS },
+	{ "squashfs", KMOD_SQUASHFS },
+	{ "usb", KMOD_USB },
+};
+
+enum { REQUIRED = 0, OPTIONAL = 1, WATCHDOG = 2 };
+
+/*
+ * An optional module may be missing in the root (another kernel, another
+ * machine) and may find no hardware at boot. What is built into the kernel costs
+ * nothing, so names of several vendors' kernels stand side by side.
+ */
+static const struct {
+	const char *name;
+	unsigned flags;
+	enum kmod_group group;
+	const char *why;
+} table[] = {
+	{ "bcm2835_wdt", OPTIONAL | WATCHDOG, KMOD_BASE, "watchdog of every Raspberry Pi" },
+	{ "i6300esb", OPTIONAL | WATCHDOG, KMOD_BASE, "watchdog of QEMU" },
+
+	{ "dm-verity", REQUIRED, KMOD_BASE, "proves the root" },
+	{ "crypto-sha256", REQUIRED, KMOD_BASE, "hash of dm-verity" },
+	{ "crypto-sha512-generic", OPTIONAL, KMOD_BASE, "other hash of dm-verity" },
+	{ "crypto-sha512-lib", OPTIONAL, KMOD_BASE, "other hash of dm-verity, Linux 6.17" },
+	{ "ext4", REQUIRED, KMOD_BASE, "filesystem of the root and of the data partition" },
+	{ "overlay", REQUIRED, KMOD_BASE, "writable paths over the read-only root" },
+
+	{ "virtio_pci", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
+	{ "virtio_mmio", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
+	{ "virtio_blk", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
+	{ "nvme", OPTIONAL, KMOD_BASE, "NVMe disk" },
+	{ "pcie-brcmstb", OPTIONAL, KMOD_BASE, "PCIe (NVMe) of the Raspberry Pi 4 and 5" },
+	{ "mmc_block", OPTIONAL, KMOD_BASE, "SD card and eMMC" },
+	{ "sdhci-brcmstb", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 5" },
+	{ "sdhci-iproc", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 4" },
+	{ "gpio-regulator", OPTIONAL, KMOD_BASE, "voltage of the Raspberry Pi 4's SD card" },
+	{ "fixed", OPTIONAL, KMOD_BASE, "power of the Raspberry Pi 4's SD card" },
+	{ "bcm2835", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 3" },
+	{ "bcm2835-sdhost", OPTIONAL, KMOD_BASE, "the same, in the vendor's kernel" },
+	{ "bcm2835-mmc", OPTIONAL, KMOD_BASE, "the same, the second controller" },
+	{ "sdhci-pci", OPTIONAL, KMOD_BASE, "SD card and eMMC of PCs and of QEMU" },
+
+	{ "erofs", OPTIONAL, KMOD_EROFS, "filesystem of the root" },
+	{ "squashfs", OPTIONAL, KMOD_SQUASHFS, "filesystem of the root" },
+
+	{ "xhci-pci", OPTIONAL, KMOD_USB, "USB host" },
+	{ "xhci-plat-hcd", OPTIONAL, KMOD_USB, "USB host" },
+	{ "reset-raspberrypi", OPTIONAL, KMOD_USB, "USB host of the Raspberry Pi 4" },
+	{ "usb-storage", OPTIONAL, KMOD_USB, "USB disk" },
+	{ "uas", OPTIONAL, KMOD_USB, "fast USB disk" },
+	{ "sd_mod", OPTIONAL, KMOD_USB, "USB disk" },
+};
+
+int kmod_groups_parse(const char *list, unsigned *ret)
+{
+	unsigned set = *ret;
+
+	for (;;) {
+		size_t len = strcspn(list, ","), i = 0;
+
+		while (i < ARRAY_SIZE(groups) &&
+		       (strlen(groups[i].name) != len || strncmp(groups[i].name, list, len) != 0))
+			i++;
+		if (i == ARRAY_SIZE(groups))
+			return -EINVAL;
+		set |= groups[i].group;
+		if (!list[len])
+			break;
+		list += len + 1;
+	}
+	*ret = set;
+	return 0;
+}
+
+static void want_free(struct kmod_want *w)
+{
+	free(w->name);
+	free(w->params);
+	free(w->why);
+}
+
+void kmod_wants_free(struct kmod_wants *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		want_free(&w->list[i]);
+	free(w->list);
+	*w = (struct kmod_wants) { 0 };
+}
+
+/* The kernel sees no difference between "-" and "_" in a name. */
+static bool same_name(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++)
+		if (*a != *b && !(strchr("-_", *a) && strchr("-_", *b)))
+			return false;
+	return *a == *b;
+}
+
+/* Takes @new over, whatever comes of it. */
+static int take_over(struct kmod_wants *w, struct kmod_want *new)
+{
+	struct kmod_want *list;
+
+	for (size_t i = 0; i < w->count; i++) {
+		struct kmod_want *old = &w->list[i];
+
+		if (!same_name(old->name, new->name))
+			continue;
+		old->optional &= new->optional;
+		if (new->params) {
+			free(old->params);
+			old->params = TAKE_PTR(new->params);
+		}
+		want_free(new);
+		return 0;
+	}
+	list = reallocarray(w->list, w->count + 1, sizeof(*list));
+	if (!list) {
+		want_free(new);
+		return -ENOMEM;
+	}
+	w->list = list;
+	list[w->count++] = *new;
+	return 0;
+}
+
+int kmod_wants_merge(struct kmod_wants *w, const struct kmod_want *want)
+{
+	struct kmod_want new = {
+		.name = strdup(want->name),
+		.params = want->params ? strdup(want->params) : NULL,
+		.why = strdup(want->why),
+		.optional = want->optional,
+		.watchdog = want->watchdog,
+	};
+
+	if (!new.name || !new.why || (want->params && !new.params)) {
+		want_free(&new);
+		return -ENOMEM;
+	}
+	return take_over(w, &new);
+}
+
+int kmod_wants_defaults(struct kmod_wants *w, unsigned set)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct kmod_want new = { .optional = table[i].flags & OPTIONAL,
+					 .watchdog = table[i].flags & WATCHDOG };
+		int r;
+
+		if (table[i].group != KMOD_BASE && !(set & table[i].group))
+			continue;
+		new.name = strdup(table[i].name);
+		new.why = strdup(table[i].why);
+		if (!new.name || !new.why) {
+			want_free(&new);
+			return -ENOMEM;
+		}
+		r = take_over(w, &new);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool dash,
+		   const char *why)
+{
+	struct kmod_want new = { .optional = optional };
+	size_t len;
+
+	if (dash && *text == '-') {
+		new.optional = true;
+		text++;
+	}
+	len = strcspn(text, " \t");
+	if (!len || text[0] == '-')
+		return -EINVAL;
+	for (size_t i = 0; text[i]; i++) /* one line of the list, one word of it */
+		if ((unsigned char)text[i] < 0x20 && text[i] != '\t')
+			return -EINVAL;
+	if (memchr(text, '/', len))
+		return -EINVAL;
+	new.name = strndup(text, len);
+	text += len + strspn(text + len, " \t");
+	new.params = *text ? strdup(text) : NULL;
+	new.why = strdup(why);
+	if (!new.name || !new.why || (*text && !new.params)) {
+		want_free(&new);
+		return -ENOMEM;
+	}
+	return take_over(w, &new);
+}
+
+/* ---- the order ------------------------------------------------------------ */
+
+/* Who needs whom, as a square of flags. */
+struct order {
+	size_t count;
+	bool *needs; /* [from * count + to] */
+	bool *seen;  /* [count] */
+};
+
+static bool reaches(struct order *o, size_t from, size_t to)
+{
+	if (from == to)
+		return true;
+	o->seen[from] = true;
+	for (size_t i = 0; i < o->count; i++)
+		if (o->needs[from * o->count + i] && !o->seen[i] && reaches(o, i, to))
+			return true;
+	return false;
+}
+
+/* -ELOOP: a level beyond what a chain of all of them would have. */
+static int find_levels(const struct order *o, unsigned *levels)
+{
+	bool moved = true;
+
+	memset(levels, 0, o->count * sizeof(*levels));
+	while (moved) {
+		moved = false;
+		for (size_t i = 0; i < o->count * o->count; i++) {
+			size_t from = i / o->count, to = i % o->count;
+
+			if (!o->needs[i] || levels[from] > levels[to])
+				continue;
+			levels[from] = levels[to] + 1;
+			if (levels[from] >= o->count)
+				return -ELOOP;
+			moved = true;
+		}
+	}
+	return 0;
+}
+
+int kmod_levels(size_t count, const struct kmod_edge *edges, size_t edge_count, unsigned *levels)
+{
+	_cleanup_free_ bool *needs = calloc(count * count + 1, 1), *seen = calloc(count + 1, 1);
+	struct order o = { .count = count, .needs = needs, .seen = seen };
+	int r;
+
+	if (!needs || !seen)
+		return -ENOMEM;
+	for (size_t i = 0; i < edge_count; i++)
+		if (edges[i].hard)
+			needs[edges[i].from * count + edges[i].to] = true;
+	r = find_levels(&o, levels);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < edge_count; i++) {
+		bool *flag = &needs[edges[i].from * count + edges[i].to];
+
+		if (*flag)
+			continue;
+		memset(seen, 0, count);
+		*flag = !reaches(&o, edges[i].to, edges[i].from);
+	}
+	return find_levels(&o, levels);
+}
+
+/* ---- the modules of one root ---------------------------------------------- */
+
+struct module {
+	struct kmod_module *mod; /* a reference of ours */
+	char *source;		 /* in the root */
+	char *target;		 /* in the image */
+	char *why;
+	char *params;	/* or NULL */
+	struct blob ko; /* unpacked */
+	bool required;
+	bool watchdog;
+	unsigned level;
+};
+
+struct kmods {
+	const struct tree *tree;
+	const char *release;
+	struct problem *problem;
+	struct kmod_ctx *ctx;
+	int fd;	   /* the module directory */
+	char *dir; /* its path in the root */
+	char fd_path[sizeof("/proc/self/fd/") + 10];
+	struct module *modules;
+	size_t count;
+	struct kmod_edge *edges;
+	size_t edge_count;
+	FILE *skipped;
+};
+
+static void kmods_done(struct kmods *k)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		struct module *m = &k->modules[i];
+
+		(void)kmod_module_unref(m->mod);
+		free(m->source);
+		free(m->target);
+		free(m->why);
+		free(m->params);
+		blob_free(&m->ko);
+	}
+	free(k->modules);
+	free(k->edges);
+	free(k->dir);
+	close_p(&k->fd);
+	if (k->ctx)
+		(void)kmod_unref(k->ctx);
+	fclose_p(&k->skipped);
+}
+
+static int oom(struct kmods *k)
+{
+	return problem_errno(k->problem, -ENOMEM, "packing kernel modules");
+}
+
+/* Adds the names of the kernels below @path to @out. */
+static void list_kernels(const struct tree *tree, const char *path, FILE *out, size_t *count)
+{
+	_cleanup_close_ int fd = tree_open_dir(tree, path);
+	struct dirent **names = NULL;
+	int n = fd < 0 ? -1 : scandirat(fd, ".", &names, NULL, versionsort);
+
+	for (int i = 0; i < n; i++) {
+		if (names[i]->d_name[0] != '.' &&
+		    faccessat(fd, names[i]->d_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    names[i]->d_type != DT_REG)
+			fprintf(out, "%s%s", (*count)++ ? ", " : "", names[i]->d_name);
+		free(names[i]);
+	}
+	free(names);
+}
+
+static int say_no_kernel(struct kmods *k)
+{
+	_cleanup_free_ char *names = NULL;
+	_cleanup_file_ FILE *out = NULL;
+	size_t size, count = 0;
+
+	out = open_memstream(&names, &size);
+	if (!out)
+		return oom(k);
+	list_kernels(k->tree, "lib/modules", out, &count);
+	if (!count)
+		list_kernels(k->tree, "usr/lib/modules", out, &count);
+	if (fflush(out) != 0)
+		return oom(k);
+	if (!count)
+		return problem_say(k->problem,
+				   "%s holds no kernel modules (no lib/modules); install a kernel "
+				   "package there",
+				   k->tree->path);
+	return problem_say(k->problem, "kernel %s is not in %s; it has: %s", k->release,
+			   k->tree->path, names);
+}
+
+static int open_modules_dir(struct kmods *k)
+{
+	static const char *const places[] = { "lib/modules", "usr/lib/modules" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		free(k->dir);
+		k->dir = strf("%s/%s", places[i], k->release);
+		if (!k->dir)
+			return oom(k);
+		k->fd = tree_open_dir(k->tree, k->dir);
+		if (k->fd >= 0)
+			return 0;
+		if (k->fd != -ENOENT && k->fd != -ENOTDIR)
+			return problem_errno(k->problem, k->fd, "%s/%s", k->tree->path, k->dir);
+	}
+	return say_no_kernel(k);
+}
+
+/* libkmod opens these by name: none of them may be a link that leads out of the root. */
+static int check_indexes(struct kmods *k)
+{
+	static const char *const files[] = {
+		"modules.dep.bin",     "modules.alias.bin",	    "modules.symbols.bin",
+		"modules.builtin.bin", "modules.builtin.alias.bin", "modules.builtin.modinfo",
+		"modules.builtin",     "modules.softdep",
+	};
+	const char *usr = startswith(k->dir, "usr/") ? "/usr" : "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		struct stat st;
+
+		if (fstatat(k->fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			if (S_ISREG(st.st_mode))
+				continue;
+			return problem_say(
+				k->problem, "%s/%s/%s is no regular file; run: depmod -b %s%s %s",
+				k->tree->path, k->dir, files[i], k->tree->path, usr, k->release);
+		}
+		if (errno != ENOENT)
+			return problem_errno(k->problem, -errno, "%s/%s/%s", k->tree->path, k->dir,
+					     files[i]);
+		if (i == 0)
+			return problem_say(
+				k->problem, "%s/%s/%s is missing; run: depmod -b %s%s %s",
+				k->tree->path, k->dir, files[i], k->tree->path, usr, k->release);
+	}
+	return 0;
+}
+
+static void no_log(void *data _unused_, int priority _unused_, const char *file _unused_,
+		   int line _unused_, const char *fn _unused_, const char *format _unused_,
+		   va_list args _unused_)
+{
+}
+
+static int kmods_open(struct kmods *k)
+{
+	static const char *const no_config[] = { NULL };
+	int r = open_modules_dir(k);
+
+	if (r == 0)
+		r = check_indexes(k);
+	if (r < 0)
+		return r;
+	(void)snprintf(k->fd_path, sizeof(k->fd_path), "/proc/self/fd/%d", k->fd);
+	k->ctx = kmod_new(k->fd_path, no_config);
+	if (!k->ctx)
+		return oom(k);
+	kmod_set_log_fn(k->ctx, no_log, NULL);
+	return 0;
+}
+
+static int add_edge(struct kmods *k, size_t from, size_t to, bool hard)
+{
+	struct kmod_edge *edges = reallocarray(k->edges, k->edge_count + 1, sizeof(*edges));
+
+	if (!edges)
+		return oom(k);
+	k->edges = edges;
+	edges[k->edge_count++] = (struct kmod_edge) { .from = from, .to = to, .hard = hard };
+	return 0;
+}
+
+static bool ends_with(const char *s, size_t len, const char *end)
+{
+	size_t n = strlen(end);
+
+	return len >= n && memcmp(s + len - n, end, n) == 0;
+}
+
+/* "kernel/fs/ext4/ext4.ko.xz" to "/lib/modules/RELEASE/kernel/fs/ext4/ext4.ko". */
+static int set_paths(struct kmods *k, struct module *m, const char *path)
+{
+	static const char *const packed[] = { ".xz", ".zst", ".gz" };
+	const char *inside = startswith(path, k->fd_path);
+	size_t stem;
+
+	/* depmod writes an absolute path for a module outside its directory */
+	m->source = inside ? strf("%s%s", k->dir, inside) : strdup(path);
+	if (!m->source)
+		return oom(k);
+	path = inside ? inside : path;
+	stem = strlen(path);
+	for (size_t i = 0; i < ARRAY_SIZE(packed); i++)
+		if (ends_with(path, stem, packed[i])) {
+			stem -= strlen(packed[i]);
+			break;
+		}
+	if (!ends_with(path, stem, ".ko") || strpbrk(path, " \t\n"))
+		return problem_say(k->problem, "%s/%s: not the name of a kernel module",
+				   k->tree->path, m->source);
+	m->target = inside ? strf("/lib/modules/%s%.*s", k->release, (int)stem, path)
+			   : strf("%.*s", (int)stem, path);
+	return m->target ? 0 : oom(k);
+}
+
+static int read_module(struct kmods *k, struct module *m)
+{
+	_cleanup_blob_ struct blob file = { 0 };
+	enum codec codec;
+	int r = tree_read(k->tree, m->source, &file);
+
+	if (r == -ENOENT)
+		return problem_say(k->problem,
+				   "%s/%s (%s) is missing although modules.dep names it; reinstall "
+				   "the kernel package there, or run depmod",
+				   k->tree->path, m->source, m->why);
+	if (r < 0)
+		return problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source);
+	codec = codec_detect(file.data, file.size);
+	if (codec == CODEC_NONE) {
+		m->ko = file;
+		file = (struct blob) { 0 };
+		return 0;
+	}
+	r = codec_decompress(codec, &file, BLOB_MAX, &m->ko);
+	if (r == -EBADMSG)
+		return problem_say(k->problem,
+				   "%s/%s: damaged %s file; reinstall the kernel package",
+				   k->tree->path, m->source, codec_name(codec));
+	return r < 0 ? problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source) : 0;
+}
+
+/* The number of @mod, which is read and appended unless it is there. Takes no reference over. */
+static int take_module(struct kmods *k, struct kmod_module *mod, const char *why, size_t *ret)
+{
+	const char *name = kmod_module_get_name(mod), *path = kmod_module_get_path(mod);
+	struct module *m;
+	int r;
+
+	for (size_t i = 0; i < k->count; i++)
+		if (streq(kmod_module_get_name(k->modules[i].mod), name)) {
+			*ret = i;
+			return 0;
+		}
+	if (k->count == MODULES_MAX)
+		return problem_say(k->problem, "%s/%s/modules.dep.bin: damaged; run depmod",
+				   k->tree->path, k->dir);
+	m = reallocarray(k->modules, k->count + 1, sizeof(*m));
+	if (!m)
+		return oom(k);
+	k->modules = m;
+	m += k->count++;
+	*m = (struct module) { .mod = kmod_module_ref(mod), .why = strdup(why) };
+	if (!m->why)
+		return oom(k);
+	r = set_paths(k, m, path);
+	if (r == 0)
+		r = read_module(k, m);
+	if (r == 0)
+		*ret = k->count - 1;
+	return r;
+}
+
+/* What a name came to. */
+enum lookup { LOOKUP_FOUND, LOOKUP_BUILTIN, LOOKUP_ABSENT };
+
+static void unref_list_p(struct kmod_list **l)
+{
+	if (*l)
+		(void)kmod_module_unref_list(*l);
+}
+
+/*
+ * The modules behind a name or alias, appended to k->modules; their numbers in
+ * ret[0..*ret_count). Returns enum lookup or below 0.
+ */
+static int look_up(struct kmods *k, const char *name, const char *why, size_t **ret,
+		   size_t *ret_count)
+{
+	_cleanup_(unref_list_p) struct kmod_list *list = NULL;
+	_cleanup_free_ size_t *found = NULL;
+	struct kmod_list *at;
+	size_t count = 0;
+	bool builtin = false;
+	int r = kmod_module_new_from_lookup(k->ctx, name, &list);
+
+	if (r < 0 && r != -ENOENT)
+		return problem_errno(k->problem, r, "%s/%s: looking for %s", k->tree->path, k->dir,
+				     name);
+	kmod_list_foreach(at, list)
+	{
+		struct kmod_module *mod = kmod_module_get_module(at);
+		size_t *more;
+
+		/* Without a path it is in the kernel, or an alias of something not packaged. */
+		if (!kmod_module_get_path(mod)) {
+			builtin |= kmod_module_get_initstate(mod) == KMOD_MODULE_BUILTIN;
+			(void)kmod_module_unref(mod);
+			continue;
+		}
+		more = reallocarray(found, count + 1, sizeof(*found));
+		if (more)
+			found = more;
+		r = more ? take_module(k, mod, why, &found[count]) : oom(k);
+		(void)kmod_module_unref(mod);
+		if (r < 0)
+			return r;
+		count++;
+	}
+	*ret = TAKE_PTR(found);
+	*ret_count = count;
+	return count ? LOOKUP_FOUND : builtin ? LOOKUP_BUILTIN : LOOKUP_ABSENT;
+}
+
+/* ---- dependencies --------------------------------------------------------- */
+
+static int expand_hard(struct kmods *k, size_t i, const char *why)
+{
+	_cleanup_(unref_list_p) struct kmod_list *deps =
+		kmod_module_get_dependencies(k->modules[i].mod);
+	struct kmod_list *at;
+
+	kmod_list_foreach(at, deps)
+	{
+		struct kmod_module *mod = kmod_module_get_module(at);
+		size_t to;
+		int r = kmod_module_get_path(mod)
+				? take_module(k, mod, why, &to)
+				: problem_say(k->problem,
+					      "%s/%s/modules.dep.bin: damaged; run depmod",
+					      k->tree->path, k->dir);
+
+		(void)kmod_module_unref(mod);
+		if (r == 0)
+			r = add_edge(k, i, to, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+struct softdep {
+	struct kmods *k;
+	size_t module;
+	const char *why;
+};
+
+/* "pre: a b post: c". As modprobe sees it: wished for first, but nothing fails without it. */
+static int expand_softdep(const char *value, void *ctx)
+{
+	const struct softdep *s = ctx;
+	_cleanup_free_ char *text = strdup(value);
+	char *save = NULL;
+	bool pre = false;
+
+	if (!text)
+		return oom(s->k);
+	for (char *word = strtok_r(text, " \t,", &save); word;
+	     word = strtok_r(NULL, " \t,", &save)) {
+		_cleanup_free_ size_t *found = NULL;
+		size_t count = 0;
+		int r = 0;
+
+		if (streq(word, "pre:") || streq(word, "post:")) {
+			pre = streq(word, "pre:");
+			continue;
+		}
+		if (!pre)
+			continue;
+		r = look_up(s->k, word, s->why, &found, &count);
+		for (size_t i = 0; i < count && r >= 0; i++)
+			r = add_edge(s->k, s->module, found[i], false);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Everything each module needs; what that adds is expanded in its turn. */
+static int expand_all(struct kmods *k)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		_cleanup_free_ char *why = strf("for %s", kmod_module_get_name(k->modules[i].mod));
+		struct softdep s = { .k = k, .module = i, .why = why };
+		/* a copy: the array moves when modules are added, the bytes stay */
+		struct blob ko = k->modules[i].ko;
+		int r;
+
+		if (!why)
+			return oom(k);
+		r = expand_hard(k, i, why);
+		if (r < 0)
+			return r;
+		problem_free(k->problem);
+		r = elf_modinfo(&ko, "softdep", expand_softdep, &s);
+		if (r < 0 && !k->problem->text)
+			return problem_say(k->problem, "%s/%s: not a kernel module, or damaged",
+					   k->tree->path, k->modules[i].source);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What a required module needs is required too; a watchdog's needs are as early as it. */
+static void spread(struct kmods *k)
+{
+	bool moved = true;
+
+	while (moved) {
+		moved = false;
+		for (size_t i = 0; i < k->edge_count; i++) {
+			const struct kmod_edge *e = &k->edges[i];
+			const struct module *from = &k->modules[e->from];
+			struct module *to = &k->modules[e->to];
+
+			if (from->required && e->hard && !to->required)
+				moved = to->required = true;
+			if (from->watchdog && !to->watchdog)
+				moved = to->watchdog = true;
+		}
+	}
+}
+
+static int set_levels(struct kmods *k)
+{
+	_cleanup_free_ unsigned *levels = calloc(k->count + 1, sizeof(*levels));
+	int r = levels ? kmod_levels(k->count, k->edges, k->edge_count, levels) : -ENOMEM;
+
+	if (r == -ELOOP)
+		return problem_say(
+			k->problem,
+			"%s/%s/modules.dep.bin: modules that need each other; run depmod",
+			k->tree->path, k->dir);
+	if (r < 0)
+		return oom(k);
+	for (size_t i = 0; i < k->count; i++)
+		k->modules[i].level = levels[i];
+	return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------ */
+
+static int say_absent(struct kmods *k, const struct kmod_want *w)
+{
+	return problem_say(k->problem,
+			   "module %s (%s) is not in %s for kernel %s; install the kernel package "
+			   "that has it there, or a kernel that has it built in",
+			   w->name, w->why, k->tree->path, k->release);
+}
+
+static int take_want(struct kmods *k, const struct kmod_want *w)
+{
+	_cleanup_free_ size_t *found = NULL;
+	size_t count = 0;
+	int r = look_up(k, w->name, w->why, &found, &count);
+
+	if (r < 0)
+		return r;
+	if (r == LOOKUP_ABSENT && !w->optional)
+		return say_absent(k, w);
+	if (r == LOOKUP_BUILTIN && w->params)
+		return problem_say(k->problem,
+				   "%s is built into kernel %s: give its parameters on the kernel "
+				   "command line (%s.NAME=VALUE)",
+				   w->name, k->release, w->name);
+	if (r != LOOKUP_FOUND)
+		fprintf(k->skipped, "%s  %-21s (%s)\n",
+			r == LOOKUP_BUILTIN ? "built in " : "not there", w->name, w->why);
+	for (size_t i = 0; i < count; i++) {
+		struct module *m = &k->modules[found[i]];
+
+		/* Several behind one alias are one for each kind of CPU: some may refuse. */
+		m->required |= !w->optional && count == 1;
+		m->watchdog |= w->watchdog;
+		if (!w->params)
+			continue;
+		free(m->params);
+		m->params = strdup(w->params);
+		if (!m->params)
+			return oom(k);
+	}
+	return 0;
+}
+
+static int by_order(const void *a, const void *b)
+{
+	const struct module *x = a, *y = b;
+
+	if (x->level != y->level)
+		return x->level < y->level ? -1 : 1;
+	if (x->watchdog != y->watchdog)
+		return x->watchdog ? -1 : 1;
+	return strcmp(x->target, y->target);
+}
+
+static int put_modules(struct kmods *k, struct image *img)
+{
+	_cleanup_free_ char *list = NULL;
+	_cleanup_file_ FILE *out = NULL;
+	size_t size;
+
+	out = open_memstream(&list, &size);
+	if (!out)
+		return oom(k);
+	fprintf(out, "# bf-modules 1 %s\n", k->release);
+	for (size_t i = 0; i < k->count; i++) {
+		struct module *m = &k->modules[i];
+		int r;
+
+		fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
+			m->params ? " " : "", m->params ? m->params : "");
+		m->ko.mode = S_IFREG | 0644;
+		r = image_add_file(img, m->target, &m->ko, m->why);
+		if (r < 0)
+			return problem_errno(k->problem, r, "%s in the image", m->target);
+	}
+	if (fflush(out) != 0)
+		return oom(k);
+	if (image_add_text(img, KMODS_LIST, list, "what bf-init loads") < 0)
+		return oom(k);
+	return 0;
+}
+
+static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *img)
+{
+	int r = kmods_open(k);
+
+	for (size_t i = 0; i < wants->count && r == 0; i++)
+		r = take_want(k, &wants->list[i]);
+	if (r == 0)
+		r = expand_all(k);
+	if (r == 0)
+		r = set_levels(k);
+	if (r < 0)
+		return r;
+	spread(k);
+	if (k->count)
+		qsort(k->modules, k->count, sizeof(*k->modules), by_order);
+	return put_modules(k, img);
+}
+
+int kmods_pack(const struct tree *tree, const char *release, const struct kmod_wants *wants,
+	       struct image *img, struct kmod_report *ret, struct problem *p)
+{
+	_cleanup_free_ char *skipped = NULL;
+	size_t size;
+	_cleanup_(kmods_done) struct kmods k = {
+		.tree = tree, .release = release, .problem = p, .fd = -1
+	};
+	int r;
+
+	k.skipped = open_memstream(&skipped, &size);
+	if (!k.skipped)
+		return oom(&k);
+	r = pack(&k, wants, img);
+	if (r < 0)
+		return r;
+	if (fflush(k.skipped) != 0)
+		return oom(&k);
+	ret->count = k.count;
+	ret->skipped = strdup(skipped);
+	return ret->skipped ? 0 : oom(&k);
+}
