@@ -75,6 +75,16 @@ _must_check_ char *strf(const char *fmt, ...) _printf_(1, 2);
  */
 _must_check_ int unhex(const char *hex, uint8_t **ret, size_t *ret_len);
 
+/* @bytes (1..8) little-endian bytes at @p, as a number. */
+static inline uint64_t get_le(const uint8_t *p, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	while (bytes-- > 0)
+		value = value << 8 | p[bytes];
+	return value;
+}
+
 /* Slots. A kiosk has two of everything; which one is a value, never a string. */
 enum slot { SLOT_A, SLOT_B, SLOT_NONE };
 #define SLOT_COUNT 2

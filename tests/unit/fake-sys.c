@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -78,7 +79,13 @@ static struct {
 	uint32_t watchdog_max;
 	char *dm_status;
 	uint32_t dm_version[3];
+	dev_t dm_number;
+	char *dm_requests[32]; /* by command number */
+	size_t dm_request_lens[32];
 } s;
+
+/* Modules are loaded by several threads: what they call takes turns. Recursive, for fake_then(). */
+static pthread_mutex_t turn = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 static jmp_buf run_end;
 static bool run_active;
@@ -611,6 +618,19 @@ void fake_dm_version(uint32_t major, uint32_t minor, uint32_t patch)
 	s.dm_version[2] = patch;
 }
 
+void fake_dm_device(uint32_t major, uint32_t minor)
+{
+	s.dm_number = makedev(major, minor);
+}
+
+const void *fake_dm_request(unsigned long request, size_t *ret_len)
+{
+	size_t i = _IOC_NR(request) % ARRAY_SIZE(s.dm_requests);
+
+	*ret_len = s.dm_request_lens[i];
+	return s.dm_requests[i];
+}
+
 static int remove_below(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	return ftw->level == 0 ? 0 : remove_entry(path, st, type, ftw);
@@ -626,6 +646,8 @@ static void forget(void)
 	for (size_t i = 0; i < s.statfs_count; i++)
 		free(s.statfs[i].path);
 	free(s.dm_status);
+	for (size_t i = 0; i < ARRAY_SIZE(s.dm_requests); i++)
+		free(s.dm_requests[i]);
 	memset(&s, 0, sizeof(s));
 	*chrooted = *cwd = '\0';
 }
@@ -638,6 +660,7 @@ void fake_reset(void)
 	s.block_bytes = 512;
 	fake_dm_status("V");
 	fake_dm_version(1, 9, 0);
+	fake_dm_device(253, 0);
 	fake_clock(1000000, UINT64_C(1735689600) * 1000000);
 	(void)fake_root();
 }
@@ -672,9 +695,11 @@ int sys_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int r;
 
-	if (file_call(&r, "open %s", path))
-		return r;
-	return open_real(dirfd, path, flags, mode, ANYWHERE);
+	(void)pthread_mutex_lock(&turn);
+	if (!file_call(&r, "open %s", path))
+		r = open_real(dirfd, path, flags, mode, ANYWHERE);
+	(void)pthread_mutex_unlock(&turn);
+	return r;
 }
 
 int sys_open(const char *path, int flags, mode_t mode)
@@ -1234,8 +1259,10 @@ int sys_init_module(int fd, const char *params)
 	char path[PATH_MAX];
 	int r;
 
+	(void)pthread_mutex_lock(&turn);
 	fd_path(fd, path);
 	(void)privileged_call(&r, "init-module %s %s", shown(path), dash(params));
+	(void)pthread_mutex_unlock(&turn);
 	return r;
 }
 
@@ -1451,6 +1478,16 @@ static int dm_answer_versions(struct dm_ioctl *io)
 	return 0;
 }
 
+static void keep_dm_request(unsigned long request, const struct dm_ioctl *io)
+{
+	size_t i = _IOC_NR(request) % ARRAY_SIZE(s.dm_requests);
+
+	free(s.dm_requests[i]);
+	s.dm_requests[i] = check(malloc(io->data_size));
+	memcpy(s.dm_requests[i], io, io->data_size);
+	s.dm_request_lens[i] = io->data_size;
+}
+
 int sys_dm_ioctl(int fd, unsigned long request, void *buffer)
 {
 	struct dm_ioctl *io = buffer;
@@ -1462,10 +1499,11 @@ int sys_dm_ioctl(int fd, unsigned long request, void *buffer)
 		log_text("dm: data_size too small");
 		return -EINVAL;
 	}
+	keep_dm_request(request, io);
 	details = dm_details(request, io);
 	if (privileged_call(&r, "dm %s %s %s", dm_command(request), dash(io->name), details))
 		return r;
-	io->dev = makedev(253, 0);
+	io->dev = s.dm_number;
 	if (request == DM_TABLE_STATUS)
 		return dm_answer_status(io);
 	if (request == DM_LIST_VERSIONS)

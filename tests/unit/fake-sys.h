@@ -133,3 +133,12 @@ void fake_statfs(const char *path, uint64_t magic);
 /* The status line of dm targets ("V" after fake_reset()) and the version of "verity" (1.9.0). */
 void fake_dm_status(const char *status);
 void fake_dm_version(uint32_t major, uint32_t minor, uint32_t patch);
+
+/* The device number of a mapped device, 253:0 after fake_reset(). */
+void fake_dm_device(uint32_t major, uint32_t minor);
+
+/*
+ * The bytes of the last dm ioctl of @request, as the code under test gave them, before
+ * the answer was written over them. NULL when there was none.
+ */
+const void *fake_dm_request(unsigned long request, size_t *ret_len);
