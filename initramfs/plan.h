@@ -3,15 +3,15 @@
  * From the verified root's /etc/fstab to the list of mounts bf-init makes: pure.
  *
  * Format: fstab(5), parsed by libmount. Lines with x-initrd.mount are ours.
- * x-bf.* say what fstab cannot:
+ * x-bf.* say what fstab cannot (bf-fstab(5)):
  *   x-bf.upper=volatile|persistent|slot  where an overlay's upper lies: on a
- *       tmpfs, on BF_DATA shared by both slots (overlay/<path>), or on BF_DATA
- *       per slot (slots/<A|B>/<path>); '/' in the path becomes '-'.
+ *       tmpfs, on BF_DATA shared by both slots (overlay/<name>), or on BF_DATA
+ *       per slot (slots/<A|B>/<name>); <name> is the target with '-' for '/'.
  *   x-bf.degraded=volatile|skip|fail     without BF_DATA: on a tmpfs (default), not
- *       at all, or the boot fails.
+ *       at all (then the line needs noauto: systemd would mount it), or the boot fails.
  *   x-bf.seed                            a bind whose source on BF_DATA does not exist
  *       yet gets a copy of the image's directory (owner, mode, and content).
- *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a directory on BF_DATA that is made.
+ *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a bind's source that is made.
  */
 #pragma once
 
@@ -21,18 +21,20 @@ enum mount_kind { MOUNT_DATA, MOUNT_OVERLAY, MOUNT_BIND, MOUNT_TMPFS };
 enum upper_kind { UPPER_VOLATILE, UPPER_PERSISTENT, UPPER_SLOT };
 enum degraded_kind { DEGRADED_VOLATILE, DEGRADED_SKIP, DEGRADED_FAIL };
 
+#define PLAN_FROM_IMAGE UINT32_MAX
+
 struct mount_line {
 	unsigned line; /* of fstab, for messages */
 	enum mount_kind kind;
-	char *target;  /* absolute, normal form, no ".." */
-	char *source;  /* MOUNT_BIND: path relative to BF_DATA's root; else NULL */
+	char *target;	     /* absolute, normal form: only [A-Za-z0-9@_+.-] and '/', no ".." */
+	char *source;	     /* MOUNT_BIND: path relative to BF_DATA's root; else NULL */
 	unsigned long flags; /* MS_* */
-	char *options; /* for the filesystem itself, "" none */
+	char *options;	     /* for the filesystem itself, "" none */
 	enum upper_kind upper;
 	char *upper_name; /* MOUNT_OVERLAY: directory name for its upper, "var", "etc" */
 	enum degraded_kind degraded;
 	bool seed;
-	uint32_t mode, uid, gid; /* of a directory that is made; mode 0 = take it from the image's directory */
+	uint32_t mode, uid, gid; /* of a directory that is made; PLAN_FROM_IMAGE = as the image's */
 };
 
 struct mount_plan {
@@ -42,9 +44,11 @@ struct mount_plan {
 };
 
 /*
- * REASON_FSTAB with line number for: no line for us at all, a filesystem, option or path
- * that cannot be served, nosuid/nodev missing, fsck pass not 0, a child before its parent,
- * two lines for one target, a bind whose source does not lie on BF_DATA.
+ * REASON_FSTAB with line number for: a line libmount cannot read (also one that is not
+ * ours: the image was verified, so it is a mistake of its builder), no line for us at all,
+ * a filesystem, option or path that cannot be served, nosuid/nodev missing, fsck pass not 0,
+ * a child before its parent, two lines for one target, a bind whose source does not lie on
+ * BF_DATA, and whatever would let BF_DATA replace /etc or the program directories.
  */
 _must_check_ int plan_make(const char *fstab, struct mount_plan *ret, struct failure *f);
 void plan_done(struct mount_plan *p);
