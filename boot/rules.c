@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The boot rules as far as bf-init applies them. What a row needs that is not
+ * obvious is said at the function that does it.
+ *
+ * T: the device tree says tryboot. [all], [tryboot]: the slots autoboot.txt
+ * names. W: one record write. S: one write of autoboot.txt's sector. R: plain
+ * reboot. RT: reboot "0 tryboot", only with a sector that names the committed
+ * slot. dark: ended without a recorded reason. The record is the truth, the
+ * sector follows it.
+ *
+ *  state                                                     | writes, in order        | next
+ *  ----------------------------------------------------------+-------------------------+---------
+ *  RECORD LOST, WRITABLE                                     |                         |
+ *  [all] valid: committed = [all]; else committed = running  | with the next W         | as below
+ *  TRIAL: T, running == [tryboot] == staged, sector valid    |                         |
+ *  (record lost: staged = running)                           | W(trials+1, last=trial) | trial
+ *  W failed or impossible                                    | -                       | trial (1)
+ *  device tree and command line disagree                     | W(same, trial_reason)   | R
+ *  STRAY: T, running == [tryboot], not staged, not committed | -                       | R
+ *  W impossible, proven.running not "no"                     | -                       | trial (1)
+ *  WRONG SLOT: no trial, running != committed, repairs < 2   | S(committed)            |
+ *                                                            | W(repairs+1)            | R
+ *  repairs = 2, or W failed or impossible                    | S(committed)            | boot (2)
+ *  sector gone, or neither record nor W                      | -                       | boot (2)
+ *  COMMITTED SLOT: evidence, resolve, count, decide, stamp   | W(all of it)            | boot
+ *  sector does not name it                                   | W(same) S(committed)    | boot
+ *  decide: leave it (never with the sector gone)             | W(same)                 | RT
+ *  decide: leave it, sector does not name it                 | S(committed) W(same)    | RT
+ *  W failed                                                  | -                       | boot
+ *  W impossible                                              | S(committed) if needed  | boot
+ *  . evidence: staged, no trial_reason, last = trial, and    |                         |
+ *    power-on since                                          | trials-1                |
+ *    staged, no trial_reason, last = attempt, and            |                         |
+ *    count == stored+2 (died before bf-init)                 | trials+1                |
+ *  . resolve: trial_reason or trials = 3; an update          | state=bad proven=no     |
+ *                                                            | refused+=hash staged=-  |
+ *    the same; a fallback                                    | state=unknown staged=-  |
+ *    attempts = 6                                            | state=unknown staged=-  |
+ *                                                            | update: refused+=hash   |
+ *  . count: the last boot of this slot, see count_effects    | hard+1 or soft+1        |
+ *  . decide: hard >= 5 or soft >= 15; staged, attempts < 6   | attempts+1              | RT
+ *    the same; none staged, state.other = good               | staged=other attempts=1 |
+ *                                                            | kind=fallback           | RT
+ *    hard >= 10*2^n or soft >= 30*2^n; none staged,          | the same and            |
+ *    proven.other not "no"                                   | hard=soft=0, n+1        | RT
+ *  BF-INIT FAILS in a trial                                  | W(trial_reason)         | R
+ *  in the committed slot                                     | W(last=failed, reason)  | R (3)
+ *  in the committed slot, W impossible, sector right,        |                         |
+ *  proven.other not "no" or record unreadable                | -                       | RT
+ *  in a wrong slot                                           | W(history)              | R (3)
+ *  (1) not committable (2) limbo: no install, no commit (3) after a delay
+ *
+ * Why it is like this, where a simpler rule looks possible:
+ * - The trial is checked against sector and record: the flag alone can be stale
+ *   (a reboot argument left behind) or come with a lost autoboot.txt.
+ * - A wrong slot is repaired here, before anything risky: nothing later is sure
+ *   to run in it. Sector first: counter first, and two cuts in between would
+ *   use the repairs up. Two repairs: a sector that does not stay must not loop.
+ * - resolve runs here: a slot that fails before user space would never be
+ *   resolved elsewhere, and A -> B -> A ... never ends.
+ * - A fallback that fails, and a trial that only got lost, are "unknown", not
+ *   "bad": their content was good once, and two bad slots are a dead end.
+ * - Nothing reboots by a count that was not written: without a record write, or
+ *   when it failed, what runs is booted.
+ * - hard and soft: a person who cuts the power often and a slot that dies look
+ *   alike before the slot is confirmed, so only what is surely the slot's fault
+ *   counts against the small limit.
+ */
+#include "boot/rules.h"
+
+enum slot identify_running(const struct firmware *fw, enum slot cmdline_slot, bool *ret_mismatch)
+{
+	enum slot slot = fw->present ? firmware_slot(fw->partition) : SLOT_NONE;
+
+	*ret_mismatch = slot != SLOT_NONE && cmdline_slot != SLOT_NONE && slot != cmdline_slot;
+	return slot != SLOT_NONE ? slot : cmdline_slot;
+}
+
+/* ---- what is known ------------------------------------------------------ */
+
+/* There is a record, or one can be made anew: a write is not hopeless. */
+static bool can_write(const struct boot_facts *facts)
+{
+	return facts->writable && (facts->record_readable || facts->record_lost);
+}
+
+/* The record is the truth only when it was read, or is being made anew. */
+static bool knows_committed(const struct boot_facts *facts)
+{
+	return facts->record_readable || can_write(facts);
+}
+
+static bool sector_names(const struct boot_facts *facts, enum slot slot)
+{
+	return facts->selector == SELECTOR_VALID && facts->selector_committed == slot;
+}
+
+/* What to go by: the record, a new one, or (nothing readable, nothing writable) the same guess. */
+static void take_record(const struct boot_facts *facts, struct record *ret)
+{
+	if (facts->record_readable) {
+		*ret = facts->record;
+		return;
+	}
+	record_init(ret,
+		    facts->selector == SELECTOR_VALID ? facts->selector_committed : facts->running);
+	if (can_write(facts))
+		record_add_history(ret, facts->now_sec, HISTORY_REBUILT, ret->committed, "");
+}
+
+enum role {
+	ROLE_COMMITTED,
+	ROLE_TRIAL,
+	ROLE_STRAY, /* a trial boot, but not of the staged slot */
+	ROLE_WRONG, /* neither committed nor a trial */
+};
+
+/*
+ * Running the committed slot is never a trial, whatever flag and sector say:
+ * leaving it by a reboot could end in a slot that does not come this far.
+ */
+static enum role role_of(const struct boot_facts *facts, const struct record *rec)
+{
+	if (facts->running == rec->committed)
+		return ROLE_COMMITTED;
+	if (!facts->tryboot || !sector_names(facts, slot_other(facts->running)))
+		return ROLE_WRONG;
+	if (!facts->record_readable || rec->staged == facts->running)
+		return ROLE_TRIAL;
+	return ROLE_STRAY;
+}
+
+/* ---- steps on the record ------------------------------------------------ */
+
+static void increment(uint32_t *counter, uint32_t max)
+{
+	if (*counter < max)
+		(*counter)++;
+}
+
+static void stamp(struct record *rec, const struct boot_facts *facts, enum boot_phase phase)
+{
+	record_set_last(rec, facts->running, phase, facts->boot_id, facts->has_count, facts->count);
+	if (record_is_hex(facts->roothash, RECORD_HASH_MAX))
+		strcpy(rec->hash[facts->running], facts->roothash);
+}
+
+/* How the boot of record.last ended, as far as the device tree's count of warm resets tells. */
+enum ending { ENDING_UNKNOWN, ENDING_POWER, ENDING_WARM, ENDING_COUNT };
+
+static enum ending ending_of_last(const struct record_last *last, const struct boot_facts *facts)
+{
+	if (!facts->has_count)
+		return ENDING_UNKNOWN;
+	if (last->has_count)
+		return facts->count > last->count ? ENDING_WARM : ENDING_POWER;
+	return facts->count <= 1 ? ENDING_POWER : ENDING_UNKNOWN;
+}
+
+/* What the count says about a trial that wrote nothing itself. */
+static void weigh_evidence(struct record *rec, const struct boot_facts *facts)
+{
+	const struct record_last *last = &rec->last;
+
+	if (rec->staged == SLOT_NONE || *rec->trial_reason)
+		return;
+	/* Ended by the power, not by the trial; attempts bounds how often. */
+	if (last->phase == PHASE_TRIAL && last->slot == rec->staged && rec->trials > 0 &&
+	    ending_of_last(last, facts) == ENDING_POWER)
+		rec->trials--;
+	/* One pass of the firmware was the trial's, one is ours: it died before bf-init. */
+	if (last->phase == PHASE_ATTEMPT && last->has_count && facts->has_count &&
+	    facts->count == (uint64_t)last->count + 2)
+		increment(&rec->trials, RULES_TRIALS_MAX);
+}
+
+static void mark_bad(struct record *rec, enum slot slot)
+{
+	enum slot other = slot == SLOT_A ? SLOT_B : SLOT_A;
+
+	rec->state[slot] = STATE_BAD;
+	rec->proven[slot] = PROVEN_NO;
+	/* Never both bad: RAUC and a person must always have a slot to go on with. */
+	if (rec->state[other] == STATE_BAD)
+		rec->state[other] = STATE_UNKNOWN;
+}
+
+static void unstage(struct record *rec)
+{
+	rec->staged = SLOT_NONE;
+	rec->kind = KIND_UPDATE;
+	rec->attempts = rec->trials = 0;
+	rec->trial_reason[0] = '\0';
+}
+
+void rules_resolve(struct record *rec, uint64_t now_sec)
+{
+	bool failed = *rec->trial_reason || rec->trials >= RULES_TRIALS_MAX;
+	bool rejected = failed && rec->kind == KIND_UPDATE;
+	enum slot slot = rec->staged;
+	char why[RECORD_CODE_MAX + 1];
+
+	if (slot == SLOT_NONE || (!failed && rec->attempts < RULES_ATTEMPTS_MAX))
+		return;
+	if (*rec->trial_reason)
+		strcpy(why, rec->trial_reason);
+	else /* lost attempts of a trial that did run were not "never ran" */
+		strcpy(why,
+		       reason_text(rec->trials > 0 ? REASON_TRIAL_DARK : REASON_TRIAL_NEVER_RAN)
+			       ->code);
+	if (rec->kind == KIND_UPDATE)
+		record_refuse(rec, rec->hash[slot]);
+	if (rejected)
+		mark_bad(rec, slot);
+	else
+		rec->state[slot] = STATE_UNKNOWN;
+	unstage(rec);
+	record_add_history(rec, now_sec, rejected ? HISTORY_REJECTED : HISTORY_GIVEN_UP, slot, why);
+}
+
+enum effect { EFFECT_NONE, EFFECT_HARD, EFFECT_SOFT, EFFECT_PROBATION };
+
+/* What the last boot of the committed slot counts for. PROBATION: hard in probation, else soft. */
+static const enum effect count_effects[][ENDING_COUNT] = {
+	/* unknown, power, warm */
+	[PHASE_STARTED] = { EFFECT_SOFT, EFFECT_SOFT, EFFECT_HARD },
+	[PHASE_CONFIRMED] = { EFFECT_PROBATION, EFFECT_NONE, EFFECT_HARD },
+	[PHASE_CLEAN] = { EFFECT_SOFT, EFFECT_SOFT, EFFECT_SOFT },
+	[PHASE_FAILED] = { EFFECT_HARD, EFFECT_HARD, EFFECT_HARD },
+	[PHASE_SETTLED] = { EFFECT_NONE, EFFECT_NONE, EFFECT_NONE },
+};
+
+static void count_last_boot(struct record *rec, const struct boot_facts *facts)
+{
+	enum effect effect;
+
+	if (rec->last.slot != rec->committed)
+		return;
+	effect = count_effects[rec->last.phase][ending_of_last(&rec->last, facts)];
+	if (effect == EFFECT_PROBATION)
+		effect = rec->probation ? EFFECT_HARD : EFFECT_SOFT;
+	if (effect == EFFECT_HARD)
+		increment(&rec->hard, RECORD_COUNTER_MAX);
+	if (effect == EFFECT_SOFT)
+		increment(&rec->soft, RECORD_COUNTER_MAX);
+}
+
+static void stage_fallback(struct record *rec)
+{
+	unstage(rec);
+	rec->staged = slot_other(rec->committed);
+	rec->kind = KIND_FALLBACK;
+	rec->attempts = 1;
+}
+
+static bool retry_is_due(const struct record *rec)
+{
+	unsigned n = rec->doublings < RULES_DOUBLINGS_MAX ? rec->doublings : RULES_DOUBLINGS_MAX;
+
+	return rec->hard >= (uint32_t)RULES_RETRY_HARD_BASE << n ||
+	       rec->soft >= (uint32_t)RULES_RETRY_SOFT_BASE << n;
+}
+
+/* Has the committed slot failed too often, and is there another one to try? */
+static bool decide_to_leave(struct record *rec)
+{
+	enum slot other = slot_other(rec->committed);
+
+	if (rec->hard < RULES_HARD_MAX && rec->soft < RULES_SOFT_MAX)
+		return false;
+	if (rec->staged != SLOT_NONE) {
+		if (rec->attempts >= RULES_ATTEMPTS_MAX)
+			return false;
+		rec->attempts++;
+		return true;
+	}
+	if (rec->state[other] == STATE_GOOD) {
+		stage_fallback(rec);
+		return true;
+	}
+	if (!retry_is_due(rec) || rec->proven[other] == PROVEN_NO)
+		return false;
+	stage_fallback(rec);
+	rec->hard = rec->soft = 0;
+	increment(&rec->doublings, RULES_DOUBLINGS_MAX);
+	return true;
+}
+
+/* ---- one function for each role ----------------------------------------- */
+
+static void add_write(struct boot_decision *d, enum boot_write what)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(d->writes); i++) {
+		if (d->writes[i] == what)
+			return;
+		if (d->writes[i] == WRITE_NOTHING) {
+			d->writes[i] = what;
+			return;
+		}
+	}
+}
+
+static void add_history(struct boot_decision *d, const struct boot_facts *facts,
+			enum history_event event, enum slot slot, enum reason reason)
+{
+	record_add_history(&d->record, facts->now_sec, event, slot,
+			   reason == REASON_NONE ? "" : reason_text(reason)->code);
+}
+
+static void add_sector(struct boot_decision *d, const struct boot_facts *facts, enum reason reason)
+{
+	add_write(d, WRITE_SECTOR);
+	d->sector = d->record.committed;
+	add_history(d, facts, HISTORY_REPAIRED, d->sector, reason);
+}
+
+/*
+ * bf-init has to be able to refuse a trial with crossed slots, but only when it
+ * can say so in the record: a reboot that nothing counts could go on for ever.
+ */
+static void decide_trial(const struct boot_facts *facts, struct boot_decision *d)
+{
+	struct record *rec = &d->record;
+
+	d->next = d->next_if_unwritten = NEXT_BOOT_TRIAL;
+	if (facts->mismatch) {
+		d->limbo = true;
+		d->reason = REASON_SLOT_MISMATCH;
+	}
+	if (!can_write(facts))
+		return;
+	if (!facts->record_readable)
+		rec->staged = facts->running;
+	increment(&rec->trials, RULES_TRIALS_MAX);
+	stamp(rec, facts, PHASE_TRIAL);
+	add_history(d, facts, HISTORY_TRIAL, facts->running, REASON_NONE);
+	add_write(d, WRITE_RECORD);
+	d->committable = !facts->mismatch;
+	if (facts->mismatch) {
+		strcpy(rec->trial_reason, reason_text(REASON_SLOT_MISMATCH)->code);
+		d->next = NEXT_REBOOT;
+	}
+}
+
+/*
+ * A reboot argument left behind, or, when nothing can be written, the committed
+ * slot that sent us here because it cannot start (rules_bf_init_failed()): then
+ * going back would be a loop.
+ */
+static void decide_stray(const struct boot_facts *facts, struct boot_decision *d)
+{
+	d->reason = REASON_TRIAL_NOT_STAGED;
+	if (can_write(facts) || d->record.proven[facts->running] == PROVEN_NO) {
+		d->next = d->next_if_unwritten = NEXT_REBOOT;
+		return;
+	}
+	d->next = d->next_if_unwritten = NEXT_BOOT_TRIAL;
+	d->limbo = facts->mismatch;
+}
+
+static void decide_wrong(const struct boot_facts *facts, struct boot_decision *d)
+{
+	struct record *rec = &d->record;
+
+	d->limbo = true;
+	d->reason = REASON_WRONG_SLOT;
+	/* Nothing to repair by, or nothing that a reboot would make better. */
+	if (!knows_committed(facts) || facts->selector == SELECTOR_GONE)
+		return;
+	if (!sector_names(facts, rec->committed))
+		add_sector(d, facts, REASON_WRONG_SLOT);
+	else /* the firmware could not start it */
+		add_history(d, facts, HISTORY_FAILED, rec->committed, REASON_WRONG_SLOT);
+	if (!can_write(facts) || rec->repairs >= RULES_REPAIRS_MAX)
+		return;
+	rec->repairs++;
+	add_write(d, WRITE_RECORD);
+	d->next = NEXT_REBOOT;
+}
+
+static void decide_committed(const struct boot_facts *facts, struct boot_decision *d)
+{
+	bool repair = facts->selector != SELECTOR_GONE && !sector_names(facts, facts->running);
+	struct record *rec = &d->record;
+
+	if (facts->mismatch) {
+		d->limbo = true;
+		d->reason = REASON_SLOT_MISMATCH;
+	}
+	if (can_write(facts)) {
+		weigh_evidence(rec, facts);
+		rules_resolve(rec, facts->now_sec);
+		count_last_boot(rec, facts);
+		stamp(rec, facts, PHASE_STARTED);
+		if (facts->selector != SELECTOR_GONE && decide_to_leave(rec)) {
+			rec->last.phase = PHASE_ATTEMPT;
+			d->next = NEXT_REBOOT_TRIAL;
+			d->reason = REASON_COMMITTED_FAILING;
+			if (repair) /* a trial needs the sector first */
+				add_sector(d, facts, REASON_NONE);
+			add_history(d, facts, HISTORY_FALLBACK, rec->committed, d->reason);
+		}
+		add_write(d, WRITE_RECORD);
+	}
+	if (repair && d->next == NEXT_BOOT && knows_committed(facts))
+		add_sector(d, facts, REASON_NONE);
+}
+
+void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret)
+{
+	struct boot_decision d = {
+		.sector = SLOT_NONE,
+		.next = NEXT_BOOT,
+		.next_if_unwritten = NEXT_BOOT,
+		.reason = REASON_NONE,
+	};
+
+	take_record(facts, &d.record);
+	switch (role_of(facts, &d.record)) {
+	case ROLE_COMMITTED:
+		decide_committed(facts, &d);
+		break;
+	case ROLE_TRIAL:
+		decide_trial(facts, &d);
+		break;
+	case ROLE_STRAY:
+		decide_stray(facts, &d);
+		break;
+	case ROLE_WRONG:
+		decide_wrong(facts, &d);
+		break;
+	}
+	*ret = d;
+}
+
+/* ---- bf-init itself fails ----------------------------------------------- */
+
+static void fail_trial(const struct boot_facts *facts, enum reason reason, struct boot_decision *d)
+{
+	if (!can_write(facts))
+		return;
+	strcpy(d->record.trial_reason, reason_text(reason)->code);
+	add_write(d, WRITE_RECORD);
+}
+
+static uint32_t delay_sec(uint32_t failures)
+{
+	uint32_t over = failures > RULES_HARD_MAX ? failures - RULES_HARD_MAX : 0;
+
+	return over < RULES_DELAY_MAX_SEC / RULES_DELAY_STEP_SEC ? over * RULES_DELAY_STEP_SEC
+								 : RULES_DELAY_MAX_SEC;
+}
+
+/* Without a record nothing counts and nothing would ever leave this slot: so at once. */
+static void fail_committed(const struct boot_facts *facts, enum reason reason,
+			   struct boot_decision *d, uint32_t *delay)
+{
+	struct record *rec = &d->record;
+	enum boot_next rescue = NEXT_REBOOT;
+
+	if (sector_names(facts, rec->committed) &&
+	    rec->proven[slot_other(rec->committed)] != PROVEN_NO)
+		rescue = NEXT_REBOOT_TRIAL;
+	d->next_if_unwritten = rescue;
+	if (!can_write(facts)) {
+		d->next = rescue;
+		*delay = rescue == NEXT_REBOOT ? delay_sec(rec->hard + 1) : 0;
+		return;
+	}
+	rec->last.phase = PHASE_FAILED;
+	strcpy(rec->last.reason, reason_text(reason)->code);
+	add_history(d, facts, HISTORY_FAILED, facts->running, reason);
+	add_write(d, WRITE_RECORD);
+	*delay = delay_sec(rec->hard + 1);
+}
+
+/* Repaired as often as it may be, and the firmware still starts it: nothing left but to wait. */
+static void fail_wrong(const struct boot_facts *facts, enum reason reason, struct boot_decision *d,
+		       uint32_t *delay)
+{
+	*delay = RULES_DELAY_STEP_SEC;
+	if (!can_write(facts))
+		return;
+	add_history(d, facts, HISTORY_FAILED, facts->running, reason);
+	add_write(d, WRITE_RECORD);
+}
+
+void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_decision *decision,
+			  enum reason reason, struct boot_decision *ret, uint32_t *ret_delay_sec)
+{
+	struct boot_decision d;
+	bool trial;
+
+	*ret_delay_sec = 0;
+	if (decision) {
+		d = *decision;
+		memset(d.writes, 0, sizeof(d.writes));
+		d.sector = SLOT_NONE;
+	} else {
+		rules_bf_init(facts, &d);
+	}
+	trial = d.next == NEXT_BOOT_TRIAL;
+	if (trial || d.next == NEXT_BOOT) {
+		d.next = d.next_if_unwritten = NEXT_REBOOT;
+		d.reason = reason;
+		if (trial)
+			fail_trial(facts, reason, &d);
+		else if (d.record.committed == facts->running)
+			fail_committed(facts, reason, &d, ret_delay_sec);
+		else
+			fail_wrong(facts, reason, &d, ret_delay_sec);
+	}
+	d.committable = false;
+	*ret = d;
+}
