@@ -1,6 +1,7 @@
 # bf-init: PID 1 of the initramfs. Everything but main() is also linked by the unit tests.
 bf-init_SRC := \
 	initramfs/data.c \
+	initramfs/datadir.c \
 	initramfs/disk.c \
 	initramfs/dm.c \
 	initramfs/fail.c \
