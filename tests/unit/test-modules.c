@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+#include "initramfs/modules.h"
+#include "tests/unit/fake-sys.h"
+#include "tests/unit/tap.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define LIST	"/lib/modules/bf-modules"
+#define RELEASE "6.12.107+deb13-arm64"
+#define HEAD	"# bf-modules 1 " RELEASE "\n"
+
+static const char good_list[] = HEAD "0 /m/a.ko\n"
+				     "0 -/m/b.ko.d/b.ko x=1 y=\"two words\"\n"
+				     "7 /m/-c.ko\n";
+
+static void test_parse_good(void)
+{
+	static const struct module_line want[] = {
+		{ 0, false, "/m/a.ko", "" },
+		{ 0, true, "/m/b.ko.d/b.ko", "x=1 y=\"two words\"" },
+		{ 7, false, "/m/-c.ko", "" },
+	};
+	struct module_list l;
+	struct failure f = { 0 };
+
+	ok_int(modules_parse(good_list, &l, &f), 0, "a good list");
+	ok_str(l.release, RELEASE, "release");
+	ok_int(l.count, ARRAY_SIZE(want), "count");
+	for (size_t i = 0; i < ARRAY_SIZE(want) && i < l.count; i++) {
+		ok_int(l.lines[i].level, want[i].level, "line %zu, level", i);
+		ok_int(l.lines[i].optional, want[i].optional, "line %zu, optional", i);
+		ok_str(l.lines[i].path, want[i].path, "line %zu, path", i);
+		ok_str(l.lines[i].params, want[i].params, "line %zu, parameters", i);
+	}
+	modules_done(&l);
+	ok_int(modules_parse(HEAD, &l, &f), 0, "no modules: all are built in");
+	ok_int(l.count, 0, "no modules, count");
+	modules_done(&l);
+}
+
+static void test_parse_bad(void)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{ "", "line 1: empty" },
+		{ "\n", "line 1: not a module list of version 1" },
+		{ "# bf-modules 1 6.12", "line 1: cut short" },
+		{ "# bf-modules 2 6.12\n", "line 1: not a module list of version 1" },
+		{ "# bf-modules 16.12\n", "line 1: not a module list of version 1" },
+		{ " # bf-modules 1 6.12\n", "line 1: not a module list of version 1" },
+		{ "0 /m/a.ko\n", "line 1: not a module list of version 1" },
+		{ "# bf-modules 1 \n", "line 1: a bad kernel release" },
+		{ "# bf-modules 1 6.12 x\n", "line 1: a bad kernel release" },
+		{ "# bf-modules 1 6.12\r\n", "line 1: a bad kernel release" },
+		{ "# bf-modules 1 "
+		  "0123456789012345678901234567890123456789012345678901234567890123x\n",
+		  "line 1: a bad kernel release" },
+		{ HEAD "0 /m/a.ko", "line 2: cut short" },
+		{ HEAD "0 /m/a.ko\n0 /m/b.k", "line 3: cut short" },
+		{ HEAD "\n", "line 2: no path" },
+		{ HEAD "0\n", "line 2: no path" },
+		{ HEAD "/m/a.ko\n", "line 2: no path" },
+		{ HEAD "# 0 /m/a.ko\n", "line 2: no level" },
+		{ HEAD " 0 /m/a.ko\n", "line 2: no level" },
+		{ HEAD "-1 /m/a.ko\n", "line 2: no level" },
+		{ HEAD "+1 /m/a.ko\n", "line 2: no level" },
+		{ HEAD "0x1 /m/a.ko\n", "line 2: no level" },
+		{ HEAD "4294967296 /m/a.ko\n", "line 2: no level" },
+		{ HEAD "1 /m/a.ko\n0 /m/b.ko\n", "line 3: a level below the one before" },
+		{ HEAD "0  /m/a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 --/m/a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 m/a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 -\n", "line 2: a bad path" },
+		{ HEAD "0 \n", "line 2: a bad path" },
+		{ HEAD "0 /\n", "line 2: a bad path" },
+		{ HEAD "0 /.ko\n", "line 2: a bad path" },
+		{ HEAD "0 /m/a.ko.xz\n", "line 2: a bad path" },
+		{ HEAD "0 /m/../a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 /m/./a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 /m//a.ko\n", "line 2: a bad path" },
+		{ HEAD "0 /m/a.ko \n", "line 2: a space at the end" },
+		{ HEAD "0 /m/a.ko\tx=1\n", "line 2: a control character" },
+		{ HEAD "0 /m/a.ko\r\n", "line 2: a control character" },
+		{ HEAD "0 /m/a\x7f.ko\n", "line 2: a control character" },
+		{ HEAD HEAD, "line 2: no level" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct module_list l = { .count = 99 };
+		struct failure f = { 0 };
+		_cleanup_free_ char *want = strf("module list, %s", rows[i].why);
+
+		ok_int(modules_parse(rows[i].text, &l, &f), -EINVAL, "bad list %zu", i);
+		ok_int(f.reason, REASON_MODULE_LIST, "bad list %zu, reason", i);
+		ok_str(f.text, want, "bad list %zu, text", i);
+		ok_int(l.count, 99, "bad list %zu, result is not touched", i);
+	}
+}
+
+static unsigned levels;
+static char *log_at_level; /* how the log looked at the first after_level() */
+
+static void after_level(void)
+{
+	if (levels++ == 0)
+		log_at_level = strdup(fake_log());
+}
+
+static void files(void)
+{
+	static const char *const names[] = { "/m/a.ko", "/m/b.ko", "/m/c.ko", "/m/d.ko" };
+
+	fake_reset();
+	levels = 0;
+	free(TAKE_PTR(log_at_level));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		fake_file(names[i], "");
+}
+
+static int load(const char *list, size_t *loaded, struct failure *f)
+{
+	fake_file(LIST, list);
+	*loaded = 99;
+	*f = (struct failure) { 0 };
+	return modules_load(LIST, RELEASE, after_level, loaded, f);
+}
+
+static void test_load(void)
+{
+	static const char chain[] = HEAD "0 /m/a.ko\n1 /m/b.ko p=1 q=2\n2 -/m/c.ko\n9 /m/d.ko\n";
+	static const struct {
+		const char *name, *match;
+		int error; /* of that call */
+		int want;
+		size_t loaded;
+		const char *text;
+		unsigned levels;
+	} rows[] = {
+		{ "all", NULL, 0, 0, 4, "", 4 },
+		{ "one is there already", "init-module /m/b.ko", -EEXIST, 0, 3, "", 4 },
+		{ "all are there already", "init-module", -EEXIST, 0, 0, "", 4 },
+		{ "optional, no hardware", "init-module /m/c.ko", -ENODEV, 0, 3, "", 4 },
+		{ "optional, no file", "open /m/c.ko", -ENOENT, 0, 3, "", 4 },
+		{ "optional, not a module", "init-module /m/c.ko", -ENOEXEC, 0, 3, "", 4 },
+		{ "optional, no memory", "init-module /m/c.ko", -ENOMEM, 0, 3, "", 4 },
+		{ "required, no hardware", "init-module /m/b.ko", -ENODEV, -ENODEV, 99, "/m/b.ko",
+		  2 },
+		{ "required, no file", "open /m/a.ko", -ENOENT, -ENOENT, 99, "/m/a.ko", 1 },
+		{ "required, not a module", "init-module /m/d.ko", -ENOEXEC, -ENOEXEC, 99,
+		  "/m/d.ko", 4 },
+		{ "required, signature refused", "init-module /m/a.ko", -EKEYREJECTED,
+		  -EKEYREJECTED, 99, "/m/a.ko", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct failure f;
+		size_t loaded;
+
+		files();
+		if (rows[i].match)
+			fake_result(rows[i].match, rows[i].error);
+		ok_int(load(chain, &loaded, &f), rows[i].want, "%s", rows[i].name);
+		ok_int(loaded, rows[i].loaded, "%s: loaded", rows[i].name);
+		ok_int(f.reason, rows[i].want ? REASON_MODULE_LOAD : REASON_NONE, "%s: reason",
+		       rows[i].name);
+		ok_int(f.error, -rows[i].want, "%s: errno", rows[i].name);
+		ok_str(f.text, rows[i].text, "%s: text", rows[i].name);
+		ok_int(levels, rows[i].levels, "%s: levels", rows[i].name);
+		ok_int(fake_open_fds(), 0, "%s: nothing left open", rows[i].name);
+		if (rows[i].match)
+			continue;
+		ok_str(fake_log(),
+		       "init-module /m/a.ko -\n"
+		       "init-module /m/b.ko p=1 q=2\n"
+		       "init-module /m/c.ko -\n"
+		       "init-module /m/d.ko -\n",
+		       "%s: in the order of the list, with parameters", rows[i].name);
+		ok_str(log_at_level, "init-module /m/a.ko -\n",
+		       "%s: the first level is reported before the second starts", rows[i].name);
+	}
+}
+
+static void test_list_file(void)
+{
+	static const char other[] = "# bf-modules 1 6.1.0-37-arm64\n0 /m/a.ko\n";
+	struct failure f = { 0 };
+	size_t loaded;
+	char *big;
+
+	files();
+	ok_int(modules_load(LIST, RELEASE, after_level, &loaded, &f), -ENOENT, "no list");
+	ok_int(f.reason, REASON_MODULE_LIST, "no list, reason");
+	ok_str(f.text, LIST, "no list, text");
+
+	ok_int(load(other, &loaded, &f), -EPROTO, "a list for another kernel");
+	ok_int(f.reason, REASON_MODULE_KERNEL, "another kernel, reason");
+	ok_str(f.text, "packed for 6.1.0-37-arm64, this is " RELEASE, "another kernel, text");
+	ok_str(fake_log(), "", "another kernel: nothing is loaded");
+
+	fake_file_data(LIST, HEAD "0 /m/a.ko\n\0", sizeof(HEAD "0 /m/a.ko\n\0") - 1);
+	ok_int(modules_load(LIST, RELEASE, after_level, &loaded, &f), -EINVAL, "a NUL at the end");
+	ok_str(f.text, LIST ": a NUL in it", "a NUL, text");
+
+	big = malloc(2000001);
+	memset(big, '0', 2000000);
+	big[2000000] = '\0';
+	ok_int(load(big, &loaded, &f), -EFBIG, "a list of 2 MB");
+	ok_int(f.reason, REASON_MODULE_LIST, "a list of 2 MB, reason");
+	free(big);
+
+	ok_int(load(HEAD, &loaded, &f), 0, "an empty list is fine");
+	ok_int(loaded, 0, "an empty list, loaded");
+	ok_int(levels, 0, "an empty list has no levels");
+}
+
+#define WIDE 40
+
+static pthread_t seen[WIDE];
+static size_t seen_count;
+
+/* Runs while the double's lock is held: the others take their modules meanwhile. */
+static void see_thread(void)
+{
+	size_t i = 0;
+
+	usleep(2000);
+	while (i < seen_count && !pthread_equal(seen[i], pthread_self()))
+		i++;
+	if (i == seen_count && seen_count < WIDE)
+		seen[seen_count++] = pthread_self();
+}
+
+static char *wide_list(void)
+{
+	char *text = strdup(HEAD);
+
+	for (int i = 0; i < WIDE; i++) {
+		char *more = strf("%s3 /m/w%02d.ko\n", text, i);
+
+		free(text);
+		text = more;
+	}
+	return text;
+}
+
+static void test_parallel(void)
+{
+	_cleanup_free_ char *text = wide_list();
+	struct failure f;
+	size_t loaded;
+	int missing = 0;
+
+	files();
+	for (int i = 0; i < WIDE; i++) {
+		_cleanup_free_ char *path = strf("/m/w%02d.ko", i);
+
+		fake_file(path, "");
+	}
+	fake_then("open /m/w", see_thread);
+	ok_int(load(text, &loaded, &f), 0, "%d modules of one level", WIDE);
+	ok_int(loaded, WIDE, "one level: all are loaded");
+	ok_int(levels, 1, "one level: reported once");
+	ok(seen_count > 1 && seen_count <= 4, "one level: by 2 to 4 threads (%zu)", seen_count);
+	for (int i = 0; i < WIDE; i++) {
+		_cleanup_free_ char *line = strf("init-module /m/w%02d.ko -\n", i);
+		const char *first = strstr(fake_log(), line);
+
+		missing += !first || strstr(first + 1, line);
+	}
+	ok_int(missing, 0, "one level: each exactly once");
+
+	fake_result("init-module /m/w31.ko", -ENOEXEC);
+	fake_result("init-module /m/w07.ko", -ENODEV);
+	ok_int(load(text, &loaded, &f), -ENODEV, "two fail");
+	ok_str(f.text, "/m/w07.ko", "two fail: the first in the list is named");
+	ok_int(fake_open_fds(), 0, "one level: nothing left open");
+}
+
+static void test_sweep(void)
+{
+	static const char list[] = HEAD "0 /m/a.ko\n1 -/m/b.ko\n2 /m/c.ko\n";
+	unsigned k, failed = 0;
+
+	for (k = 1;; k++) {
+		struct failure f;
+		size_t loaded;
+		int r;
+
+		files();
+		fake_fail_at(k, EIO);
+		r = load(list, &loaded, &f);
+		if (fake_calls() < k)
+			break;
+		failed += r < 0;
+		if (r < 0)
+			ok(r == -EIO && *f.text &&
+				   (f.reason == REASON_MODULE_LIST ||
+				    f.reason == REASON_MODULE_LOAD),
+			   "call %u fails: %s, %s", k, reason_text(f.reason)->code, f.text);
+		else
+			ok_int(loaded, 2, "call %u fails: only the optional module is missing", k);
+		ok_int(fake_open_fds(), 0, "call %u fails: nothing left open", k);
+	}
+	ok(k > 7 && failed == k - 3, "%u calls, all but two are vital", k - 1);
+}
+
+int main(void)
+{
+	test_parse_good();
+	test_parse_bad();
+	test_load();
+	test_list_file();
+	test_parallel();
+	test_sweep();
+	free(log_at_level);
+	return tap_done();
+}
