@@ -1,0 +1,88 @@
+"""Fixtures of the VM tests. Options: --builddir DIR (default: build), --keep-disks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from artifacts import TOP, Artifacts, ImageOptions  # noqa: E402
+from machine import Device, Disk, Hardware, Settings, tail  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--builddir", type=Path, default=TOP / "build",
+                     help="where programs and images are built (make's O)")
+    parser.addoption("--keep-disks", action="store_true", help="keep each test's disk image")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, f"report_{report.when}", report)
+    log = getattr(item, "console_log", None)
+    if report.when == "call" and report.failed and log is not None and log.exists():
+        text = log.read_text(errors="replace").replace("\r", "")
+        report.sections.append((f"console, last lines of {log}", tail(text, 60)))
+
+
+@pytest.fixture(scope="session")
+def artifacts(request: pytest.FixtureRequest) -> Artifacts:
+    return Artifacts(request.config.getoption("builddir"))
+
+
+@pytest.fixture
+def console_log(request: pytest.FixtureRequest, artifacts: Artifacts) -> Path:
+    """builddir/vm-logs/<test>.log, emptied. Its tail is shown when the test fails."""
+    name = re.sub(r"[^\w.=-]+", "_", request.node.name)
+    log = artifacts.builddir / "vm-logs" / f"{request.node.path.stem}.{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    request.node.console_log = log
+    return log
+
+
+DeviceFactory = Callable[..., Device]
+
+
+@pytest.fixture
+def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_log: Path,
+                tmp_path: Path) -> Iterator[DeviceFactory]:
+    """Devices with a fresh copy of an image each. Arguments: those of ImageOptions by name, and kind,
+    hardware, settings, sector_size, write_log."""
+    devices: list[Device] = []
+
+    def make(kind: str = "virtio", hardware: Hardware = Hardware(), settings: Settings = Settings(),
+             sector_size: int = 512, write_log: bool = False,
+             **options: object) -> Device:
+        if sector_size != 512:
+            options["mkimage"] = (*options.get("mkimage", ()), "--sector-size", str(sector_size))
+        base = artifacts.image(ImageOptions(**options))
+        work = artifacts.vm / "run" / f"{tmp_path.parent.name}-{tmp_path.name}-{len(devices)}"
+        disk = artifacts.copy(base, work / "disk.img")
+        device = Device(disk=Disk(disk, kind=kind, sector_size=sector_size,
+                                  write_log=work / "writes.log" if write_log else None),
+                        work=work, log=console_log, hardware=hardware, settings=settings)
+        devices.append(device)
+        return device
+
+    yield make
+    for device in devices:
+        device.close()
+        report = getattr(request.node, "report_call", None)
+        failed = report is None or report.failed
+        if not failed and not request.config.getoption("keep_disks"):
+            shutil.rmtree(device.work, ignore_errors=True)
+
+
+@pytest.fixture
+def device(make_device: DeviceFactory) -> Device:
+    """The plain image, both slots the same, on a virtio disk."""
+    return make_device()

@@ -1,0 +1,487 @@
+"""A Raspberry Pi 5 as far as booting goes: QEMU's virt board behind the firmware model.
+
+Machine is one power-on-to-reset run of QEMU. Device is the box on the wall: a disk, the state that
+survives a warm reset, and the loop that asks firmware.decide() what comes next.
+
+Software emulation only: a /dev/kvm that opens is not a KVM that works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable, Sequence
+
+import firmware
+from firmware import Request, Settings
+
+QEMU = os.environ.get("BF_QEMU", "qemu-system-aarch64")
+# Emulated seconds pass slowly on a busy host; these bound a failure, not a success.
+BOOT_TIMEOUT = float(os.environ.get("BF_VM_TIMEOUT", "180"))
+
+DISK_KINDS = ("virtio", "nvme", "sd", "usb")
+
+
+class MachineError(Exception):
+    """The lab itself failed (QEMU did not start, QMP broke)."""
+
+
+class Timeout(AssertionError):
+    """The guest did not get where it should have."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How one run ended.
+
+    how: "reboot" (the kernel restarted, with `argument`), "reset" (a reset without the kernel's
+    farewell: panic=N, PSCI, sysrq), "watchdog", "poweroff", "cut" (we pulled the plug).
+    """
+
+    how: str
+    argument: str | None = None
+
+    def __str__(self) -> str:
+        return self.how if self.argument is None else f"{self.how} {self.argument!r}"
+
+
+@dataclass
+class Disk:
+    path: Path
+    kind: str = "virtio"
+    sector_size: int = 512
+    read_only: bool = False
+    write_log: Path | None = None       # every write in dm-log-writes format
+
+    def __post_init__(self) -> None:
+        if self.kind not in DISK_KINDS:
+            raise MachineError(f"disk kind {self.kind!r} is none of {', '.join(DISK_KINDS)}")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    smp: int = 2
+    memory: int = 1024                  # MiB
+    watchdog: bool = False              # i6300esb, resets the machine
+    icount: int | None = None           # -icount shift=N: 2^N ns of guest time per instruction
+    plugin: str | None = None           # -plugin argument
+
+
+# -- device tree --------------------------------------------------------------------------------
+
+def device_tree(hardware: Hardware, cells: dict[str, int] | None, out: Path, cache: Path) -> Path:
+    """QEMU's own device tree plus /chosen/bootloader (big-endian cells). None leaves the node out."""
+    base = cache / f"virt-{hardware.smp}-{hardware.memory}.dtb"
+    if not base.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as d:
+            made = Path(d, "dtb")
+            subprocess.run([QEMU, "-M", f"virt,dumpdtb={made}", "-cpu", "cortex-a76", "-accel",
+                            "tcg", "-m", str(hardware.memory), "-smp", str(hardware.smp)],
+                           check=True, capture_output=True)
+            # QEMU dumps 1 MiB, mostly air, and doubles what it loads: arm64 takes 2 MiB at most.
+            subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dtb", "-o", f"{made}.packed", str(made)],
+                           check=True, capture_output=True)
+            Path(f"{made}.packed").replace(base)
+    out.write_bytes(base.read_bytes())
+    if cells is not None:
+        subprocess.run(["fdtput", "-c", str(out), "/chosen/bootloader"], check=True)
+        for name, value in cells.items():
+            subprocess.run(["fdtput", "-t", "x", str(out), "/chosen/bootloader", name,
+                            f"{value & 0xFFFFFFFF:x}"], check=True)
+    return out
+
+
+# -- QMP ----------------------------------------------------------------------------------------
+
+class Qmp:
+    """The control channel: commands in order, events as they come."""
+
+    def __init__(self, sock: socket.socket):
+        self.sock = sock
+        self.events: list[dict] = []
+        self.answers: list[dict] = []
+        self.closed = False
+        self.changed = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            with self.sock.makefile("rb") as lines:
+                for line in lines:
+                    message = json.loads(line)
+                    with self.changed:
+                        if "event" in message:
+                            self.events.append(message)
+                        elif "QMP" not in message:
+                            self.answers.append(message)
+                        self.changed.notify_all()
+        except (OSError, ValueError):
+            pass
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+    def command(self, name: str, timeout: float = 60, **arguments: object) -> object:
+        with self.changed:
+            self.sock.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+            if not self.changed.wait_for(lambda: self.answers or self.closed, timeout):
+                raise MachineError(f"no answer to {name}")
+            if not self.answers:
+                raise MachineError(f"QEMU went away during {name}")
+            answer = self.answers.pop(0)
+        if "error" in answer:
+            raise MachineError(f"{name}: {answer['error'].get('desc')}")
+        return answer.get("return")
+
+    def seen(self, event: str) -> dict | None:
+        with self.changed:
+            return next((e for e in self.events if e["event"] == event), None)
+
+
+# -- one run ------------------------------------------------------------------------------------
+
+class Machine:
+    """One run of QEMU. The console goes to the log file from the first byte on."""
+
+    def __init__(self, *, kernel: Path, initrd: Path | None, cmdline: str, dtb: Path | None,
+                 disks: Sequence[Disk], log: Path, hardware: Hardware = Hardware(),
+                 echo: Callable[[bytes], None] | None = None):
+        self.log = log
+        self.started = time.monotonic()
+        self._echo = echo
+        self._text = ""
+        self._seen = 0                  # everything before was matched by wait()
+        self._grown = threading.Condition()
+        self._console_closed = False
+        self._cut = False
+        self._disks = list(disks)
+        serial, serial_far = socket.socketpair()
+        qmp, qmp_far = socket.socketpair()
+        # Threads of the vCPUs and QEMU's main loop share two cores with other tests: no more.
+        argv = [QEMU, "-M", "virt", "-cpu", "cortex-a76", "-accel", "tcg",
+                "-smp", str(hardware.smp), "-m", str(hardware.memory), "-display", "none",
+                "-nodefaults", "-action", "reboot=shutdown",
+                "-chardev", f"socket,id=con,fd={serial_far.fileno()}", "-serial", "chardev:con",
+                "-chardev", f"socket,id=mon,fd={qmp_far.fileno()}", "-mon", "chardev=mon,mode=control",
+                "-kernel", str(kernel), "-append", cmdline]
+        if initrd:
+            argv += ["-initrd", str(initrd)]
+        if dtb:
+            argv += ["-dtb", str(dtb)]
+        if hardware.watchdog:
+            argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
+        if hardware.icount is not None:
+            argv += ["-icount", f"shift={hardware.icount},sleep=off"]
+        if hardware.plugin:
+            argv += ["-plugin", hardware.plugin]
+        argv += self._disk_arguments()
+        self.argv = argv
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = open(log, "ab", buffering=0)
+        self._stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._stderr,
+                                        stderr=self._stderr, start_new_session=True,
+                                        pass_fds=(serial_far.fileno(), qmp_far.fileno()))
+        serial_far.close()
+        qmp_far.close()
+        self._serial = serial
+        self._reader = threading.Thread(target=self._read_console, daemon=True)
+        self._reader.start()
+        self.qmp = Qmp(qmp)
+        try:
+            self.qmp.command("qmp_capabilities")
+        except (MachineError, OSError) as e:
+            self.kill()
+            raise MachineError(f"QEMU did not start: {self._qemu_says()}") from e
+
+    def _disk_arguments(self) -> list[str]:
+        argv: list[str] = []
+        for i, disk in enumerate(self._disks):
+            node: dict = {"driver": "raw", "node-name": f"disk{i}-raw", "read-only": disk.read_only,
+                          "file": {"driver": "file", "filename": str(disk.path),
+                                   "cache": {"direct": False}}}
+            if disk.write_log:
+                disk.write_log.touch()
+                node = {"driver": "blklogwrites", "file": node, "log-sector-size": disk.sector_size,
+                        "log": {"driver": "file", "filename": str(disk.write_log)}}
+            node["node-name"] = f"disk{i}"
+            argv += ["-blockdev", json.dumps(node)]
+            blocks = f"logical_block_size={disk.sector_size},physical_block_size={disk.sector_size}"
+            if disk.kind == "virtio":
+                argv += ["-device", f"virtio-blk-pci,id=dev{i},drive=disk{i},{blocks}"]
+            elif disk.kind == "nvme":
+                argv += ["-device", f"nvme,id=dev{i},drive=disk{i},serial=lab{i},{blocks}"]
+            elif disk.kind == "usb":
+                argv += ["-device", f"qemu-xhci,id=usb{i}",
+                         "-device", f"usb-storage,id=dev{i},bus=usb{i}.0,drive=disk{i},{blocks}"]
+            else:
+                argv += ["-device", f"sdhci-pci,id=sd{i}", "-device", f"sd-card,id=dev{i},drive=disk{i}"]
+        return argv
+
+    def _read_console(self) -> None:
+        while True:
+            try:
+                data = self._serial.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            self._log.write(data)
+            if self._echo:
+                self._echo(data)
+            with self._grown:
+                self._text += data.decode("utf-8", "replace").replace("\r", "")
+                self._grown.notify_all()
+        with self._grown:
+            self._console_closed = True
+            self._grown.notify_all()
+
+    def _qemu_says(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip()
+
+    # -- watching -----------------------------------------------------------------------------
+
+    @property
+    def console(self) -> str:
+        with self._grown:
+            return self._text
+
+    def wait(self, pattern: str, timeout: float = BOOT_TIMEOUT) -> re.Match[str]:
+        """Wait for console text that no earlier wait() has passed. Ends early when the guest does."""
+        regex = re.compile(pattern, re.M)
+        match = None
+
+        def ready() -> bool:
+            nonlocal match
+            match = regex.search(self._text, self._seen)
+            return match is not None or self._console_closed
+
+        with self._grown:
+            self._grown.wait_for(ready, timeout)
+            if match is None:
+                how = "ended" if self._console_closed else f"said nothing of it in {timeout:.0f} s"
+                raise Timeout(f"waiting for {pattern!r}, the guest {how}; "
+                              f"last lines:\n{tail(self._text)}")
+            self._seen = match.end()
+            return match
+
+    def wait_end(self, timeout: float = BOOT_TIMEOUT) -> End:
+        """Wait until the guest is gone. A guest that stays is an error and is killed."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Timeout(f"the guest did not end in {timeout:.0f} s; last lines:\n"
+                          f"{tail(self.console)}") from None
+        self._reader.join(30)
+        self._close()
+        return self.end()
+
+    def end(self) -> End:
+        if self._cut:
+            return End("cut")
+        shutdown = self.qmp.seen("SHUTDOWN")
+        if shutdown is None:
+            raise MachineError(f"QEMU died: code {self.process.returncode}: {self._qemu_says()}")
+        if self.qmp.seen("WATCHDOG"):
+            return End("watchdog")
+        if shutdown["data"]["reason"] == "guest-shutdown":
+            return End("poweroff")
+        said = re.findall(r"reboot: Restarting system(?: with command '([^\n]*)')?$", self.console,
+                          re.M)
+        return End("reboot", said[-1] or None) if said else End("reset")
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    # -- acting -------------------------------------------------------------------------------
+
+    def send(self, text: str | bytes) -> None:
+        self._serial.sendall(text.encode() if isinstance(text, str) else text)
+
+    def cut(self) -> End:
+        """Pull the plug now. What the guest has not handed to the disk is lost."""
+        self._cut = True
+        self.kill()
+        return End("cut")
+
+    def _limit(self, disk: int, bytes_per_second: int) -> None:
+        owner = "/virtio-backend" if self._disks[disk].kind == "virtio" else ""
+        self.qmp.command("block_set_io_throttle", id=f"/machine/peripheral/dev{disk}{owner}",
+                         bps=bytes_per_second, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+
+    def hang_io(self, disk: int = 0) -> None:
+        """From now on requests do not complete: at a byte a second, a block takes an hour. One may slip through."""
+        self._limit(disk, 1)
+
+    def resume_io(self, disk: int = 0) -> None:
+        self._limit(disk, 0)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self._reader.join(30)
+        self._close()
+
+    def _close(self) -> None:
+        self._serial.close()
+        self.qmp.sock.close()
+        if not self._log.closed:
+            self._log.close()
+
+
+def tail(text: str, lines: int = 25) -> str:
+    return "\n".join(text.splitlines()[-lines:])
+
+
+# -- the box ------------------------------------------------------------------------------------
+
+@dataclass
+class Run:
+    """One boot: what the firmware decided, the console, the end."""
+
+    decision: firmware.Boot
+    machine: Machine
+    ended: End | None = None
+
+    @property
+    def console(self) -> str:
+        return self.machine.console
+
+    @property
+    def slot(self) -> str | None:
+        """Slot that reached its init, by the mini root's account."""
+        return self.mini().get("boot.slot")
+
+    def mini(self) -> dict[str, str]:
+        """What the mini root's init said: its "MINI key=value" lines."""
+        return dict(re.findall(r"^MINI ([^=\n ]+)=(.*)$", self.console, re.M))
+
+    def mounts(self) -> dict[str, tuple[str, str, set[str], str]]:
+        """target → (type, source, options, super block options), last mount on a target wins."""
+        found = {}
+        for line in re.findall(r"^MINI mount (.*)$", self.console, re.M):
+            target, kind, source, options, super_options = line.split(" ", 4)
+            found[target] = (kind, source, set(options.split(",")), super_options)
+        return found
+
+
+@dataclass
+class Device:
+    """A disk and what survives a warm reset. boot() asks the firmware model and runs QEMU."""
+
+    disk: Disk
+    work: Path                          # kernel, initramfs, device tree of the boot in progress
+    log: Path
+    extra_disks: list[Disk] = field(default_factory=list)
+    hardware: Hardware = Hardware()
+    settings: Settings = Settings()
+    request: Request = Request()
+    append: str = ""                    # added to every command line (the lab's own switches)
+    # Change or drop what the firmware writes into the device tree, to play old or wrong firmware.
+    edit_cells: Callable[[dict[str, int]], dict[str, int] | None] = lambda cells: cells
+    edit_cmdline: Callable[[str], str] = lambda line: line
+    say: Callable[[str], None] | None = None
+    echo: Callable[[bytes], None] | None = None
+    runs: list[Run] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        mode = firmware.BOOT_MODE.get(self.disk.kind, 0)
+        self.request = replace(self.request, boot_mode=mode)
+        if self.disk.kind == "sd":
+            # An SD card of another size than a power of two does not exist, QEMU insists.
+            size = self.disk.path.stat().st_size
+            os.truncate(self.disk.path, 1 << (size - 1).bit_length())
+
+    def _note(self, text: str) -> None:
+        with open(self.log, "ab") as f:
+            f.write(f"\n==== firmware: {text}\n".encode())
+        if self.say:
+            self.say(text)
+
+    def decide(self) -> firmware.Outcome:
+        """What the firmware would do now; changes nothing."""
+        return firmware.decide(firmware.ImageView(self.disk.path), self.request, self.settings)
+
+    def start(self, append: str = "") -> Run:
+        """Firmware, then the kernel. The guest runs when this returns."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        decision = self.decide()
+        self._note(str(decision))
+        if not isinstance(decision, firmware.Boot):
+            raise AssertionError(f"the firmware {decision}")
+        # One-shot: cleared before the kernel starts.
+        self.request = replace(self.request, tryboot=False, partition=0)
+        self.work.mkdir(parents=True, exist_ok=True)
+        kernel, initrd = self.work / "kernel", self.work / "initramfs"
+        kernel.write_bytes(decision.kernel)
+        initrd.write_bytes(decision.initramfs)
+        cells = self.edit_cells(dict(decision.device_tree))
+        dtb = device_tree(self.hardware, cells, self.work / "dtb", self.work.parent / "dtb-cache")
+        cmdline = " ".join(filter(None, (self.edit_cmdline(decision.cmdline), self.append, append)))
+        if "console=" not in cmdline:
+            cmdline += " console=ttyAMA0"
+        machine = Machine(kernel=kernel, initrd=initrd if decision.initramfs else None,
+                          cmdline=cmdline, dtb=dtb, disks=[self.disk, *self.extra_disks],
+                          log=self.log, hardware=self.hardware, echo=self.echo)
+        run = Run(decision, machine)
+        self.runs.append(run)
+        return run
+
+    def finish(self, run: Run, timeout: float = BOOT_TIMEOUT) -> Run:
+        """Wait for the end of a run and let the firmware's state follow it."""
+        run.ended = run.machine.wait_end(timeout)
+        self._follow(run.ended)
+        return run
+
+    def cut(self, run: Run) -> Run:
+        """Pull the plug."""
+        run.ended = run.machine.cut()
+        self._follow(run.ended)
+        return run
+
+    def _follow(self, end: End) -> None:
+        if end.how in ("cut", "poweroff"):
+            self.request = firmware.after_power_cut(self.request)
+        else:
+            self.request = firmware.after_reboot(self.request, end.argument)
+        self._note(f"the run ended by {end}")
+
+    def boot(self, append: str = "", timeout: float = BOOT_TIMEOUT) -> Run:
+        """One boot from firmware to reset or power-off."""
+        return self.finish(self.start(append), timeout)
+
+    def boot_until(self, pattern: str, append: str = "", timeout: float = BOOT_TIMEOUT) -> Run:
+        """One boot; the plug is pulled when the pattern shows on the console."""
+        run = self.start(append)
+        run.machine.wait(pattern, timeout)
+        return self.cut(run)
+
+    def boot_to_rest(self, limit: int, append: str = "", timeout: float = BOOT_TIMEOUT) -> list[Run]:
+        """Boot again after each reset until the guest powers off. More than `limit` boots fail."""
+        done = []
+        for _ in range(limit):
+            done.append(self.boot(append, timeout))
+            if done[-1].ended == End("poweroff"):
+                return done
+        story = "; ".join(f"{r.decision.partition} ended by {r.ended}" for r in done)
+        raise AssertionError(f"no rest after {limit} boots: {story}")
+
+    def close(self) -> None:
+        """Leave no QEMU behind."""
+        for run in self.runs:
+            if run.machine.running:
+                run.machine.kill()
