@@ -315,6 +315,20 @@ static int make_mounts(struct boot *b, struct failure *f)
 	return mounts_make(&plan, b->slot, &b->data, DATA_EARLY, SYSROOT, b->cmdline.roothash, f);
 }
 
+/* All that reads the root itself: a bad block here is an error that can be reported. */
+static int read_root(struct boot *b, struct failure *f)
+{
+	int r = make_mounts(b, f);
+
+	if (r < 0)
+		return r;
+	stage_end(b, STAGE_MOUNTS);
+	r = handover_prepare(b, SYSROOT, f);
+	if (r < 0)
+		return r;
+	return root_seal(&b->root, f);
+}
+
 /* Returns only when the boot failed, with @f filled. */
 static int story(struct boot *b, struct failure *f)
 {
@@ -354,7 +368,7 @@ static int story(struct boot *b, struct failure *f)
 	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, watchdog_kick, &b->data, f);
 	if (r < 0)
 		return r;
-	if (b->data.degraded)
+	if (b->data.degraded || b->data.readonly)
 		log_error("degraded: %s", b->data.why);
 	stage_end(b, STAGE_DATA);
 
@@ -371,14 +385,11 @@ static int story(struct boot *b, struct failure *f)
 		return r;
 	stage_end(b, STAGE_ROOT);
 
-	r = make_mounts(b, f);
-	if (r < 0)
+	r = read_root(b, f);
+	if (r < 0) {
+		root_blame(&b->root, f);
 		return r;
-	stage_end(b, STAGE_MOUNTS);
-
-	r = handover_prepare(b, SYSROOT, f);
-	if (r < 0)
-		return r;
+	}
 	stage_end(b, STAGE_HANDOVER);
 	/* From here on the new init has the time it needs: only the watchdog counts. */
 	sys_alarm(0, SIG_DFL);
