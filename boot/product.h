@@ -6,5 +6,8 @@
 
 #define BF_VERSION "0.1.0"
 
+/* What the person before the screen knows the device as. */
+#define BF_PRODUCT "BetterFrame"
+
 /* GPT partition labels: BF_BOOTSEL, BF_BOOT_A, … (see README, "Disk"). */
 #define BF_LABEL_PREFIX "BF"

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -502,6 +503,15 @@ ssize_t sys_uevent_receive(int fd, void *buf, size_t len, int timeout_msec)
 		if (n > 0 && from_kernel(&msg, &from))
 			return n;
 	}
+}
+
+int sys_random(void *buf, size_t len)
+{
+	ssize_t n = getrandom(buf, len, 0);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
 }
 
 int sys_add_key(const char *description, const void *data, size_t len)

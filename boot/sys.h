@@ -85,6 +85,9 @@ int sys_uevent_socket(void);
 /* -ETIMEDOUT when nothing came within @timeout_msec; drops what the kernel did not send */
 ssize_t sys_uevent_receive(int fd, void *buf, size_t len, int timeout_msec);
 
+/* @len bytes (at most 256) of randomness, once the kernel's generator is seeded. */
+int sys_random(void *buf, size_t len);
+
 /* Keys: the kernel keyring, for the signature of the root hash */
 int sys_add_key(const char *description, const void *data, size_t len);
 

@@ -69,6 +69,7 @@ static struct {
 	size_t device_count;
 	struct statfs_row statfs[DEVS_MAX];
 	size_t statfs_count;
+	char *other_fs; /* real path */
 	unsigned calls, fail_at, cut_at, violations;
 	int fail_error;
 	size_t short_io;
@@ -596,6 +597,12 @@ void fake_watchdog_max(uint32_t sec)
 	s.watchdog_max = sec;
 }
 
+void fake_filesystem(const char *path)
+{
+	free(s.other_fs);
+	s.other_fs = check(strdup(fake_path(path)));
+}
+
 void fake_statfs(const char *path, uint64_t magic)
 {
 	errno = ENOSPC;
@@ -645,6 +652,7 @@ static void forget(void)
 		free(s.events[i].data);
 	for (size_t i = 0; i < s.statfs_count; i++)
 		free(s.statfs[i].path);
+	free(s.other_fs);
 	free(s.dm_status);
 	for (size_t i = 0; i < ARRAY_SIZE(s.dm_requests); i++)
 		free(s.dm_requests[i]);
@@ -819,8 +827,11 @@ int sys_fallocate(int fd, uint64_t len_bytes)
 	return -posix_fallocate(fd, 0, (off_t)len_bytes);
 }
 
-static void show_device(struct stat *st)
+/* What the tests said about the file @real */
+static void show(const char *real, struct stat *st)
 {
+	const char *below = s.other_fs ? startswith(real, s.other_fs) : NULL;
+
 	for (size_t i = 0; i < s.device_count; i++) {
 		const struct device *d = &s.devices[i];
 
@@ -830,17 +841,21 @@ static void show_device(struct stat *st)
 		st->st_rdev = d->rdev;
 		st->st_size = 0;
 	}
+	if (below && (*below == '\0' || *below == '/'))
+		st->st_dev = makedev(0xfff, 1);
 }
 
 int sys_fstat(int fd, struct stat *ret)
 {
+	char real[PATH_MAX];
 	int r;
 
 	if (fd_call(fd, &r, "stat", ""))
 		return r;
 	if (fstat(fd, ret) < 0)
 		return -errno;
-	show_device(ret);
+	fd_path(fd, real);
+	show(real, ret);
 	return 0;
 }
 
@@ -858,7 +873,7 @@ int sys_fstatat(int dirfd, const char *path, struct stat *ret, int flags)
 		return r;
 	if (lstat(real, ret) < 0)
 		return -errno;
-	show_device(ret);
+	show(real, ret);
 	return 0;
 }
 
@@ -1552,7 +1567,7 @@ ssize_t sys_uevent_receive(int fd, void *buf, size_t len, int timeout_msec)
 	int r;
 
 	(void)fd;
-	if (file_call(&r, "uevent"))
+	if (file_call(&r, "uevent %d", timeout_msec))
 		return r;
 	e = s.event_next < s.event_count ? &s.events[s.event_next] : NULL;
 	errno = EDEADLK;
@@ -1572,6 +1587,17 @@ ssize_t sys_uevent_receive(int fd, void *buf, size_t len, int timeout_msec)
 		len = e->len;
 	memcpy(buf, e->data, len);
 	return (ssize_t)len;
+}
+
+int sys_random(void *buf, size_t len)
+{
+	int r;
+
+	if (file_call(&r, "random %zu", len))
+		return r;
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)buf)[i] = (uint8_t)(0xff - i);
+	return 0;
 }
 
 int sys_add_key(const char *description, const void *data, size_t len)

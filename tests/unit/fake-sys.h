@@ -28,7 +28,7 @@
  * With fake_log_files() file calls appear too, in the form "<call> <path> …";
  * rules match them in any case:
  *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
- *   list chmod access keep-on-exec
+ *   list chmod access keep-on-exec random
  *   read-file memfd block-size device-size statfs uevent-socket uevent close
  */
 #pragma once
@@ -59,6 +59,9 @@ char *fake_read(const char *path, size_t *ret_len);
  * device. Its bytes are the file's, so its size is the file's size.
  */
 void fake_block_device(const char *path, unsigned major, unsigned minor);
+
+/* From now on stat says that @path and what is below it lie on another filesystem than the rest. */
+void fake_filesystem(const char *path);
 
 /* Logical block of every device, 512 after fake_reset(). */
 void fake_block_size(uint32_t bytes);
