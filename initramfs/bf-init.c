@@ -18,7 +18,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define SYSROOT      "/root"
+#define SYSROOT	     "/root"
 #define DATA_EARLY   "/data" /* until the mount plan moves it to its place */
 #define MODULE_LIST  "/lib/modules/bf-modules"
 #define RESCUE_MARK  "/etc/bf/rescue"
@@ -44,11 +44,11 @@ static void on_alarm(int sig _unused_)
 static void stage_end(struct boot *b, enum stage s)
 {
 	uint64_t now = sys_monotonic_usec();
-	uint64_t before = s == STAGE_START ? 0 : b->stage_end_usec[s - 1];
+	uint64_t before = s == STAGE_START ? b->start_monotonic_usec : b->stage_end_usec[s - 1];
 
 	b->stage_end_usec[s] = now;
-	log_info("stage %s: %llu ms", stage_name(s),
-		 (unsigned long long)((now - (before ? before : now)) / 1000));
+	log_info("stage %s: %llu us", stage_name(s),
+		 (unsigned long long)(now - before));
 	watchdog_kick();
 }
 
@@ -60,13 +60,16 @@ static const struct early_mount {
 	{ "devtmpfs", "/dev", MS_NOSUID, "mode=0755" },
 	{ "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL },
 	{ "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL },
-	/* systemd keeps a /run that is mounted already, so it gets the options systemd would use. */
+	/* systemd keeps a /run that is mounted already, so it gets the options systemd would use.
+	 */
 	{ "tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755,size=20%,nr_inodes=800k" },
 };
 
 static int mount_early(struct failure *f)
 {
-	static const char *const places[] = { "/dev", "/proc", "/sys", "/run", SYSROOT, DATA_EARLY };
+	static const char *const places[] = {
+		"/dev", "/proc", "/sys", "/run", SYSROOT, DATA_EARLY
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		int r = sys_mkdirat(AT_FDCWD, places[i], 0755);
@@ -137,15 +140,17 @@ static int load_modules(struct boot *b _unused_, struct failure *f)
 	return 0;
 }
 
-/* Running slot = device tree × rauc.slot=; the verity device is opened from that slot's partition. */
+/* Running slot = device tree × rauc.slot=; the verity device is opened from that slot's partition.
+ */
 static int find_slot(struct boot *b, struct failure *f)
 {
-	_cleanup_close_ int chosen = sys_open("/proc/device-tree/chosen", O_RDONLY | O_DIRECTORY, 0);
+	_cleanup_close_ int chosen =
+		sys_open("/proc/device-tree/chosen", O_RDONLY | O_DIRECTORY, 0);
 	int r = firmware_read(chosen < 0 ? -1 : chosen, &b->firmware);
 
 	if (r < 0) {
 		log_warning("the device tree cannot be read: %s", strerror(-r));
-		b->firmware = (struct firmware){ 0 };
+		b->firmware = (struct firmware) { 0 };
 	}
 	b->slot = identify_running(&b->firmware, b->cmdline.slot, &b->facts.mismatch);
 	if (b->slot == SLOT_NONE)
@@ -170,7 +175,7 @@ static void read_selector(struct boot *b)
 	_cleanup_close_ int fd = -1;
 	int r = -ENOMEM;
 
-	b->selector = (struct selector){ .state = SELECTOR_GONE, .committed = SLOT_NONE };
+	b->selector = (struct selector) { .state = SELECTOR_GONE, .committed = SLOT_NONE };
 	if (!*p->name)
 		return;
 	if (path)
@@ -285,7 +290,8 @@ static void decide(struct boot *b)
 		fail_reboot(b, d->next, d->reason);
 	log_notice("slot %s, %s%s%s", slot_name(b->slot),
 		   d->next == NEXT_BOOT_TRIAL ? "trial boot" : "committed",
-		   d->limbo ? ", not the committed slot" : "", b->data.degraded ? ", degraded" : "");
+		   d->limbo ? ", not the committed slot" : "",
+		   b->data.degraded ? ", degraded" : "");
 }
 
 static int make_mounts(struct boot *b, struct failure *f)
@@ -339,7 +345,6 @@ static int story(struct boot *b, struct failure *f)
 	if (r < 0)
 		return r;
 	log_open(sys_open("/dev/kmsg", O_WRONLY | O_NOCTTY, 0), "bf-init");
-	b->start_realtime_usec = sys_realtime_usec();
 	b->rescue = sys_faccessat(AT_FDCWD, RESCUE_MARK, F_OK) == 0;
 	if (b->rescue)
 		log_warning("RESCUE IMAGE: gives a root shell on failure; not for production");
@@ -380,7 +385,8 @@ static int story(struct boot *b, struct failure *f)
 		return cmdline_r;
 	}
 
-	r = root_mount(&b->disk.part[part_root(b->slot)], &b->disk, &b->cmdline, SYSROOT, &b->root, f);
+	r = root_mount(&b->disk.part[part_root(b->slot)], &b->disk, &b->cmdline, SYSROOT, &b->root,
+		       f);
 	if (r < 0)
 		return r;
 	stage_end(b, STAGE_ROOT);
@@ -404,7 +410,8 @@ static int usage(int argc, char **argv)
 	}
 	if (argc == 2 && streq(argv[1], "--help")) {
 		printf("Usage: bf-init [--help | --version]\n\n"
-		       "The first program of the initramfs (PID 1): finds the slot to boot, mounts its\n"
+		       "The first program of the initramfs (PID 1): finds the slot to boot, mounts "
+		       "its\n"
 		       "verified root and the data partition, and starts the system's own init.\n"
 		       "It is not run by hand. See bf-init(8).\n");
 		return 0;
@@ -421,6 +428,8 @@ int main(int argc, char **argv)
 	if (getpid() != 1)
 		return usage(argc, argv);
 	boot.argv = argv;
+	boot.start_monotonic_usec = sys_monotonic_usec();
+	boot.start_realtime_usec = sys_realtime_usec();
 	if (story(&boot, &f) >= 0)
 		failure_set(&f, REASON_HANDOVER, 0, "nothing was started");
 	if (deadline_passed)

@@ -42,6 +42,7 @@ struct boot {
 	struct root root;
 	bool rescue; /* the image is a rescue image */
 	uint64_t start_realtime_usec;
+	uint64_t start_monotonic_usec; /* of bf-init, for the initrd's time stamp and the first stage */
 	uint64_t stage_end_usec[STAGE_COUNT]; /* CLOCK_MONOTONIC; 0 = not reached */
 };
 
