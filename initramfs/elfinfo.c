@@ -225,11 +225,13 @@ static int parse_dynamic(const struct blob *file, Elf *e, size_t phnum, const GE
 	return r;
 }
 
-static int parse_segments(const struct blob *file, Elf *e, struct elf_info *info)
+static int parse_segments(const struct blob *file, Elf *e, const GElf_Ehdr *eh,
+			  struct elf_info *info)
 {
 	size_t phnum;
 
-	if (elf_getphdrnum(e, &phnum) != 0)
+	/* libelf makes do with the headers a file cut short still has; we do not */
+	if (elf_getphdrnum(e, &phnum) != 0 || (eh->e_phnum != PN_XNUM && eh->e_phnum != phnum))
 		return -EBADMSG;
 	for (size_t i = 0; i < phnum; i++) {
 		GElf_Phdr ph;
@@ -267,7 +269,7 @@ int elf_info_parse(const struct blob *file, struct elf_info *ret)
 					.encoding = eh.e_ident[EI_DATA],
 					.machine = eh.e_machine };
 	info.type = eh.e_type;
-	r = parse_segments(file, e, &info);
+	r = parse_segments(file, e, &eh, &info);
 	if (r < 0)
 		return r;
 	*ret = info;
