@@ -375,8 +375,8 @@ static int parse_option(struct verity_options *o, char *word, struct failure *f)
 		return failure_set(f, REASON_VERITY_OPTIONS, EINVAL, "verity option %s %s", word,
 				   option->wants);
 	if (option->has_value != !!value)
-		return failure_set(f, REASON_VERITY_OPTIONS, EINVAL, "verity option %s %s a value",
-				   word, option->has_value ? "needs" : "takes no");
+		return failure_set(f, REASON_VERITY_OPTIONS, EINVAL, "verity option %s %s value",
+				   word, option->has_value ? "needs a" : "takes no");
 	r = option->set(o, value);
 	if (r == -ENOMEM)
 		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "verity options");
