@@ -31,30 +31,38 @@
  * name that one; a good BF_DATA must not be refused for it. What else
  * there is when it is not ext4, libblkid says.
  */
-#define EXT4_SUPER_OFFSET	   1024
-#define EXT4_SUPER_SIZE		   1024
-#define EXT4_MAGIC_AT		   0x38
-#define EXT4_MAGIC		   0xef53
-#define EXT4_STATE_AT		   0x3a
-#define EXT4_STATE_ERRORS	   0x0002
-#define EXT4_COMPAT_AT		   0x5c
-#define EXT4_COMPAT_HAS_JOURNAL	   0x0004
-#define EXT4_INCOMPAT_AT	   0x60
-#define EXT4_INCOMPAT_EXTENTS	   0x0040
-#define EXT4_INCOMPAT_JOURNAL_DEV  0x0008
+#define EXT4_SUPER_OFFSET	  1024
+#define EXT4_SUPER_SIZE		  1024
+#define EXT4_MAGIC_AT		  0x38
+#define EXT4_MAGIC		  0xef53
+#define EXT4_STATE_AT		  0x3a
+#define EXT4_STATE_VALID	  0x0001 /* without a journal: it was unmounted */
+#define EXT4_STATE_ERRORS	  0x0002
+#define EXT4_COMPAT_AT		  0x5c
+#define EXT4_COMPAT_HAS_JOURNAL	  0x0004
+#define EXT4_INCOMPAT_AT	  0x60
+#define EXT4_INCOMPAT_EXTENTS	  0x0040
+#define EXT4_INCOMPAT_JOURNAL_DEV 0x0008
 
 /* e2fsck(8), "Exit code"; bits. */
 #define E2FSCK_CORRECTED   1
 #define E2FSCK_REBOOT	   2 /* only of interest for a mounted root */
 #define E2FSCK_UNCORRECTED 4
+#define E2FSCK_FAILED	   8 /* from -p also: the superblock is bad, a backup was not tried */
 
-enum look { LOOK_GOOD, LOOK_ERRORS, LOOK_EMPTY, LOOK_OTHER };
+enum look {
+	LOOK_GOOD,
+	LOOK_ERRORS, /* ext4 that asks for e2fsck */
+	LOOK_EMPTY,  /* nothing known: also what ext4 with a lost superblock looks like */
+	LOOK_OTHER,
+};
 
 struct attempt {
 	const struct partition *partition;
 	const char *target;
 	void (*tick)(void);
 	char device[sizeof("/dev/") + sizeof(((struct partition *)0)->name)];
+	bool no_journal;
 	bool tried_check;
 	struct data data;
 };
@@ -111,6 +119,26 @@ static int look_without_magic(struct attempt *a, int fd, enum look *ret)
 	return *type ? because(a, 0, "%s holds %s, not ext4", a->device, type) : 0;
 }
 
+static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret)
+{
+	uint32_t incompat = le32(super + EXT4_INCOMPAT_AT), state = le16(super + EXT4_STATE_AT);
+	bool unclean;
+
+	*ret = LOOK_OTHER;
+	if (incompat & EXT4_INCOMPAT_JOURNAL_DEV)
+		return because(a, 0, "%s holds another filesystem's journal, not ext4", a->device);
+	if (!(incompat & EXT4_INCOMPAT_EXTENTS))
+		return because(a, 0, "%s holds ext2 or ext3, not ext4", a->device);
+	/*
+	 * Without a journal (an e2fsck that was cut off may have taken it away) nothing is
+	 * replayed, and "not unmounted" means damage. Used all the same: no data is worse.
+	 */
+	a->no_journal = !(le32(super + EXT4_COMPAT_AT) & EXT4_COMPAT_HAS_JOURNAL);
+	unclean = a->no_journal && !(state & EXT4_STATE_VALID);
+	*ret = unclean || state & EXT4_STATE_ERRORS ? LOOK_ERRORS : LOOK_GOOD;
+	return 0;
+}
+
 /* What the partition holds. For LOOK_OTHER .why is filled. */
 static int look_at(struct attempt *a, int fd, enum look *ret)
 {
@@ -123,16 +151,7 @@ static int look_at(struct attempt *a, int fd, enum look *ret)
 		return because(a, -ENODATA, "%s is too small for a filesystem", a->device);
 	if (le16(super + EXT4_MAGIC_AT) != EXT4_MAGIC)
 		return look_without_magic(a, fd, ret);
-	*ret = LOOK_OTHER;
-	if (le32(super + EXT4_INCOMPAT_AT) & EXT4_INCOMPAT_JOURNAL_DEV)
-		return because(a, 0, "%s holds the journal of another filesystem", a->device);
-	/* Without a journal each power cut may cost files, and nobody is there to notice. */
-	if (!(le32(super + EXT4_COMPAT_AT) & EXT4_COMPAT_HAS_JOURNAL))
-		return because(a, 0, "%s holds ext2 or ext4 without a journal", a->device);
-	if (!(le32(super + EXT4_INCOMPAT_AT) & EXT4_INCOMPAT_EXTENTS))
-		return because(a, 0, "%s holds ext3, not ext4", a->device);
-	*ret = le16(super + EXT4_STATE_AT) & EXT4_STATE_ERRORS ? LOOK_ERRORS : LOOK_GOOD;
-	return 0;
+	return look_at_super(a, super, ret);
 }
 
 static int look(struct attempt *a, enum look *ret)
@@ -145,8 +164,7 @@ static int look(struct attempt *a, enum look *ret)
 		r = sys_fstat(fd, &st);
 	if (r < 0)
 		return because(a, r, "%s cannot be opened: %s", a->device, strerror(-r));
-	if (!S_ISBLK(st.st_mode) ||
-	    st.st_rdev != makedev(a->partition->major, a->partition->minor))
+	if (!S_ISBLK(st.st_mode) || st.st_rdev != makedev(a->partition->major, a->partition->minor))
 		return because(a, -ENXIO, "%s is not the partition that was found", a->device);
 	return look_at(a, fd, ret);
 }
@@ -182,25 +200,31 @@ static int check(struct attempt *a)
 	uint64_t until_usec = sys_monotonic_usec() + CHECK_SEC * USEC_PER_SEC;
 	int r = sys_faccessat(AT_FDCWD, E2FSCK, X_OK);
 
+	if (r < 0)
+		return -ENOENT;
 	if (a->tried_check)
 		return because(a, -EUCLEAN, "%s cannot be mounted, even after e2fsck", a->device);
 	a->tried_check = true;
-	if (r < 0)
-		return -ENOENT;
-	/* First what is safe; the rest only when e2fsck says that it needs somebody's yes. */
+	/*
+	 * First what is safe. Then, when e2fsck wants somebody's yes: nobody is there, and a
+	 * repaired filesystem is the only one that can be used. Where it finds no ext4 it
+	 * writes nothing.
+	 */
 	r = run_e2fsck(a, "-p", until_usec);
-	if (r >= 0 && r & E2FSCK_UNCORRECTED)
+	if (r >= 0 && r & (E2FSCK_UNCORRECTED | E2FSCK_FAILED))
 		r = run_e2fsck(a, "-y", until_usec);
 	if (r < 0)
 		return r;
 	if (r & ~(E2FSCK_CORRECTED | E2FSCK_REBOOT))
-		return because(a, -EUCLEAN, "%s is damaged beyond repair (e2fsck: %d)", a->device, r);
+		return because(a, -EUCLEAN, "%s is damaged beyond repair (e2fsck: %d)", a->device,
+			       r);
 	a->data.checked = true;
 	return because(a, 0, "%s: e2fsck %s", a->device,
 		       r & E2FSCK_CORRECTED ? "repaired errors" : "found no errors");
 }
 
-/* The names of damage that ext4 gives to mount(2); EINVAL is a superblock or journal without sense. */
+/* The names of damage that ext4 gives to mount(2); EINVAL is a superblock or journal without sense.
+ */
 static bool is_damage(int error)
 {
 	return error == -EUCLEAN || error == -EBADMSG || error == -EIO || error == -EINVAL;
@@ -270,7 +294,7 @@ static int open_mounted(struct attempt *a)
 /* Mounts the real one, or says why not. */
 static int mount_partition(struct attempt *a)
 {
-	enum look what;
+	enum look what = LOOK_OTHER;
 	int r = look(a, &what);
 
 	if (r < 0)
@@ -281,11 +305,14 @@ static int mount_partition(struct attempt *a)
 	if (r == -ENOENT && what == LOOK_EMPTY)
 		return because(a, r, "%s holds no filesystem; e2fsck is not packed", a->device);
 	if (r == -ENOENT)
-		r = because(a, 0, "%s has errors; e2fsck is not packed", a->device);
-	if (r < 0)
-		return r;
-	r = mount_ext4(a);
-	return r < 0 ? r : open_mounted(a);
+		r = because(a, 0, "%s needs e2fsck, which is not packed", a->device);
+	if (r >= 0)
+		r = mount_ext4(a);
+	if (r >= 0)
+		r = open_mounted(a);
+	if (r >= 0 && a->no_journal && !*a->data.why)
+		r = because(a, 0, "%s has no journal", a->device);
+	return r;
 }
 
 static int mount_tmpfs(struct attempt *a, struct failure *f)

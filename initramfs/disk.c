@@ -9,8 +9,8 @@
 #include <sys/sysmacros.h>
 
 #define CLASS_BLOCK   "/sys/class/block"
-#define BLOCK_MAX     65536  /* names in it */
-#define FILE_MAX      4096   /* bytes: one page, what a file of sysfs can hold */
+#define BLOCK_MAX     65536 /* names in it */
+#define FILE_MAX      4096  /* bytes: one page, what a file of sysfs can hold */
 #define TICK_MSEC     1000
 #define USEC_PER_MSEC 1000
 #define USEC_PER_SEC  UINT64_C(1000000)
@@ -21,6 +21,7 @@ struct search {
 	uint64_t deadline_usec;
 	int socket;
 	struct inventory inventory;
+	bool looked_again;
 	char missing_node[40]; /* "" or the last node in /dev that was not there */
 };
 
@@ -192,7 +193,8 @@ static int fail_choice(struct search *s, enum reason reason, uint32_t wait_sec, 
 	return failure_set(f, reason, 0, "%s", text);
 }
 
-/* How long to wait for an event: till there is something new to decide, at most till the next tick. */
+/* How long to wait for an event: till there is something new to decide, at most till the next tick.
+ */
 static int wait_msec(uint64_t now_usec, uint64_t until_usec)
 {
 	uint64_t msec = until_usec <= now_usec
@@ -200,6 +202,28 @@ static int wait_msec(uint64_t now_usec, uint64_t until_usec)
 				: (until_usec - now_usec + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
 
 	return msec < TICK_MSEC ? (int)msec : TICK_MSEC;
+}
+
+static bool is_complete(const struct choice *c)
+{
+	for (enum part p = 0; p < PART_COUNT; p++)
+		if (!*c->disk.part[p].name)
+			return false;
+	return c->kind == CHOICE_TAKE;
+}
+
+/*
+ * Before a disk is given up, or taken without all of its partitions, sysfs is
+ * asked once more: a file that could not be read is the only thing that no event repeats.
+ */
+static int look_again(struct search *s, struct failure *f)
+{
+	uint64_t changed_usec = s->inventory.changed_usec;
+	int r = search_start(s, f);
+
+	s->looked_again = true;
+	s->inventory.changed_usec = changed_usec;
+	return r;
 }
 
 static int search_run(struct search *s, uint32_t wait_sec, void (*tick)(void), struct disk *ret,
@@ -222,6 +246,12 @@ static int search_run(struct search *s, uint32_t wait_sec, void (*tick)(void), s
 			continue;
 		inventory_choose(&s->inventory, s->mode, s->slot, now_usec, s->deadline_usec,
 				 &choice);
+		if (choice.kind != CHOICE_WAIT && !is_complete(&choice) && !s->looked_again) {
+			r = look_again(s, f);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (choice.kind == CHOICE_FAIL)
 			return fail_choice(s, choice.reason, wait_sec, f);
 		if (choice.kind == CHOICE_TAKE && nodes_are_there(s, &choice.disk)) {
@@ -232,7 +262,7 @@ static int search_run(struct search *s, uint32_t wait_sec, void (*tick)(void), s
 			return failure_set(f, REASON_DISK_MISSING, 0, "no device node %s",
 					   s->missing_node);
 		timeout_msec = wait_msec(now_usec, choice.kind == CHOICE_TAKE ? s->deadline_usec
-									       : choice.until_usec);
+									      : choice.until_usec);
 	}
 }
 

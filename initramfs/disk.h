@@ -28,12 +28,13 @@ struct disk {
 /*
  * Waits until a disk with all six labels is there, at most @wait_sec. When the
  * firmware told the kind of disk it booted from (@mode), only that kind counts.
- * Otherwise a disk that is not USB wins over one that is, whenever it comes: a
- * stick with the same labels never wins. When the wait is nearly over, or a few
- * seconds after a disk with BF_BOOTSEL and the root of @slot appeared, that disk
- * is taken although others of its labels are missing (a damaged BF_DATA must
- * not cost the boot); the missing have an empty name.
- * REASON_DISK_MISSING names the disk, if any, and the labels that it lacks;
+ * Otherwise one label on a disk that is not USB rules out those that are: a stick
+ * with the same labels never wins. At the end of the wait, or after
+ * DISK_QUIET_SEC (inventory.h) without a change, a disk with BF_BOOTSEL and the
+ * root of @slot is taken although others of its labels are missing (a damaged
+ * BF_DATA must not cost the boot); the missing have an empty name. A disk on USB is
+ * never taken before that. All rules, and why: inventory_choose().
+ * REASON_DISK_MISSING names the disks, if any, and the labels that they lack;
  * REASON_DISK_AMBIGUOUS when two equally good disks remain.
  * @tick is called at least once a second (the watchdog).
  */

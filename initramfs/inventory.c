@@ -135,7 +135,7 @@ static int disk_add(struct inventory *inv, const char *devpath, const char *name
 	}
 	inv->disks = disks;
 	memmove(&disks[i + 1], &disks[i], (inv->disk_count++ - i) * sizeof(*disks));
-	disks[i] = (struct inventory_disk){ .devpath = copy, .kind = disk_kind(devpath, name) };
+	disks[i] = (struct inventory_disk) { .devpath = copy, .kind = disk_kind(devpath, name) };
 	strcpy(disks[i].name, name); /* name_is_plain() measured it */
 	inv->changed_usec = now_usec;
 	*ret = &disks[i];
@@ -150,8 +150,7 @@ static void disk_remove(struct inventory *inv, const char *devpath, uint64_t now
 	if (!found)
 		return;
 	disk_free(&inv->disks[i]);
-	memmove(&inv->disks[i], &inv->disks[i + 1],
-		(--inv->disk_count - i) * sizeof(*inv->disks));
+	memmove(&inv->disks[i], &inv->disks[i + 1], (--inv->disk_count - i) * sizeof(*inv->disks));
 	inv->changed_usec = now_usec;
 }
 
@@ -242,7 +241,8 @@ int inventory_apply(struct inventory *inv, const struct uevent *e, uint64_t now_
 		*slash = '\0';
 		slash = strrchr(disk_path, '/');
 	}
-	if (!name_is_plain(slash + 1) || !disk_counts(disk_path, slash + 1))
+	if (!startswith(disk_path, "/devices/") || !name_is_plain(slash + 1) ||
+	    !disk_counts(disk_path, slash + 1))
 		return 0;
 	if (partition)
 		return apply_partition(inv, e, remove, disk_path, slash + 1, now_usec);
@@ -259,10 +259,10 @@ enum tier { TIER_NEVER, TIER_SECOND, TIER_FIRST };
 struct rating {
 	enum tier tier;
 	unsigned count[PART_COUNT]; /* partitions with that label */
-	bool labelled;              /* any of our labels */
-	bool doubled;               /* a label twice: nobody can say which one is meant */
-	bool complete;              /* each label once */
-	bool usable;                /* enough to boot: the boot selection and the root of the slot */
+	bool labelled;		    /* any of our labels */
+	bool doubled;		    /* a label twice: nobody can say which one is meant */
+	bool complete;		    /* each label once */
+	bool usable; /* enough to boot: the boot selection and the root of the slot */
 };
 
 static bool mode_kind(enum boot_mode mode, enum disk_kind *ret)
@@ -331,7 +331,7 @@ static enum tier best_tier(const struct inventory *inv, enum boot_mode mode, enu
 
 static void take(const struct inventory_disk *d, struct disk *ret)
 {
-	*ret = (struct disk){ 0 };
+	*ret = (struct disk) { 0 };
 	strcpy(ret->name, d->name);
 	for (size_t i = 0; i < d->part_count; i++)
 		ret->part[d->parts[i].part] = d->parts[i].partition;
@@ -358,7 +358,7 @@ void inventory_choose(const struct inventory *inv, enum boot_mode mode, enum slo
 	uint64_t quiet_usec = inv->changed_usec + QUIET_USEC;
 	size_t completes = 0, usables = 0, count;
 
-	*ret = (struct choice){ .kind = CHOICE_WAIT, .until_usec = deadline_usec };
+	*ret = (struct choice) { .kind = CHOICE_WAIT, .until_usec = deadline_usec };
 	for (size_t i = 0; i < inv->disk_count; i++) {
 		struct rating r = rate(&inv->disks[i], mode, slot);
 

@@ -127,7 +127,7 @@ int modules_parse(const char *text, struct module_list *ret, struct failure *f)
 		return failure_set(f, REASON_MODULE_LIST, EINVAL, "module list, line %zu: %s", line,
 				   wrong);
 	*ret = l;
-	l = (struct module_list){ 0 };
+	l = (struct module_list) { 0 };
 	return 0;
 }
 
@@ -135,7 +135,7 @@ void modules_done(struct module_list *l)
 {
 	free(l->text);
 	free(l->lines);
-	*l = (struct module_list){ 0 };
+	*l = (struct module_list) { 0 };
 }
 
 /* Loading */

@@ -13,11 +13,12 @@
 
 #include "boot/base.h"
 
-#define UEVENT_MAX 8192 /* bytes; the kernel's own buffers are 2048 for the keys and a path in front */
+#define UEVENT_MAX                                                                                 \
+	8192 /* bytes; the kernel's own buffers are 2048 for the keys and a path in front */
 
 struct uevent {
 	/* Point into the parsed buffer; NULL = not given. */
-	const char *action; /* "add", "remove", "change", … */
+	const char *action;  /* "add", "remove", "change", … */
 	const char *devpath; /* below /sys, "/devices/…" */
 	const char *subsystem;
 	const char *devtype; /* "disk", "partition" */
