@@ -8,6 +8,7 @@ Sources: UEFI 2.10 section 5.3 (GPT), Microsoft "FAT: General Overview of On-Dis
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import uuid
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable, Iterator
 
 
 class ImageError(Exception):
@@ -100,8 +102,8 @@ class DiskImage:
                 return p
         raise ImageError(f"{self.path}: no partition {which!r}")
 
-    def rename_partition(self, which: int | str, label: str) -> None:
-        """Give a partition another label, both GPT copies kept consistent."""
+    def _edit_entry(self, which: int | str, edit: Callable[[bytearray], None]) -> None:
+        """Change a partition's GPT entry in both copies, checksums kept right."""
         p = self.partition(which)
         size = os.stat(self.path).st_size
         for header_at in (self.sector_size, size - self.sector_size):
@@ -111,14 +113,30 @@ class DiskImage:
             entries_lba, count, entry_size = struct.unpack_from("<QII", head, 72)
             table_at = entries_lba * self.sector_size
             table = bytearray(self.read_at(table_at, count * entry_size))
-            at = (p.number - 1) * entry_size + 56
-            table[at:at + 72] = label.encode("utf-16-le").ljust(72, b"\0")
+            at = (p.number - 1) * entry_size
+            entry = table[at:at + entry_size]
+            edit(entry)
+            table[at:at + entry_size] = entry
             struct.pack_into("<I", head, 88, zlib.crc32(table))
             struct.pack_into("<I", head, 16, 0)
             struct.pack_into("<I", head, 16, zlib.crc32(head))
             self.write_at(table_at, bytes(table))
             self.write_at(header_at, bytes(head))
         self.sector_size, self.partitions = self._read_gpt()
+
+    def rename_partition(self, which: int | str, label: str) -> None:
+        def rename(entry: bytearray) -> None:
+            entry[56:128] = label.encode("utf-16-le").ljust(72, b"\0")
+
+        self._edit_entry(which, rename)
+
+    def shrink_partition(self, which: int | str, size: int) -> None:
+        """Move a partition's end; its content stays where it is."""
+        def shrink(entry: bytearray) -> None:
+            first = struct.unpack_from("<Q", entry, 32)[0]
+            struct.pack_into("<Q", entry, 40, first + size // self.sector_size - 1)
+
+        self._edit_entry(which, shrink)
 
     def read_partition(self, which: int | str, offset: int, length: int) -> bytes:
         p = self.partition(which)
@@ -252,6 +270,16 @@ class DiskImage:
         return (self.partition(which).start
                 + int(answer.split(":")[-1].split()[0]) * self.ext4_block_size(which))
 
+    @contextlib.contextmanager
+    def settled(self, which: int | str) -> Iterator["Volume"]:
+        """A copy of an ext4 partition with its journal replayed; the image is left alone."""
+        p = self.partition(which)
+        with tempfile.NamedTemporaryFile(dir=self.path.parent) as f:
+            f.write(self.read_at(p.start, p.size))
+            f.flush()
+            run("e2fsck", "-y", "-E", "journal_only", f.name, ok=(0, 1))
+            yield Volume(Path(f.name))
+
     def e2fsck(self, which: int | str, *options: str) -> int:
         """Exit code of e2fsck: 0 clean, 1 repaired, 4 errors left. Other codes raise."""
         done = subprocess.run(["e2fsck", *options, self._ext4(which)], capture_output=True,
@@ -262,6 +290,14 @@ class DiskImage:
 
     def tune2fs(self, which: int | str, *options: str) -> None:
         run("tune2fs", *options, self._ext4(which))
+
+
+class Volume(DiskImage):
+    """A file that holds one file system and no partition table; "partition" 0 is all of it."""
+
+    def __init__(self, path: Path):
+        self.path, self.sector_size = path, 512
+        self.partitions = {0: Partition(0, "", 0, path.stat().st_size, "", "")}
 
 
 # -- FAT, read-only -----------------------------------------------------------------------------

@@ -361,14 +361,36 @@ class Run:
     def console(self) -> str:
         return self.machine.console
 
-    @property
-    def slot(self) -> str | None:
-        """Slot that reached its init, by the mini root's account."""
-        return self.mini().get("boot.slot")
-
     def mini(self) -> dict[str, str]:
         """What the mini root's init said: its "MINI key=value" lines."""
         return dict(re.findall(r"^MINI ([^=\n ]+)=(.*)$", self.console, re.M))
+
+    def boot_file(self) -> dict[str, str]:
+        """/run/bf/boot as the mini root's init found it; keys in lower case."""
+        return {key.removeprefix("boot.").lower(): value.strip("\"'")
+                for key, value in self.mini().items() if key.startswith("boot.")}
+
+    @property
+    def slot(self) -> str | None:
+        """Slot whose init was reached, None if none was."""
+        return self.boot_file().get("slot")
+
+    def _flag(self, name: str) -> bool:
+        return self.boot_file()[name] in ("1", "yes", "true")
+
+    @property
+    def trial(self) -> bool:
+        return self._flag("trial")
+
+    @property
+    def degraded(self) -> bool:
+        return self._flag("degraded")
+
+    @property
+    def reason(self) -> str | None:
+        """Code of the reason on the console, None if the boot did not fail."""
+        shown = re.search(r"^  Code:  (\S+)$", self.console, re.M)
+        return shown[1] if shown else None
 
     def mounts(self) -> dict[str, tuple[str, str, set[str], str]]:
         """target → (type, source, options, super block options), last mount on a target wins."""

@@ -144,11 +144,10 @@ def test_without_cells_there_is_no_bootloader_node(guest):
     assert "MINI ls /proc/device-tree/chosen/bootloader=ENOENT" in machine.console
 
 
-@pytest.mark.parametrize("sector", [512, 4096])
-@pytest.mark.parametrize("kind", ["virtio", "nvme", "sd", "usb"])
+# An SD card knows no other sector, and QEMU's usb-storage does not bring up 4096.
+@pytest.mark.parametrize("kind,sector", [("virtio", 512), ("virtio", 4096), ("nvme", 512),
+                                         ("nvme", 4096), ("sd", 512), ("usb", 512)])
 def test_disk_kinds(guest, tmp_path, kind, sector):
-    if (kind, sector) == ("sd", 4096):
-        sector = 512                     # an SD card has no other; test the power of two instead
     modules, name = DISK_MODULES[kind]
     path = tmp_path / "disk.img"
     image = make_image(path, sector, 16, 20)
