@@ -239,8 +239,9 @@ static int mount_readonly(struct attempt *a)
 	if (r == -EROFS || r == -EACCES)
 		r = sys_mount(a->device, a->target, "ext4", DATA_MOUNT_FLAGS | MS_RDONLY,
 			      EXT4_OPTIONS ",noload");
+	/* Always EROFS: whatever else is wrong with it, e2fsck could not write it right. */
 	if (r < 0)
-		return because(a, r, "%s is read-only and cannot be mounted: %s", a->device,
+		return because(a, -EROFS, "%s is read-only and cannot be mounted: %s", a->device,
 			       strerror(-r));
 	a->data.readonly = true;
 	return because(a, 0, "%s cannot be written", a->device);
@@ -275,17 +276,16 @@ static int mount_ext4(struct attempt *a)
 static int open_mounted(struct attempt *a)
 {
 	_cleanup_close_ int fd = sys_open(a->target, O_RDONLY | O_DIRECTORY, 0);
-	int r = fd;
+	int r = fd < 0 ? fd : sys_faccessat(fd, ".", W_OK);
 
-	if (r >= 0)
-		r = sys_faccessat(fd, ".", W_OK);
+	if (fd < 0 || (r < 0 && r != -EROFS)) {
+		(void)sys_umount(a->target, MNT_DETACH);
+		return because(a, r, "%s cannot be used: %s", a->device, strerror(-r));
+	}
 	/* The kernel may have turned it read-only while it mounted it. */
 	if (r == -EROFS && !a->data.readonly) {
 		a->data.readonly = true;
 		(void)because(a, 0, "%s was made read-only by the kernel", a->device);
-	} else if (r < 0 && r != -EROFS) {
-		(void)sys_umount(a->target, MNT_DETACH);
-		return because(a, r, "%s cannot be used: %s", a->device, strerror(-r));
 	}
 	a->data.fd = TAKE_FD(fd);
 	return 0;

@@ -28,15 +28,12 @@ static const struct place places[] = {
 
 static const struct place *place_of(const char **spec)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		const char *rest = startswith(*spec, places[i].prefix);
+	const struct place *p = places;
 
-		if (!rest)
-			continue;
-		*spec = rest;
-		return &places[i];
-	}
-	return NULL;
+	while (!startswith(*spec, p->prefix)) /* the last one always matches */
+		p++;
+	*spec += strlen(p->prefix);
+	return p;
 }
 
 /* Events in memory of their own, so that they can be put in any order. */

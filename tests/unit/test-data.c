@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: MIT
+#include "initramfs/data.h"
+#include "tests/unit/fake-sys.h"
+#include "tests/unit/tap.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEV	"/dev/vda6"
+#define TARGET	"/data"
+#define FLAGS	"nosuid,nodev,noexec"
+#define MOUNT	"mount " DEV " " TARGET " ext4 " FLAGS " errors=remount-ro"
+#define RO	"mount " DEV " " TARGET " ext4 ro," FLAGS " errors=remount-ro"
+#define TMPFS	"mount tmpfs " TARGET " tmpfs " FLAGS " mode=0755,size=25%,nr_inodes=65536"
+#define PREEN	"spawn /sbin/e2fsck e2fsck -f -p " DEV
+#define YES	"spawn /sbin/e2fsck e2fsck -f -y " DEV
+#define EXIT(n) ((n) << 8) /* as waitpid() says it */
+
+static const struct partition part = { .name = "vda6", .major = 254, .minor = 6 };
+
+/* Superblock fields: Linux Documentation/filesystems/ext4/super.rst */
+enum content {
+	EXT4,
+	ERRORS,
+	NO_JOURNAL,
+	NO_JOURNAL_UNCLEAN,
+	EXT3,
+	EXT2,
+	JOURNAL,
+	ZERO,
+	LUKS,
+	TINY
+};
+
+static void put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+}
+
+static void make_content(enum content c)
+{
+	static uint8_t image[128 * 1024];
+	uint8_t *sb = image + 1024;
+
+	memset(image, 0, sizeof(image));
+	if (c < ZERO) {
+		put16(sb + 0x38, 0xef53);
+		put16(sb + 0x3a, c == ERRORS ? 3 : c == NO_JOURNAL_UNCLEAN ? 0 : 1);
+		if (c == EXT4 || c == ERRORS || c == EXT3)
+			put16(sb + 0x5c, 0x0004);
+		put16(sb + 0x60, c == EXT3 || c == EXT2 ? 0x0002 : c == JOURNAL ? 0x0008 : 0x0042);
+	}
+	if (c == LUKS)
+		memcpy(image, "LUKS\xba\xbe\0\1", 8);
+	fake_file_data(DEV, image, c == TINY ? 1500 : sizeof(image));
+}
+
+static int preen_status, yes_status;
+static uint32_t check_sec;
+static unsigned ticks;
+
+static void on_preen(void)
+{
+	fake_spawn(preen_status, check_sec);
+}
+
+static void on_yes(void)
+{
+	fake_spawn(yes_status, check_sec);
+}
+
+static void tick(void)
+{
+	ticks++;
+}
+
+enum packed { BARE, PACKED };
+
+static void prepare(enum content c, enum packed packed, int preen, int yes)
+{
+	fake_reset();
+	ticks = 0;
+	check_sec = 0;
+	preen_status = preen;
+	yes_status = yes;
+	make_content(c);
+	fake_block_device(DEV, 254, 6);
+	fake_dir(TARGET);
+	if (packed == PACKED) {
+		fake_file("/sbin/e2fsck", "");
+		if (chmod(fake_path("/sbin/e2fsck"), 0755) < 0)
+			ok(false, "chmod");
+	}
+	fake_then(PREEN, on_preen);
+	fake_then(YES, on_yes);
+}
+
+/* DEGRADED: on a tmpfs; READONLY, CHECKED: as in struct data */
+enum { DEGRADED = 1, READONLY = 2, CHECKED = 4 };
+
+static void expect(const char *name, int want, const char *why, const char *log)
+{
+	struct data d = { .fd = -2 };
+	struct failure f = { 0 };
+
+	ok_int(data_mount(&part, TARGET, tick, &d, &f), 0, "%s", name);
+	ok_int(d.degraded * DEGRADED + d.readonly * READONLY + d.checked * CHECKED, want,
+	       "%s: what it is", name);
+	ok_str(d.why, why, "%s: why", name);
+	ok_str(fake_log(), log, "%s: calls", name);
+	ok_int(fake_open_fds(), 1, "%s: only the directory is open", name);
+	ok(d.fd >= 0 && close(d.fd) == 0, "%s: it is", name);
+}
+
+static void test_content(void)
+{
+	static const struct {
+		const char *name;
+		enum content content;
+		enum packed packed;
+		int preen, yes;
+		int want;
+		const char *why, *log;
+	} rows[] = {
+		{ "good", EXT4, BARE, 0, 0, 0, "", MOUNT "\n" },
+		{ "good, nothing to check", EXT4, PACKED, 0, 0, 0, "", MOUNT "\n" },
+		{ "no journal", NO_JOURNAL, PACKED, 0, 0, 0, DEV " has no journal", MOUNT "\n" },
+
+		/* Somebody else's: never written to, never checked */
+		{ "LUKS", LUKS, PACKED, 0, 0, DEGRADED, DEV " holds crypto_LUKS, not ext4",
+		  TMPFS "\n" },
+		{ "ext2", EXT2, PACKED, 0, 0, DEGRADED, DEV " holds ext2 or ext3, not ext4",
+		  TMPFS "\n" },
+		{ "ext3", EXT3, PACKED, 0, 0, DEGRADED, DEV " holds ext2 or ext3, not ext4",
+		  TMPFS "\n" },
+		{ "a journal device", JOURNAL, PACKED, 0, 0, DEGRADED,
+		  DEV " holds another filesystem's journal, not ext4", TMPFS "\n" },
+		{ "tiny", TINY, PACKED, 0, 0, DEGRADED, DEV " is too small for a filesystem",
+		  TMPFS "\n" },
+
+		/* The superblock is lost: e2fsck looks for a copy */
+		{ "zeroes, e2fsck not packed", ZERO, BARE, 0, 0, DEGRADED,
+		  DEV " holds no filesystem; e2fsck is not packed", TMPFS "\n" },
+		{ "zeroes, nothing found", ZERO, PACKED, EXIT(8), EXIT(8), DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 8)", PREEN "\n" YES "\n" TMPFS "\n" },
+		{ "zeroes, a copy found", ZERO, PACKED, EXIT(8), EXIT(1), CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" YES "\n" MOUNT "\n" },
+
+		/* It says errors */
+		{ "errors, e2fsck not packed", ERRORS, BARE, 0, 0, 0,
+		  DEV " needs e2fsck, which is not packed", MOUNT "\n" },
+		{ "errors, none found", ERRORS, PACKED, 0, 0, CHECKED,
+		  DEV ": e2fsck found no errors", PREEN "\n" MOUNT "\n" },
+		{ "errors, repaired", ERRORS, PACKED, EXIT(1), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" MOUNT "\n" },
+		{ "errors, repaired, reboot advised", ERRORS, PACKED, EXIT(3), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" MOUNT "\n" },
+		{ "errors, repaired at the second run", ERRORS, PACKED, EXIT(4), EXIT(1), CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" YES "\n" MOUNT "\n" },
+		{ "errors, partly repaired, then all", ERRORS, PACKED, EXIT(5), EXIT(1), CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" YES "\n" MOUNT "\n" },
+		{ "errors, beyond repair", ERRORS, PACKED, EXIT(4), EXIT(4), DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 4)", PREEN "\n" YES "\n" TMPFS "\n" },
+		{ "errors, partly repaired", ERRORS, PACKED, EXIT(4), EXIT(5), DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 5)", PREEN "\n" YES "\n" TMPFS "\n" },
+		{ "e2fsck was cancelled", ERRORS, PACKED, EXIT(32), 0, DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 32)", PREEN "\n" TMPFS "\n" },
+		{ "e2fsck cannot start", ERRORS, PACKED, EXIT(127), EXIT(127), DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 127)", PREEN "\n" YES "\n" TMPFS "\n" },
+		{ "e2fsck crashes", ERRORS, PACKED, 11, 0, DEGRADED,
+		  DEV " is damaged; e2fsck was ended by signal 11", PREEN "\n" TMPFS "\n" },
+		{ "no journal, not unmounted", NO_JOURNAL_UNCLEAN, PACKED, EXIT(1), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", PREEN "\n" MOUNT "\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *before = NULL, *after = NULL;
+		size_t len, len_after;
+
+		prepare(rows[i].content, rows[i].packed, rows[i].preen, rows[i].yes);
+		before = fake_read(DEV, &len);
+		expect(rows[i].name, rows[i].want, rows[i].why, rows[i].log);
+		after = fake_read(DEV, &len_after);
+		ok(len == len_after && memcmp(before, after, len) == 0, "%s: nothing is written",
+		   rows[i].name);
+	}
+}
+
+static void test_mount(void)
+{
+	static const struct {
+		const char *name;
+		int error; /* of the first mount */
+		enum packed packed;
+		int preen;
+		int again; /* of the second */
+		int want;
+		const char *why, *log;
+	} rows[] = {
+		{ "needs cleaning", -EUCLEAN, PACKED, EXIT(1), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", MOUNT " -> EUCLEAN\n" PREEN "\n" MOUNT "\n" },
+		{ "bad checksum", -EBADMSG, PACKED, EXIT(1), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", MOUNT " -> EBADMSG\n" PREEN "\n" MOUNT "\n" },
+		{ "unreadable journal", -EIO, PACKED, EXIT(1), 0, CHECKED,
+		  DEV ": e2fsck repaired errors", MOUNT " -> EIO\n" PREEN "\n" MOUNT "\n" },
+		{ "no sense", -EINVAL, PACKED, 0, 0, CHECKED, DEV ": e2fsck found no errors",
+		  MOUNT " -> EINVAL\n" PREEN "\n" MOUNT "\n" },
+		{ "damaged still", -EUCLEAN, PACKED, EXIT(1), -EUCLEAN, DEGRADED,
+		  DEV " cannot be mounted: Structure needs cleaning",
+		  MOUNT " -> EUCLEAN\n" PREEN "\n" MOUNT " -> EUCLEAN\n" TMPFS "\n" },
+		{ "beyond repair", -EUCLEAN, PACKED, EXIT(12), 0, DEGRADED,
+		  DEV " is damaged beyond repair (e2fsck: 8)",
+		  MOUNT " -> EUCLEAN\n" PREEN "\n" YES "\n" TMPFS "\n" },
+		{ "damaged, e2fsck not packed", -EBADMSG, BARE, 0, 0, DEGRADED,
+		  DEV " cannot be mounted: Bad message; e2fsck is not packed",
+		  MOUNT " -> EBADMSG\n" TMPFS "\n" },
+		{ "no ext4 in the kernel", -ENODEV, PACKED, 0, 0, DEGRADED,
+		  "the kernel has no ext4 to mount " DEV, MOUNT " -> ENODEV\n" TMPFS "\n" },
+		{ "busy", -EBUSY, PACKED, 0, 0, DEGRADED,
+		  DEV " cannot be mounted: Device or resource busy",
+		  MOUNT " -> EBUSY\n" TMPFS "\n" },
+		{ "no memory", -ENOMEM, PACKED, 0, 0, DEGRADED,
+		  DEV " cannot be mounted: Cannot allocate memory",
+		  MOUNT " -> ENOMEM\n" TMPFS "\n" },
+		{ "read-only disk", -EACCES, PACKED, 0, 0, READONLY, DEV " cannot be written",
+		  MOUNT " -> EACCES\n" RO "\n" },
+		{ "read-only feature", -EROFS, PACKED, 0, 0, READONLY, DEV " cannot be written",
+		  MOUNT " -> EROFS\n" RO "\n" },
+		{ "read-only disk, dirty journal", -EACCES, PACKED, 0, -EROFS, READONLY,
+		  DEV " cannot be written", MOUNT " -> EACCES\n" RO " -> EROFS\n" RO ",noload\n" },
+		{ "read-only disk, damaged", -EACCES, PACKED, 0, -EIO, DEGRADED,
+		  DEV " is read-only and cannot be mounted: Input/output error",
+		  MOUNT " -> EACCES\n" RO " -> EIO\n" TMPFS "\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		prepare(EXT4, rows[i].packed, rows[i].preen, EXIT(8));
+		fake_result_once("mount " DEV, rows[i].error);
+		if (rows[i].again)
+			fake_result_once("mount " DEV, rows[i].again);
+		expect(rows[i].name, rows[i].want, rows[i].why, rows[i].log);
+	}
+
+	/* Said errors, was checked, and is damaged all the same: not checked twice */
+	prepare(ERRORS, PACKED, EXIT(1), 0);
+	fake_result("mount " DEV, -EUCLEAN);
+	expect("checked and still damaged", DEGRADED, DEV " cannot be mounted, even after e2fsck",
+	       PREEN "\n" MOUNT " -> EUCLEAN\n" TMPFS "\n");
+
+	prepare(ERRORS, BARE, 0, 0);
+	fake_result("mount " DEV, -EUCLEAN);
+	expect("errors, damaged, e2fsck not packed", DEGRADED,
+	       DEV " cannot be mounted: Structure needs cleaning; e2fsck is not packed",
+	       MOUNT " -> EUCLEAN\n" TMPFS "\n");
+
+	/* Mounted, but not usable */
+	prepare(EXT4, PACKED, 0, 0);
+	fake_result("access .", -EROFS);
+	expect("made read-only while mounting", READONLY, DEV " was made read-only by the kernel",
+	       MOUNT "\n");
+	prepare(EXT4, PACKED, 0, 0);
+	fake_result("access .", -EIO);
+	expect("unreadable root directory", DEGRADED, DEV " cannot be used: Input/output error",
+	       MOUNT "\numount " TARGET " detach\n" TMPFS "\n");
+	prepare(EXT4, PACKED, 0, 0);
+	fake_result_once("open " TARGET, -EUCLEAN);
+	expect("damaged root directory", DEGRADED, DEV " cannot be used: Structure needs cleaning",
+	       MOUNT "\numount " TARGET " detach\n" TMPFS "\n");
+}
+
+static void test_device(void)
+{
+	static const struct partition missing = { .name = "" };
+	struct data d;
+	struct failure f;
+
+	fake_reset();
+	fake_dir(TARGET);
+	ok_int(data_mount(&missing, TARGET, tick, &d, &f), 0, "missing");
+	ok(d.degraded, "missing: degraded");
+	ok_str(d.why, "there is no partition BF_DATA", "missing: why");
+	ok_str(fake_log(), TMPFS "\n", "missing: calls");
+	close(d.fd);
+
+	fake_reset();
+	fake_dir(TARGET);
+	expect("no node", DEGRADED, DEV " cannot be opened: No such file or directory", TMPFS "\n");
+
+	prepare(EXT4, BARE, 0, 0);
+	fake_block_device(DEV, 254, 7);
+	expect("another device", DEGRADED, DEV " is not the partition that was found", TMPFS "\n");
+
+	fake_reset();
+	fake_dir(TARGET);
+	make_content(EXT4);
+	expect("a file", DEGRADED, DEV " is not the partition that was found", TMPFS "\n");
+
+	prepare(EXT4, PACKED, 0, 0);
+	fake_result("pread", -EIO);
+	expect("unreadable", DEGRADED, DEV " cannot be read: Input/output error", TMPFS "\n");
+}
+
+static void test_time(void)
+{
+	prepare(ERRORS, PACKED, EXIT(1), 0);
+	check_sec = 45;
+	expect("a slow check", CHECKED, DEV ": e2fsck repaired errors", PREEN "\n" MOUNT "\n");
+	ok_int(ticks, 45, "a slow check: the watchdog is kicked each second");
+
+	prepare(ERRORS, PACKED, EXIT(1), 0);
+	check_sec = 1000;
+	expect("a check without end", DEGRADED, DEV " is damaged; e2fsck did not end in 60 s",
+	       PREEN "\n" TMPFS "\n");
+	ok_int(sys_monotonic_usec() / 1000000, 1 + 60, "a check without end: ended");
+
+	/* Both runs share the time */
+	prepare(ERRORS, PACKED, EXIT(4), EXIT(1));
+	check_sec = 40;
+	expect("two slow runs", DEGRADED, DEV " is damaged; e2fsck did not end in 60 s",
+	       PREEN "\n" YES "\n" TMPFS "\n");
+	ok_int(sys_monotonic_usec() / 1000000, 1 + 60, "two slow runs: ended");
+}
+
+static void test_no_tmpfs(void)
+{
+	struct data d = { .fd = -2, .why = "untouched" };
+	struct failure f = { 0 };
+
+	prepare(LUKS, BARE, 0, 0);
+	fake_result("mount tmpfs", -ENODEV);
+	ok_int(data_mount(&part, TARGET, tick, &d, &f), -ENODEV, "no tmpfs");
+	ok_int(f.reason, REASON_MOUNT, "no tmpfs: reason");
+	ok_str(f.text, "tmpfs on /data, in place of BF_DATA", "no tmpfs: text");
+	ok(d.fd == -2 && streq(d.why, "untouched"), "no tmpfs: result is not touched");
+	ok_int(fake_open_fds(), 0, "no tmpfs: nothing left open");
+}
+
+/* Whatever single call fails, the boot goes on, degraded at worst. */
+static void sweep(enum content c, int error)
+{
+	unsigned k, degraded = 0;
+
+	for (k = 1;; k++) {
+		struct data d = { .fd = -1 };
+		struct failure f = { 0 };
+		int r;
+
+		prepare(c, PACKED, EXIT(1), 0);
+		fake_fail_at(k, error);
+		r = data_mount(&part, TARGET, tick, &d, &f);
+		if (fake_calls() < k) {
+			close(d.fd);
+			break;
+		}
+		degraded += d.degraded;
+		if (r < 0 || d.fd < 0 || fake_open_fds() != 1)
+			ok(false, "call %u fails: %d, fd %d, %s", k, r, d.fd, f.text);
+		if (d.degraded && !*d.why)
+			ok(false, "call %u fails: degraded without a word", k);
+		if (!d.degraded && !strstr(fake_log(), "ext4"))
+			ok(false, "call %u fails: not degraded, not mounted", k);
+		if (d.degraded != (strstr(fake_log(), TMPFS "\n") != NULL))
+			ok(false, "call %u fails: tmpfs and the flag differ", k);
+		close(d.fd);
+	}
+	ok(k > 6 && degraded > 0, "sweep of content %d with %s: %u calls, %u times degraded", c,
+	   strerrorname_np(error), k - 1, degraded);
+}
+
+int main(void)
+{
+	static const int errors[] = { EIO, ENOMEM, EROFS, EUCLEAN, EINTR };
+
+	test_content();
+	test_mount();
+	test_device();
+	test_time();
+	test_no_tmpfs();
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		sweep(EXT4, errors[i]);
+		sweep(ERRORS, errors[i]);
+		sweep(ZERO, errors[i]);
+	}
+	return tap_done();
+}
