@@ -1,0 +1,767 @@
+# SPDX-License-Identifier: MIT
+"""bf-mkimage as an image builder uses it. The oracles are other tools than those it calls, where there
+are any: a GPT reader of a few lines, `veritysetup verify`, fsck, unsquashfs, mtools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+MKIMAGE = TOP / "hooks/image/bf-mkimage"
+MIB = 1 << 20
+AUTOBOOT = b"[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
+LABELS = ["BF_BOOTSEL", "BF_BOOT_A", "BF_BOOT_B", "BF_ROOT_A", "BF_ROOT_B", "BF_DATA"]
+FAT = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
+LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+EPOCH = 1_700_000_000
+AS_ROOT = os.geteuid() == 0
+
+
+def run(*argv: object, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, errors="replace",
+                          env={**os.environ, "PATH": PATH, "TZ": "UTC"}, check=False, **kwargs)  # type: ignore
+    assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+# ---- inputs ----
+
+
+def write(path: Path, text: str | bytes = "", mode: int = 0o644) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(mode)
+    return path
+
+
+FSTAB = """# a comment
+PARTLABEL=BF_DATA /data ext4    nosuid,nodev,noexec,x-initrd.mount              0 0
+overlay           /etc  overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile 0 0
+/data/log         /var/log none bind,nosuid,x-initrd.mount                      0 0
+/data/x           /data/inside none bind,x-initrd.mount                         0 0
+"""
+
+
+def settle(tree: Path) -> None:
+    """Old, whole-second times everywhere, /etc/.updated a second newer."""
+    for path in [tree, *tree.rglob("*")]:
+        os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+    if (tree / "etc/.updated").exists():
+        os.utime(tree / "etc/.updated", (EPOCH + 1, EPOCH + 1))
+
+
+def systemd_tree(tree: Path) -> Path:
+    """A root with systemd in which bf-mkimage finds nothing wrong."""
+    for name in ("data", "dev", "home", "proc", "run", "sys", "tmp", "var/log", "usr/sbin"):
+        (tree / name).mkdir(parents=True)
+    for name in ("bin", "lib", "sbin"):
+        (tree / name).symlink_to(f"usr/{name}")
+    write(tree / "usr/lib/systemd/systemd", b"\x7fELF" + os.urandom(300_000), 0o755)
+    (tree / "usr/sbin/init").symlink_to("../lib/systemd/systemd")
+    write(tree / "usr/lib/systemd/system.conf.d/50-bf.conf",
+          "[Manager]\nRuntimeWatchdogSec=60\nRebootWatchdogSec=2min\n")
+    write(tree / "usr/lib/systemd/system/ldconfig.service")
+    write(tree / "usr/lib/modules/6.12/modules.dep", "kernel/dm-verity.ko.xz:\n")
+    write(tree / "usr/lib/modules/6.12/modules.builtin", "kernel/fs/overlayfs/overlay.ko\n")
+    write(tree / "usr/lib/modules/6.12/kernel/dm-verity.ko.xz", "x")
+    write(tree / "etc/machine-id")
+    write(tree / "etc/ld.so.cache", "x")
+    write(tree / "etc/fstab", FSTAB)
+    write(tree / "etc/.updated")
+    write(tree / "home/two words", "kept\n")
+    write(tree / "home/big", os.urandom(2 * MIB))
+    (tree / "home/hard").hardlink_to(tree / "home/big")
+    settle(tree)
+    return tree
+
+
+def mini_tree(tree: Path) -> Path:
+    """A root without systemd: nothing but an init and the directories."""
+    for name in ("dev", "proc", "run", "sys", "etc"):
+        (tree / name).mkdir(parents=True)
+    write(tree / "sbin/init", os.urandom(100_000), 0o755)
+    settle(tree)
+    return tree
+
+
+@dataclass
+class Bench:
+    """One directory with inputs; image() runs the program."""
+
+    dir: Path
+
+    def __post_init__(self) -> None:
+        self.kernel = write(self.dir / "vmlinuz", os.urandom(700_000))
+        self.initramfs = write(self.dir / "initramfs", os.urandom(300_000))
+        self.out = self.dir / "out"
+        self.out.mkdir()
+
+    def argv(self, root: Path, *options: object) -> list[str]:
+        return [str(a) for a in (MKIMAGE, "--root", root, "--kernel", self.kernel, "--initramfs",
+                                 self.initramfs, "--output", self.out / "disk.img", *options)]
+
+    def try_image(self, root: Path, *options: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.argv(root, *options), capture_output=True, text=True, check=False,
+                              env={**os.environ, **env})
+
+    def image(self, root: Path, *options: object, **env: str) -> "Disk":
+        done = self.try_image(root, *options, **env)
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(self.out) == ["disk.img"], "only the image is left"
+        sector = 4096 if "4096" in map(str, options) and "--sector-size" in options else 512
+        return Disk(self.out / "disk.img", self.dir, sector, done.stderr)
+
+
+@dataclass
+class Partition:
+    label: str
+    type: str
+    start: int
+    size: int
+
+
+def guid(raw: bytes) -> str:
+    a, b, c = struct.unpack_from("<IHH", raw)
+    return f"{a:08X}-{b:04X}-{c:04X}-{raw[8:10].hex().upper()}-{raw[10:].hex().upper()}"
+
+
+@dataclass
+class Disk:
+    path: Path
+    dir: Path
+    sector: int
+    said: str
+
+    def read(self, at: int, size: int) -> bytes:
+        with open(self.path, "rb") as f:
+            f.seek(at)
+            return f.read(size)
+
+    def partitions(self) -> list[Partition]:
+        header = self.read(self.sector, 92)
+        assert header[:8] == b"EFI PART"
+        first, count, size = struct.unpack_from("<QII", header, 72)
+        found = []
+        for i in range(count):
+            e = self.read(first * self.sector + i * size, size)
+            if e[:16] != bytes(16):
+                begin, end = struct.unpack_from("<QQ", e, 32)
+                found.append(Partition(e[56:128].decode("utf-16-le").rstrip("\0"), guid(e[:16]),
+                                       begin * self.sector, (end + 1 - begin) * self.sector))
+        return found
+
+    def part(self, label: str) -> Partition:
+        return next(p for p in self.partitions() if p.label == label)
+
+    def extract(self, label: str) -> Path:
+        p, out = self.part(label), self.dir / f"{label}.img"
+        with open(self.path, "rb") as source, open(out, "wb") as target:
+            source.seek(p.start)
+            left = p.size
+            while left:
+                data = source.read(min(left, MIB))
+                left -= len(data)
+                if data.strip(b"\0"):
+                    target.write(data)
+                else:
+                    target.seek(len(data), os.SEEK_CUR)
+            target.truncate(p.size)
+        return out
+
+    def fat_file(self, label: str, name: str) -> bytes:
+        return subprocess.run(["mtype", "-i", str(self.extract(label)), f"::{name}"],
+                              capture_output=True, check=True).stdout
+
+    def fat_names(self, label: str) -> list[str]:
+        return sorted(run("mdir", "-b", "-/", "-i", self.extract(label), "::").stdout.split("\n")[:-1])
+
+    def cmdline(self, slot: str = "a") -> dict[str, str]:
+        words = self.fat_file("BF_BOOT_A", f"cmdline-{slot}.txt").decode().split()
+        return dict(w.partition("=")[::2] for w in words)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return systemd_tree(tmp_path / "root")
+
+
+@dataclass
+class Superblock:
+    offset: int
+    algorithm: str
+    data_block: int
+    hash_block: int
+    blocks: int
+    salt_size: int
+
+
+def superblock(image: Path, fs: str) -> Superblock:
+    """Found where it must be: behind what the file system says it is long."""
+    raw = image.read_bytes()
+    if fs == "ext4":
+        size = struct.unpack_from("<I", raw, 1028)[0] * (1024 << struct.unpack_from("<I", raw, 1048)[0])
+    elif fs == "erofs":
+        size = struct.unpack_from("<I", raw, 1060)[0] << raw[1036]
+    else:
+        size = struct.unpack_from("<Q", raw, 40)[0]
+    at = (size + 4095) // 4096 * 4096
+    assert raw[at:at + 8] == b"verity\0\0", "no verity superblock behind the file system"
+    data, hash_, blocks, salt = struct.unpack_from("<IIQH", raw, at + 64)
+    return Superblock(at, raw[at + 32:at + 64].rstrip(b"\0").decode(), data, hash_, blocks, salt)
+
+
+def verify(image: Path, offset: int, roothash: str, *options: object) -> subprocess.CompletedProcess[str]:
+    return run("veritysetup", "verify", image, image, roothash, f"--hash-offset={offset}", *options, check=False)
+
+
+# ---- the disk ----
+
+
+def test_layout(bench: Bench, tree: Path) -> None:
+    disk = bench.image(tree)
+    parts = disk.partitions()
+    assert [p.label for p in parts] == LABELS
+    assert [p.type for p in parts] == [FAT] * 3 + [LINUX] * 3
+    assert all(p.start % MIB == 0 and p.size % MIB == 0 for p in parts)
+    assert [p.start for p in parts[1:]] == [p.start + p.size for p in parts[:-1]], "no gaps"
+    assert parts[1].size == parts[2].size and parts[3].size == parts[4].size
+    assert disk.path.stat().st_blocks * 512 < disk.path.stat().st_size / 4, "the image is sparse"
+    assert "warning" not in disk.said
+    run("sfdisk", "--verify", disk.path)
+
+
+def test_autoboot_is_one_aligned_sector(bench: Bench, tree: Path) -> None:
+    disk = bench.image(tree)
+    p = disk.part("BF_BOOTSEL")
+    raw = disk.read(p.start, p.size)
+    at = raw.find(AUTOBOOT)
+    assert (p.start + at) % 4096 == 0
+    assert raw.count(b"tryboot_a_b") == 1
+    text = disk.fat_file("BF_BOOTSEL", "autoboot.txt")
+    assert text == AUTOBOOT.ljust(512, b"\n") == raw[at:at + 512]
+    assert disk.fat_names("BF_BOOTSEL") == ["::/autoboot.txt"]
+    run("fsck.vfat", "-n", disk.extract("BF_BOOTSEL"))
+
+
+def test_boot_partition(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    dtb = write(tmp_path / "my.dtb", "device tree")
+    write(tmp_path / "ov/one.dtbo", "1")
+    write(tmp_path / "ov/deeper/two words.dtbo", "2")
+    lines = write(tmp_path / "lines", "dtparam=watchdog=on\n")
+    disk = bench.image(tree, "--boot-file", dtb, f"--boot-file={dtb}=other/name.dtb", "--boot-file",
+                       f"{tmp_path / 'ov'}=overlays", "--config-txt", lines, "--cmdline", "quiet a=b=c")
+    assert disk.fat_names("BF_BOOT_A") == sorted(f"::/{n}" for n in (
+        "cmdline-a.txt", "cmdline-b.txt", "config.txt", "initramfs.img", "kernel8.img", "tryboot.txt", "my.dtb",
+        "other/name.dtb", "overlays/one.dtbo", "overlays/deeper/two words.dtbo", "overlays/", "other/",
+        "overlays/deeper/"))
+    assert disk.fat_file("BF_BOOT_A", "kernel8.img") == bench.kernel.read_bytes()
+    assert disk.fat_file("BF_BOOT_A", "initramfs.img") == bench.initramfs.read_bytes()
+    assert disk.fat_file("BF_BOOT_A", "overlays/deeper/two words.dtbo") == b"2"
+    config = disk.fat_file("BF_BOOT_A", "config.txt").decode()
+    assert config.encode() == disk.fat_file("BF_BOOT_A", "tryboot.txt")
+    sections = dict(re.findall(r"^\[(.*)\]\n([^[]*)", config, re.M))
+    assert sections["boot_partition=2"].split() == ["cmdline=cmdline-a.txt"]
+    assert sections["boot_partition=3"].split() == ["cmdline=cmdline-b.txt"]
+    assert sections["all"].split() == ["dtparam=watchdog=on"], "the last [all] has the user's lines"
+    assert re.search(r"^arm_64bit=1\nkernel=kernel8.img\n(.*\n)*initramfs initramfs.img followkernel$", config, re.M)
+    a, b = (disk.fat_file("BF_BOOT_A", f"cmdline-{s}.txt").decode() for s in "ab")
+    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 quiet a=b=c\n", a)
+    assert b == a.replace("rauc.slot=A", "rauc.slot=B")
+    run("fsck.vfat", "-n", disk.extract("BF_BOOT_A"))
+
+
+def test_data_partition(bench: Bench, tree: Path) -> None:
+    disk = bench.image(tree, "--data-size", "80M")
+    assert disk.part("BF_DATA").size == 80 * MIB
+    data = disk.extract("BF_DATA")
+    run("e2fsck", "-f", "-n", data)
+    listing = run("debugfs", "-R", "ls -l /", data).stdout
+    assert re.search(r"\b40700 \(2\) +0 +0 .* bf\n", listing)
+    assert "has_journal" in run("dumpe2fs", "-h", data).stdout
+
+
+def test_slot_b(bench: Bench, tree: Path) -> None:
+    disk = bench.image(tree)
+    assert not disk.extract("BF_BOOT_B").read_bytes().strip(b"\0")
+    assert not disk.extract("BF_ROOT_B").read_bytes().strip(b"\0")
+    disk = bench.image(tree, "--slot-b", "same")
+    for what in ("BOOT", "ROOT"):
+        a, b = (disk.extract(f"BF_{what}_{slot}").read_bytes() for slot in "AB")
+        assert a == b and a.strip(b"\0")
+
+
+def test_sizes_and_prefix(bench: Bench, tree: Path) -> None:
+    edit("etc/fstab", "PARTLABEL=BF_DATA", "PARTLABEL=ACM_DATA")(tree)
+    disk = bench.image(tree, "--root-size", "70000K", "--boot-size=33M", "--prefix", "ACM")
+    parts = disk.partitions()
+    assert [p.label for p in parts] == [label.replace("BF_", "ACM_") for label in LABELS]
+    assert [p.size // MIB for p in parts[1:5]] == [33, 33, 69, 69], "rounded up"
+
+
+def test_4kn(bench: Bench, tree: Path) -> None:
+    disk = bench.image(tree, "--sector-size", "4096")
+    parts = disk.partitions()
+    assert [p.label for p in parts] == LABELS
+    assert all(p.start % MIB == 0 for p in parts)
+    for label in ("BF_BOOTSEL", "BF_BOOT_A"):
+        assert struct.unpack_from("<H", disk.read(disk.part(label).start, 13), 11) == (4096,)
+        run("fsck.vfat", "-n", disk.extract(label))
+    p = disk.part("BF_BOOTSEL")
+    at = disk.read(p.start, p.size).find(AUTOBOOT)
+    assert at > 0 and at % 4096 == 0
+    assert disk.read(p.start + at + 512, 4096 - 512) == bytes(4096 - 512), "the rest of the block is empty"
+    image = disk.extract("BF_ROOT_A")
+    assert verify(image, superblock(image, "ext4").offset, disk.cmdline()["roothash"]).returncode == 0
+    assert disk.cmdline("b")["rauc.slot"] == "B"
+
+
+# ---- the root ----
+
+
+# fs, hash, data block, hash block, salt, bytes of salt, FEC
+VERITY = [
+    ("ext4", "sha256", 4096, 4096, "", 32, False),
+    ("ext4", "sha512", 4096, 4096, "", 32, False),
+    ("ext4", "sha256", 512, 1024, "", 32, False),
+    ("ext4", "sha256", 1024, 4096, "-", 0, False),
+    ("ext4", "sha512", 4096, 512, "00ff", 2, False),
+    ("ext4", "sha256", 4096, 4096, "", 32, True),
+    ("ext4", "sha256", 2048, 2048, "", 32, True),
+    ("erofs", "sha256", 4096, 4096, "", 32, False),
+    ("erofs", "sha512", 4096, 4096, "", 32, True),
+    ("squashfs", "sha256", 4096, 4096, "", 32, False),
+    ("squashfs", "sha256", 512, 512, "aabb", 2, True),
+]
+
+
+@pytest.mark.parametrize("fs, algorithm, data, hash_, salt, salt_size, fec", VERITY)
+def test_verity(bench: Bench, tree: Path, fs: str, algorithm: str, data: int, hash_: int, salt: str,
+                salt_size: int, fec: bool) -> None:
+    disk = bench.image(tree, "--fs", fs, "--hash", algorithm, f"--data-block={data}", f"--hash-block={hash_}",
+                       f"--salt={salt}", *(["--fec"] if fec else []))
+    image, line = disk.extract("BF_ROOT_A"), disk.cmdline()
+    sb = superblock(image, fs)
+    assert sb == Superblock(sb.offset, algorithm, data, hash_, sb.offset // data, salt_size), \
+        "every byte before the hash tree is protected"
+    assert len(line["roothash"]) == (128 if algorithm == "sha512" else 64)
+    codes: list[str] = []
+    if fec:
+        found = re.fullmatch(r"fec-offset=(\d+),fec-roots=2", line["systemd.verity_root_options"])
+        assert found and int(found[1]) % 4096 == 0
+        codes = [f"--fec-offset={found[1]}", "--fec-roots=2"]
+    else:
+        assert "systemd.verity_root_options" not in line
+    assert verify(image, sb.offset, line["roothash"]).returncode == 0
+    # A changed byte in the first, a middle and the last data block is seen, and repaired with FEC.
+    for at in (100, sb.offset // 2, sb.offset - 1):
+        raw = bytearray(image.read_bytes())
+        raw[at] ^= 0x40
+        damaged = write(bench.dir / "damaged.img", bytes(raw))
+        assert verify(damaged, sb.offset, line["roothash"]).returncode != 0
+        if fec:
+            done = verify(damaged, sb.offset, line["roothash"], f"--fec-device={damaged}", *codes)
+            assert done.returncode == 0 and "repairable" in done.stderr
+
+
+def read_back(image: Path, fs: str, into: Path) -> Path:
+    """The tree in the image, unpacked by a tool that did not make it where there is one."""
+    into.mkdir()
+    if fs == "ext4":
+        run("e2fsck", "-f", "-n", image)
+        run("debugfs", "-R", f"rdump / {into}", image)
+        shutil.rmtree(into / "lost+found")
+    elif fs == "erofs":
+        into.rmdir()
+        run("fsck.erofs", f"--extract={into}", image)
+    else:
+        run("unsquashfs", "-f", "-d", into, image)
+    return into
+
+
+@pytest.mark.parametrize("fs", ["ext4", "erofs", "squashfs"])
+def test_content(bench: Bench, tree: Path, tmp_path: Path, fs: str) -> None:
+    disk = bench.image(tree, "--fs", fs)
+    copy = read_back(disk.extract("BF_ROOT_A"), fs, tmp_path / "copy")
+    names = sorted(p.relative_to(tree) for p in tree.rglob("*"))
+    assert sorted(p.relative_to(copy) for p in copy.rglob("*")) == names
+    for name in names:
+        ours, theirs = tree / name, copy / name
+        assert ours.is_symlink() == theirs.is_symlink() and ours.is_dir() == theirs.is_dir()
+        if ours.is_symlink():
+            assert os.readlink(ours) == os.readlink(theirs)
+        elif ours.is_file():
+            assert ours.read_bytes() == theirs.read_bytes()
+            assert ours.stat().st_mode == theirs.stat().st_mode
+
+
+def test_tar_keeps_owners_and_capabilities(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "root.tar.gz"
+    capability = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+
+    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid, member.gid = (1234, 4321) if member.name == "./home/big" else (0, 0)
+        if member.name == "./home/big":
+            member.pax_headers["SCHILY.xattr.security.capability"] = capability.decode("latin-1")
+        return member
+
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(tree, ".", filter=owned)
+        node = tarfile.TarInfo("./dev/null")
+        node.type, node.devmajor, node.devminor, node.mode = tarfile.CHRTYPE, 1, 3, 0o666
+        tar.addfile(node)
+        strange = tarfile.TarInfo("./home/new\nline")
+        strange.size = 1
+        tar.addfile(strange, BytesIO(b"x"))
+    image = bench.image(path).extract("BF_ROOT_A")
+    assert re.search(r"User: +1234 +Group: +4321", run("debugfs", "-R", "stat /home/big", image).stdout)
+    assert re.search(r"User: +0 +Group: +0", run("debugfs", "-R", "stat /etc/fstab", image).stdout)
+    assert "Type: character special" in run("debugfs", "-R", "stat /dev/null", image).stdout
+    if AS_ROOT:
+        assert "security.capability (20)" in run("debugfs", "-R", "ea_list /home/big", image).stdout
+    run("e2fsck", "-f", "-n", image)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="this run is the other user already")
+def test_without_root(tmp_path: Path) -> None:
+    """Somebody who is not root gets the same image, from a tree of his own."""
+    place = Path("/var/tmp") / tmp_path.parent.name / tmp_path.name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        bench = Bench(place)
+        tree = systemd_tree(place / "root")
+        bench.image(tree, "--fec")
+        first = bench.out / "disk.img"
+        first.rename(place / "first.img")
+        run("chown", "-R", "65534:65534", place)
+        place.parent.chmod(0o755)
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                               *bench.argv(tree, "--fec")], capture_output=True, text=True, check=False,
+                              env={**os.environ, "PATH": "/usr/bin:/bin"})
+        assert done.returncode == 0, done.stderr
+        assert "not root" in done.stderr
+        run("cmp", place / "first.img", bench.out / "disk.img")
+    finally:
+        shutil.rmtree(place.parent)
+
+
+# ---- reproducible ----
+
+
+@pytest.mark.parametrize("fs", ["ext4", "erofs", "squashfs"])
+def test_reproducible(bench: Bench, tree: Path, tmp_path: Path, fs: str) -> None:
+    write(tmp_path / "ov/b.dtbo", "1")
+    write(tmp_path / "ov/a.dtbo", "2")
+    options = ("--fs", fs, "--fec", "--slot-b", "same", "--boot-file", tmp_path / "ov")
+    first = bench.image(tree, *options).path.rename(tmp_path / "first.img")
+    # The same tree again: another place, another order, other change and access times.
+    copy = tmp_path / "copy"
+    shutil.copytree(tree, copy, symlinks=True, ignore=lambda d, names: {"hard"} & set(names))
+    (copy / "home/hard").hardlink_to(copy / "home/big")
+    moved = copy / "usr.new"
+    (copy / "usr").rename(moved)
+    shutil.copytree(moved, copy / "usr", symlinks=True)
+    shutil.rmtree(moved)
+    settle(copy)
+    shutil.move(tmp_path / "ov", tmp_path / "old")
+    for name in ("a", "b"):
+        write(tmp_path / f"ov/{name}.dtbo", (tmp_path / f"old/{name}.dtbo").read_bytes())
+    time.sleep(2.1)  # FAT counts in steps of two seconds
+    run("cmp", first, bench.image(copy, *options).path)
+
+
+def test_content_gives_the_identity(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    def ids(disk: Disk) -> list[bytes]:
+        return [disk.read(512 + 56, 16), disk.read(1024 + 16, 16)]
+
+    first = bench.image(tree)
+    one, roothash = ids(first), first.cmdline()["roothash"]
+    write(tree / "home/two words", "lost\n")
+    settle(tree)
+    second = bench.image(tree)
+    other = ids(second)
+    assert second.cmdline()["roothash"] != roothash
+    assert one[0] != other[0] and one[1] != other[1]
+    seeded = ids(bench.image(tree, "--seed", "mine"))
+    write(tree / "home/two words", "kept\n")
+    assert seeded == ids(bench.image(tree, "--seed", "mine"))
+    assert seeded[0] not in (one[0], other[0])
+
+
+def test_artifacts(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for _ in range(2):  # the second time it replaces them
+        disk = bench.image(tree, "--artifacts", kept, "--fec")
+    assert sorted(os.listdir(kept)) == ["boot.img", "root.img", "roothash", "verity.env"]
+    roothash = (kept / "roothash").read_text().strip()
+    assert roothash == disk.cmdline()["roothash"]
+    env = dict(line.split("=", 1) for line in (kept / "verity.env").read_text().splitlines())
+    assert env["BF_ROOTHASH"] == roothash and len(env) == 13 and all(env.values())
+    root = (kept / "root.img").read_bytes()
+    assert len(root) == int(env["BF_ROOT_IMAGE_SIZE"])
+    assert disk.read(disk.part("BF_ROOT_A").start, len(root)) == root
+    assert disk.extract("BF_BOOT_A").read_bytes() == (kept / "boot.img").read_bytes()
+    assert verify(kept / "root.img", int(env["BF_VERITY_HASH_OFFSET"]), roothash,
+                  f"--fec-device={kept / 'root.img'}", f"--fec-offset={env['BF_VERITY_FEC_OFFSET']}",
+                  f"--fec-roots={env['BF_VERITY_FEC_ROOTS']}").returncode == 0
+
+
+# ---- checks of the tree ----
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def do(tree: Path) -> None:
+        text = (tree / name).read_text()
+        assert old in text
+        (tree / name).write_text(text.replace(old, new))
+    return do
+
+
+def drop(name: str) -> Callable[[Path], None]:
+    return lambda tree: shutil.rmtree(tree / name) if (tree / name).is_dir() else (tree / name).unlink()
+
+
+SYSTEM_CONF = "usr/lib/systemd/system.conf.d/50-bf.conf"
+PROBLEMS = {
+    "no runtime watchdog": (edit(SYSTEM_CONF, "RuntimeWatchdogSec=60", ""), "RuntimeWatchdogSec is not set"),
+    "commented": (edit(SYSTEM_CONF, "RuntimeWatchdogSec", "#RuntimeWatchdogSec"), "RuntimeWatchdogSec is not set"),
+    "runtime watchdog 0": (edit(SYSTEM_CONF, "=60", "=0"), "RuntimeWatchdogSec is not set"),
+    "off in etc": (lambda t: write(t / "etc/systemd/system.conf.d/z.conf", "[Manager]\nRuntimeWatchdogSec=off\n"),
+                   "RuntimeWatchdogSec is not set"),
+    "no reboot watchdog": (edit(SYSTEM_CONF, "RebootWatchdogSec=2min", ""), "RebootWatchdogSec is not set"),
+    "no machine-id": (drop("etc/machine-id"), "/etc/machine-id is missing"),
+    "machine-id filled": (lambda t: write(t / "etc/machine-id", "0" * 32), "/etc/machine-id is not empty"),
+    "no ld.so.cache": (drop("etc/ld.so.cache"), "/etc/ld.so.cache is missing"),
+    "no fstab": (drop("etc/fstab"), "/etc/fstab is missing"),
+    "no early mount": (lambda t: write(t / "etc/fstab", "tmpfs /tmp tmpfs nosuid 0 0\n"), "no line with x-initrd.mount"),
+    "no data": (edit("etc/fstab", "PARTLABEL=BF_DATA", "/dev/sda1"), "does not mount PARTLABEL=BF_DATA"),
+    "fsck pass": (edit("etc/fstab", "x-initrd.mount              0 0", "x-initrd.mount 0 2"), "pass 2"),
+    "short line": (edit("etc/fstab", "# a comment", "/dev/sda1 /mnt"), "line 1 of /etc/fstab has fewer"),
+    "no mount point": (drop("data"), "/data of /etc/fstab is not a directory"),
+    "mount point is a link": (lambda t: (drop("data")(t), (t / "data").symlink_to("home")),
+                              "/data of /etc/fstab is not a directory"),
+    "no mount point below an overlay": (drop("var/log"), "/var/log of /etc/fstab is not a directory"),
+    "no modules": (drop("usr/lib/modules/6.12"), "no kernel modules"),
+    "no depmod": (drop("usr/lib/modules/6.12/modules.dep"), "no modules.dep"),
+    "no dm-verity": (drop("usr/lib/modules/6.12/kernel"), "has no dm-verity"),
+    "no overlay": (drop("usr/lib/modules/6.12/modules.builtin"), "has no overlay"),
+    "no init": (drop("usr/sbin/init"), "/sbin/init is missing"),
+    # On the machine that builds, this path may well lead to an init.
+    "init of the builder": (lambda t: (drop("usr/sbin/init")(t), (t / "usr/sbin/init").symlink_to("/usr/bin/env")),
+                            "/sbin/init is missing"),
+    "no proc": (drop("proc"), "/proc is missing"),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problem(bench: Bench, tree: Path, name: str) -> None:
+    change, message = PROBLEMS[name]
+    change(tree)
+    settle(tree)
+    done = bench.try_image(tree)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    at = [i for i, line in enumerate(lines) if message in line]
+    assert len(at) == 1 and "root tree:" in lines[at[0]]
+    assert re.match(r"    [A-Z].*\.$", lines[at[0] + 1]), "the next line says what to do"
+    assert lines[-1].startswith("bf-mkimage: 1 problem(s)"), done.stderr
+    assert os.listdir(bench.out) == []
+
+
+def test_unchecked(bench: Bench, tree: Path) -> None:
+    PROBLEMS["no reboot watchdog"][0](tree)
+    settle(tree)
+    disk = bench.image(tree, "--unchecked")
+    assert "warning: root tree: RebootWatchdogSec is not set" in disk.said
+
+
+def test_without_systemd_nothing_of_it_is_asked(bench: Bench, tmp_path: Path) -> None:
+    disk = bench.image(mini_tree(tmp_path / "mini"))
+    assert "root tree" not in disk.said
+    assert "/etc/.updated" not in disk.said
+
+
+@pytest.mark.parametrize("fs", ["ext4", "erofs", "squashfs"])
+@pytest.mark.parametrize("stale", ["missing", "older"])
+def test_updated_is_made_fresh_in_the_image_only(bench: Bench, tree: Path, tmp_path: Path, fs: str, stale: str) -> None:
+    if stale == "missing":
+        (tree / "etc/.updated").unlink()
+    else:
+        os.utime(tree / "etc/.updated", (EPOCH - 1, EPOCH - 1))
+    settle_usr = EPOCH + 7
+    os.utime(tree / "etc", (EPOCH, EPOCH))
+    os.utime(tree / "usr", (settle_usr, settle_usr))
+
+    def state() -> list[tuple[str, int, int]]:
+        return sorted((str(p), p.lstat().st_mtime_ns, p.lstat().st_size) for p in tree.rglob("*"))
+
+    before = state()
+    disk = bench.image(tree, "--fs", fs)
+    assert state() == before
+    assert "/etc/.updated is missing or older" in disk.said
+    image = disk.extract("BF_ROOT_A")
+    if fs == "ext4":
+        times = [int(re.search(r" mtime: 0x([0-9a-f]+)", run("debugfs", "-R", f"stat {p}", image).stdout)[1], 16)  # type: ignore
+                 for p in ("/etc/.updated", "/usr", "/etc")]
+        assert times[2] == EPOCH
+    elif fs == "squashfs":
+        copy = read_back(image, fs, tmp_path / "copy")
+        times = [int((copy / p).stat().st_mtime) for p in ("etc/.updated", "usr")]
+    else:
+        said = [run("dump.erofs", f"--path={p}", image, check=False).stdout for p in ("/etc/.updated", "/usr")]
+        times = [time.strptime(m[1], "%Y-%m-%d %H:%M:%S") for m in  # type: ignore
+                 (re.search(r"Timestamp: (\S+ [^.]+)", s) for s in said) if m]
+    assert times[0] >= times[1]
+
+
+# ---- wrong use, failures ----
+
+USAGE = {
+    "unknown option": ("--frobnicate", "unknown option '--frobnicate'"),
+    "argument": ("stray", "unexpected argument 'stray'"),
+    "no value": ("--salt", "--salt needs a value"),
+    "flag with a value": ("--fec=yes", "--fec takes no value"),
+    "fs": ("--fs=btrfs", "--fs: 'btrfs' is not one of: ext4 erofs squashfs"),
+    "hash": ("--hash=md5", "--hash: 'md5'"),
+    "block": ("--data-block=8192", "--data-block: '8192'"),
+    "salt": ("--salt=xyz", "--salt: write 1 to 256 bytes"),
+    "odd salt": ("--salt=abc", "--salt: write 1 to 256 bytes"),
+    "size": ("--data-size=12Q", "--data-size: '12Q' is not a size"),
+    "size 0": ("--root-size=0", "--root-size: '0' is not a size"),
+    "size negative": ("--boot-size=-5M", "--boot-size: '-5M' is not a size"),
+    "huge size": ("--boot-size=99999999999999999999", "is not a size"),
+    "prefix": ("--prefix=bf", "--prefix: one to three capital"),
+    "slot-b": ("--slot-b=full", "--slot-b: 'full'"),
+    "sector": ("--sector-size=1024", "--sector-size: '1024'"),
+    "block below sector": ("--sector-size=4096 --data-block=512", "not smaller than the sector"),
+    "fec blocks": ("--fec --data-block=1024", "--fec: --data-block and --hash-block must be the same"),
+    "root=": ("--cmdline=root=/dev/sda1", "'root=' does not belong there"),
+    "roothash=": ("--cmdline=roothash=abc", "'roothash=' does not belong there"),
+    "rauc.slot=": ("--cmdline=rauc.slot=B", "'rauc.slot=' does not belong there"),
+    "fec twice": ("--fec --cmdline=systemd.verity_root_options=fec-offset=1", "is written by bf-mkimage"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_usage_error(bench: Bench, tree: Path, name: str) -> None:
+    options, message = USAGE[name]
+    done = bench.try_image(tree, *options.split(" "))
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[0]
+    assert done.stdout == "" and os.listdir(bench.out) == []
+
+
+@pytest.mark.parametrize("missing", ["--root", "--kernel", "--initramfs", "--output"])
+def test_required_option(bench: Bench, tree: Path, missing: str) -> None:
+    argv = bench.argv(tree)
+    at = argv.index(missing)
+    done = run(*argv[:at], *argv[at + 2:], check=False)
+    assert done.returncode == 2 and f"{missing} is missing" in done.stderr
+
+
+def test_source_date_epoch_must_be_a_number(bench: Bench, tree: Path) -> None:
+    done = bench.try_image(tree, SOURCE_DATE_EPOCH="today")
+    assert done.returncode == 2 and "SOURCE_DATE_EPOCH: 'today'" in done.stderr
+
+
+FAILURES = {
+    "root too big": ("--root-size=1M", "--root-size: the root image needs"),
+    "boot too big": ("--boot-size=1M", "--boot-size: the boot files need"),
+    "no kernel": ("--kernel=/nonexistent", "--kernel: cannot read a file at '/nonexistent'"),
+    "empty initramfs": ("--initramfs=/dev/null", "--initramfs: cannot read"),
+    "no root": ("--root=/nonexistent", "--root: no directory or tar"),
+    "not a tar": (f"--root={MKIMAGE}", "unpacking"),
+    "no boot file": ("--boot-file=/nonexistent", "--boot-file: cannot read '/nonexistent'"),
+    "config.txt": ("--boot-file={dir}/vmlinuz=config.txt", "with --config-txt"),
+    "autoboot.txt": ("--boot-file={dir}/vmlinuz=AutoBoot.txt", "would disturb the choice of the slot"),
+    "recovery.bin": ("--boot-file={dir}/vmlinuz=recovery.bin", "recovery.bin"),
+    "dot dot": ("--boot-file={dir}/vmlinuz=../x", "is not a name for the boot partition"),
+    "absolute": ("--boot-file={dir}/vmlinuz=/x", "is not a name for the boot partition"),
+    "twice": ("--boot-file={dir}/vmlinuz=x --boot-file={dir}/vmlinuz=x", "'x' is given twice"),
+    "case": ("--boot-file={dir}/vmlinuz=x --boot-file={dir}/vmlinuz=X", "differ only in capital letters"),
+    "cmdline=": ("--config-txt={dir}/bad", "'cmdline=' and 'os_prefix=' would break"),
+    "no directory": ("--output=/nonexistent/disk.img", "--output: no directory '/nonexistent'"),
+    "output is a directory": ("--output={dir}", "is not a plain file"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failure_leaves_the_old_image(bench: Bench, tree: Path, name: str) -> None:
+    options, message = FAILURES[name]
+    write(bench.dir / "bad", "cmdline=cmdline.txt\n")
+    write(bench.out / "disk.img", "the old one")
+    done = bench.try_image(tree, *options.format(dir=bench.dir).split(" "))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert os.listdir(bench.out) == ["disk.img"] and (bench.out / "disk.img").read_text() == "the old one"
+
+
+@pytest.mark.parametrize("tool, package", [("mcopy", "mtools"), ("mksquashfs", "squashfs-tools")])
+def test_a_missing_tool_is_named(bench: Bench, tree: Path, tmp_path: Path, tool: str, package: str) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for directory in ("/bin", "/usr/bin"):
+        for name in os.listdir(directory):
+            if name != tool and not (commands / name).exists():
+                (commands / name).symlink_to(f"{directory}/{name}")
+    done = bench.try_image(tree, "--fs=squashfs", PATH=str(commands))
+    assert done.returncode == 1
+    assert f"missing: {tool} (Debian package {package})" in done.stderr
+
+
+def fake_tool(tmp_path: Path, name: str, text: str) -> str:
+    write(tmp_path / "fake" / name, f"#!/bin/sh\n{text}\n", 0o755)
+    return f"{tmp_path / 'fake'}:{PATH}"
+
+
+def test_a_failing_tool_is_heard(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    path = fake_tool(tmp_path, "veritysetup", "echo the disk is on fire >&2; exit 3")
+    done = bench.try_image(tree, PATH=path)
+    assert done.returncode == 1
+    assert "    the disk is on fire\n" in done.stderr and "making the hash tree failed" in done.stderr
+    assert os.listdir(bench.out) == []
+
+
+def test_interrupted_leaves_nothing(bench: Bench, tree: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    path = fake_tool(tmp_path, "veritysetup", f"touch {started}; sleep 60")
+    with subprocess.Popen(bench.argv(tree), env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as child:
+        deadline = time.monotonic() + 60
+        while not started.exists():
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(os.listdir(bench.out)) == 1
+        os.killpg(child.pid, signal.SIGTERM)
+        assert child.wait(20) == 143
+    assert os.listdir(bench.out) == []
+
+
+def test_help_and_man_page_name_every_option() -> None:
+    table = MKIMAGE.read_text().split("declare -A opt=(")[1].split("\n)")[0]
+    names = {*re.findall(r"\[([a-z-]+)\]=", table), "boot-file", "help", "version"}
+    assert len(names) == 25
+    usage = run(MKIMAGE, "--help").stdout.split("\n\n", 2)[2]
+    assert set(re.findall(r"^  (?:--help, )?--([a-z-]+)", usage, re.M)) | {"help"} == names
+    page = (MKIMAGE.parent / "bf-mkimage.8").read_text()
+    assert set(re.findall(r"Fl Fl ([a-z-]+)", page)) == names
+    assert run(MKIMAGE, "--version").stdout.startswith("bf-mkimage ")
