@@ -6,8 +6,9 @@
 #include <zlib.h>
 
 #define RECORD_DIR "bf"
-#define VALUE_MAX  160 /* longest value: a hash, or a history entry of 20 + 9 + 1 + 31 and spaces  \
-			*/
+#define VALUE_MAX                                                                                  \
+	160 /* longest value: a hash, or a history entry of 20 + 9 + 1 + 31 and spaces             \
+	     */
 #define CRC_KEY	    "crc32="
 #define CRC_LINE    (sizeof(CRC_KEY) - 1 + 8) /* without its newline */
 #define FORMAT_KEY  "format"
@@ -400,12 +401,16 @@ static int parse_history(char *value, struct record *rec)
 static int parse_lists(struct reader *r, struct record *rec)
 {
 	char key[32], value[VALUE_MAX];
+	size_t refused = 0;
 
 	for (size_t i = 0; i < RECORD_REFUSED_MAX; i++) {
+		char *hash = rec->refused[refused];
+
 		(void)snprintf(key, sizeof(key), "refused.%zu", i);
 		if (next_value(r, key, value) < 0 ||
-		    parse_text(value, record_is_hex(value, RECORD_HASH_MAX), rec->refused[i]) < 0)
+		    parse_text(value, record_is_hex(value, RECORD_HASH_MAX), hash) < 0)
 			return -EBADMSG;
+		refused += *hash != '\0';
 	}
 	for (size_t i = 0; i < RECORD_HISTORY_MAX; i++) {
 		(void)snprintf(key, sizeof(key), "history.%zu", i);
@@ -603,7 +608,7 @@ static int read_generations(int dir, struct generation gens[static FILE_COUNT])
 
 static int open_dir(int data_fd)
 {
-	return sys_open_beneath(data_fd, RECORD_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	return sys_open_beneath(data_fd, RECORD_DIR, O_RDONLY | O_DIRECTORY, 0);
 }
 
 int record_load(int data_fd, struct record *ret)
