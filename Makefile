@@ -28,6 +28,7 @@ $(error ARCH is arm64 or not given)
 endif
 
 AR         := $(CROSS)gcc-ar
+STRIP      := $(CROSS)strip
 PKG_CONFIG ?= pkg-config
 CFLAGS     ?= -O2 -g
 
@@ -84,7 +85,12 @@ $(LIB): $(call obj,$(boot_SRC) $(boot_SEAM))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/bf-init: $(call obj,$(bf-init_MAIN) $(bf-init_SRC)) $(LIB)
+# What is packed is stripped; bf-init.debug keeps the symbols for gdb and for tests.
+$(B)/bf-init: $(B)/bf-init.debug
+	$(call say,STRIP,$@)
+	$(Q)$(STRIP) -o $@ $<
+
+$(B)/bf-init.debug: $(call obj,$(bf-init_MAIN) $(bf-init_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(INIT_LDFLAGS) -o $@ $^ $(call pkg,$(bf-init_PKGS),$(PKG_STATIC) --libs)
 
