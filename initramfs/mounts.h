@@ -25,7 +25,7 @@
 
 #define MOUNTS_VOLATILE	  "/volatile"	     /* tmpfs of the volatile uppers, in the initramfs */
 #define MOUNTS_SEED_FILES 4096		     /* of one x-bf.seed: entries, */
-#define MOUNTS_SEED_BYTES (64 * 1024 * 1024) /* bytes, */
+#define MOUNTS_SEED_BYTES (16 * 1024 * 1024) /* bytes, */
 #define MOUNTS_SEED_DEPTH 16		     /* and directories in each other */
 
 /*
