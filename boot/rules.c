@@ -17,8 +17,8 @@
  *  (record lost: staged = running)                           | W(trials+1, last=trial) | trial
  *  W failed or impossible                                    | -                       | trial (1)
  *  device tree and command line disagree                     | W(same, trial_reason)   | R
- *  STRAY: T, running == [tryboot], not staged, not committed | -                       | R
- *  W impossible, proven.running not "no"                     | -                       | trial (1)
+ *  STRAY: T, running == [tryboot], not staged, not committed | W(history)              | R
+ *  W failed or impossible, proven.running not "no"           | -                       | trial (1)
  *  WRONG SLOT: no trial, running != committed, repairs < 2   | S(committed)            |
  *                                                            | W(repairs+1)            | R
  *  repairs = 2, or W failed or impossible                    | S(committed)            | boot (2)
@@ -344,19 +344,23 @@ static void decide_trial(const struct boot_facts *facts, struct boot_decision *d
 }
 
 /*
- * A reboot argument left behind, or, when nothing can be written, the committed
- * slot that sent us here because it cannot start (rules_bf_init_failed()): then
- * going back would be a loop.
+ * A reboot argument left behind: back. But when nothing can be written, it is
+ * the committed slot that sent us here because it cannot start
+ * (rules_bf_init_failed()), and back would be a loop. Only a write that is
+ * tried tells the two apart: a disk can refuse it without being read-only.
  */
 static void decide_stray(const struct boot_facts *facts, struct boot_decision *d)
 {
+	bool rescue = d->record.proven[facts->running] != PROVEN_NO;
+
 	d->reason = REASON_TRIAL_NOT_STAGED;
-	if (can_write(facts) || d->record.proven[facts->running] == PROVEN_NO) {
-		d->next = d->next_if_unwritten = NEXT_REBOOT;
+	d->limbo = rescue && facts->mismatch;
+	d->next = d->next_if_unwritten = rescue ? NEXT_BOOT_TRIAL : NEXT_REBOOT;
+	if (!can_write(facts))
 		return;
-	}
-	d->next = d->next_if_unwritten = NEXT_BOOT_TRIAL;
-	d->limbo = facts->mismatch;
+	add_history(d, facts, HISTORY_FAILED, facts->running, d->reason);
+	add_write(d, WRITE_RECORD);
+	d->next = NEXT_REBOOT;
 }
 
 static void decide_wrong(const struct boot_facts *facts, struct boot_decision *d)

@@ -224,9 +224,15 @@ def _trial(f: Facts, r: Record) -> Decision:
 
 
 def _stray(f: Facts, r: Record) -> Decision:
-    if f.recordable or r.proven[f.running] == "no":
-        return Decision(r, next="reboot", unwritten="reboot", reason="trial-not-staged")
-    return Decision(r, next="trial", unwritten="trial", limbo=f.mismatch, reason="trial-not-staged")
+    """Without a durable write nothing bounds the way back: then a proven slot stays up."""
+    why = "trial-not-staged"
+    rescue = r.proven[f.running] in ("unknown", "yes")
+    limbo = rescue and f.mismatch
+    otherwise = "trial" if rescue else "reboot"
+    if not f.recordable:
+        return Decision(r, next=otherwise, unwritten=otherwise, limbo=limbo, reason=why)
+    r = r.note("failed", f.running, why)
+    return Decision(r, "W", next="reboot", unwritten=otherwise, limbo=limbo, reason=why)
 
 
 def _wrong(f: Facts, r: Record, known: bool) -> Decision:
