@@ -12,8 +12,8 @@
 
 #define E2FSCK "/sbin/e2fsck"
 /*
- * For all of its runs in one boot. Well below the overall deadline: a boot
- * without the data is better than one that ends in a reboot and starts over.
+ * Well below the overall deadline: a boot without the data is better than one
+ * that ends in a reboot and starts over.
  */
 #define CHECK_SEC 60
 
@@ -21,8 +21,6 @@
 #define EXT4_OPTIONS "errors=remount-ro"
 /* mode: as a filesystem's own root; bounded, as everything the system writes now goes here. */
 #define TMPFS_OPTIONS "mode=0755,size=25%,nr_inodes=65536"
-
-#define USEC_PER_SEC UINT64_C(1000000)
 
 /*
  * ext4's superblock: Linux Documentation/filesystems/ext4/super.rst. Read by
@@ -48,7 +46,8 @@
 #define E2FSCK_CORRECTED   1
 #define E2FSCK_REBOOT	   2 /* only of interest for a mounted root */
 #define E2FSCK_UNCORRECTED 4
-#define E2FSCK_FAILED	   8 /* from -p also: the superblock is bad, a backup was not tried */
+
+#define EXEC_FAILED 127 /* sys_spawn_wait(): a library of e2fsck is missing, for example */
 
 enum look {
 	LOOK_GOOD,
@@ -169,19 +168,21 @@ static int look(struct attempt *a, enum look *ret)
 	return look_at(a, fd, ret);
 }
 
-/* One run of e2fsck: its exit code, or -errno with .why filled. */
-static int run_e2fsck(struct attempt *a, const char *how, uint64_t until_usec)
+/*
+ * The exit code of e2fsck, or -errno with .why filled.
+ *
+ * -y at once, never -p before it: -p does not use the backups of superblock and group
+ * descriptors, and where the first ones are damaged its "safe" repairs (a journal
+ * cleared) leave no files for the -y that has to follow; -y alone gets all of them
+ * back. Where e2fsck finds no trace of ext4 it writes nothing. -f: a "clean" mark does not
+ * count, it is only asked when something is wrong.
+ */
+static int run_e2fsck(struct attempt *a)
 {
-	uint64_t now_usec = sys_monotonic_usec();
-	uint32_t left_sec =
-		now_usec < until_usec ? (uint32_t)((until_usec - now_usec) / USEC_PER_SEC) : 0;
-	/* -f: asked only when something is wrong, so that a "clean" mark does not count. */
-	char how_copy[3], force[] = "-f", name[] = "e2fsck";
-	char *const argv[] = { name, force, how_copy, a->device, NULL };
-	int status, r;
+	char name[] = "e2fsck", force[] = "-f", yes[] = "-y";
+	char *const argv[] = { name, force, yes, a->device, NULL };
+	int status, r = sys_spawn_wait(E2FSCK, argv, CHECK_SEC, a->tick, &status);
 
-	(void)snprintf(how_copy, sizeof(how_copy), "%s", how);
-	r = sys_spawn_wait(E2FSCK, argv, left_sec ? left_sec : 1, a->tick, &status);
 	if (r == -ETIMEDOUT)
 		return because(a, r, "%s is damaged; e2fsck did not end in %d s", a->device,
 			       CHECK_SEC);
@@ -191,13 +192,14 @@ static int run_e2fsck(struct attempt *a, const char *how, uint64_t until_usec)
 	if (WIFSIGNALED(status))
 		return because(a, -EPROTO, "%s is damaged; e2fsck was ended by signal %d",
 			       a->device, WTERMSIG(status));
+	if (WEXITSTATUS(status) == EXEC_FAILED)
+		return because(a, -ENOEXEC, "%s is damaged; e2fsck cannot be started", a->device);
 	return WEXITSTATUS(status);
 }
 
 /* 0: it is in order now. -ENOENT: e2fsck is not packed (.why not filled). Else beyond repair. */
 static int check(struct attempt *a)
 {
-	uint64_t until_usec = sys_monotonic_usec() + CHECK_SEC * USEC_PER_SEC;
 	int r = sys_faccessat(AT_FDCWD, E2FSCK, X_OK);
 
 	if (r < 0)
@@ -205,19 +207,13 @@ static int check(struct attempt *a)
 	if (a->tried_check)
 		return because(a, -EUCLEAN, "%s cannot be mounted, even after e2fsck", a->device);
 	a->tried_check = true;
-	/*
-	 * First what is safe. Then, when e2fsck wants somebody's yes: nobody is there, and a
-	 * repaired filesystem is the only one that can be used. Where it finds no ext4 it
-	 * writes nothing.
-	 */
-	r = run_e2fsck(a, "-p", until_usec);
-	if (r >= 0 && r & (E2FSCK_UNCORRECTED | E2FSCK_FAILED))
-		r = run_e2fsck(a, "-y", until_usec);
+	r = run_e2fsck(a);
 	if (r < 0)
 		return r;
+	if (r & E2FSCK_UNCORRECTED)
+		return because(a, -EUCLEAN, "%s is damaged beyond repair", a->device);
 	if (r & ~(E2FSCK_CORRECTED | E2FSCK_REBOOT))
-		return because(a, -EUCLEAN, "%s is damaged beyond repair (e2fsck: %d)", a->device,
-			       r);
+		return because(a, -ENODATA, "%s is damaged; e2fsck failed with %d", a->device, r);
 	a->data.checked = true;
 	return because(a, 0, "%s: e2fsck %s", a->device,
 		       r & E2FSCK_CORRECTED ? "repaired errors" : "found no errors");
@@ -304,6 +300,8 @@ static int mount_partition(struct attempt *a)
 	r = what == LOOK_GOOD ? 0 : check(a);
 	if (r == -ENOENT && what == LOOK_EMPTY)
 		return because(a, r, "%s holds no filesystem; e2fsck is not packed", a->device);
+	if (r == -ENODATA && what == LOOK_EMPTY)
+		return because(a, r, "%s holds no filesystem, and e2fsck finds none", a->device);
 	if (r == -ENOENT)
 		r = because(a, 0, "%s needs e2fsck, which is not packed", a->device);
 	if (r >= 0)
