@@ -27,6 +27,7 @@ bf-mkinitramfs_SRC := \
 	initramfs/kmods.c \
 	initramfs/output.c \
 	initramfs/problem.c \
-	initramfs/tree.c
+	initramfs/tree.c \
+	initramfs/wants.c
 bf-mkinitramfs_MAIN := initramfs/bf-mkinitramfs.c
 bf-mkinitramfs_PKGS := libkmod libelf liblzma libzstd zlib

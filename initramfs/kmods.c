@@ -11,207 +11,6 @@
 
 #define MODULES_MAX 512 /* a boot needs dozens; a damaged index could say anything */
 
-/* ---- what is wanted ------------------------------------------------------- */
-
-static const struct {
-	const char *name;
-	enum kmod_group group;
-} groups[] = {
-	{ "erofs", KMOD_EROFS },
-	{ "squashfs", KMOD_SQUASHFS },
-	{ "usb", KMOD_USB },
-};
-
-enum { REQUIRED = 0, OPTIONAL = 1, WATCHDOG = 2 };
-
-/*
- * An optional module may be missing in the root (another kernel, another
- * machine) and may find no hardware at boot. What is built into the kernel costs
- * nothing, so names of several vendors' kernels stand side by side.
- */
-static const struct {
-	const char *name;
-	unsigned flags;
-	enum kmod_group group;
-	const char *why;
-} table[] = {
-	{ "bcm2835_wdt", OPTIONAL | WATCHDOG, KMOD_BASE, "watchdog of every Raspberry Pi" },
-	{ "i6300esb", OPTIONAL | WATCHDOG, KMOD_BASE, "watchdog of QEMU" },
-
-	{ "dm-verity", REQUIRED, KMOD_BASE, "proves the root" },
-	{ "crypto-sha256", REQUIRED, KMOD_BASE, "hash of dm-verity" },
-	{ "crypto-sha512-generic", OPTIONAL, KMOD_BASE, "other hash of dm-verity" },
-	{ "crypto-sha512-lib", OPTIONAL, KMOD_BASE, "other hash of dm-verity, Linux 6.17" },
-	{ "ext4", REQUIRED, KMOD_BASE, "filesystem of the root and of the data partition" },
-	{ "overlay", REQUIRED, KMOD_BASE, "writable paths over the read-only root" },
-
-	{ "virtio_pci", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
-	{ "virtio_mmio", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
-	{ "virtio_blk", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
-	{ "nvme", OPTIONAL, KMOD_BASE, "NVMe disk" },
-	{ "pcie-brcmstb", OPTIONAL, KMOD_BASE, "PCIe (NVMe) of the Raspberry Pi 4 and 5" },
-	{ "mmc_block", OPTIONAL, KMOD_BASE, "SD card and eMMC" },
-	{ "sdhci-brcmstb", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 5" },
-	{ "sdhci-iproc", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 4" },
-	{ "gpio-regulator", OPTIONAL, KMOD_BASE, "voltage of the Raspberry Pi 4's SD card" },
-	{ "fixed", OPTIONAL, KMOD_BASE, "power of the Raspberry Pi 4's SD card" },
-	{ "bcm2835", OPTIONAL, KMOD_BASE, "SD card of the Raspberry Pi 3" },
-	{ "bcm2835-sdhost", OPTIONAL, KMOD_BASE, "the same, in the vendor's kernel" },
-	{ "bcm2835-mmc", OPTIONAL, KMOD_BASE, "the same, the second controller" },
-	{ "sdhci-pci", OPTIONAL, KMOD_BASE, "SD card and eMMC of PCs and of QEMU" },
-
-	{ "erofs", OPTIONAL, KMOD_EROFS, "filesystem of the root" },
-	{ "squashfs", OPTIONAL, KMOD_SQUASHFS, "filesystem of the root" },
-
-	{ "xhci-pci", OPTIONAL, KMOD_USB, "USB host" },
-	{ "xhci-plat-hcd", OPTIONAL, KMOD_USB, "USB host" },
-	{ "reset-raspberrypi", OPTIONAL, KMOD_USB, "USB host of the Raspberry Pi 4" },
-	{ "usb-storage", OPTIONAL, KMOD_USB, "USB disk" },
-	{ "uas", OPTIONAL, KMOD_USB, "fast USB disk" },
-	{ "sd_mod", OPTIONAL, KMOD_USB, "USB disk" },
-};
-
-int kmod_groups_parse(const char *list, unsigned *ret)
-{
-	unsigned set = *ret;
-
-	for (;;) {
-		size_t len = strcspn(list, ","), i = 0;
-
-		while (i < ARRAY_SIZE(groups) &&
-		       (strlen(groups[i].name) != len || strncmp(groups[i].name, list, len) != 0))
-			i++;
-		if (i == ARRAY_SIZE(groups))
-			return -EINVAL;
-		set |= groups[i].group;
-		if (!list[len])
-			break;
-		list += len + 1;
-	}
-	*ret = set;
-	return 0;
-}
-
-static void want_free(struct kmod_want *w)
-{
-	free(w->name);
-	free(w->params);
-	free(w->why);
-}
-
-void kmod_wants_free(struct kmod_wants *w)
-{
-	for (size_t i = 0; i < w->count; i++)
-		want_free(&w->list[i]);
-	free(w->list);
-	*w = (struct kmod_wants) { 0 };
-}
-
-/* The kernel sees no difference between "-" and "_" in a name. */
-static bool same_name(const char *a, const char *b)
-{
-	for (; *a && *b; a++, b++)
-		if (*a != *b && !(strchr("-_", *a) && strchr("-_", *b)))
-			return false;
-	return *a == *b;
-}
-
-/* Takes @new over, whatever comes of it. */
-static int take_over(struct kmod_wants *w, struct kmod_want *new)
-{
-	struct kmod_want *list;
-
-	for (size_t i = 0; i < w->count; i++) {
-		struct kmod_want *old = &w->list[i];
-
-		if (!same_name(old->name, new->name))
-			continue;
-		old->optional &= new->optional;
-		if (new->params) {
-			free(old->params);
-			old->params = TAKE_PTR(new->params);
-		}
-		want_free(new);
-		return 0;
-	}
-	list = reallocarray(w->list, w->count + 1, sizeof(*list));
-	if (!list) {
-		want_free(new);
-		return -ENOMEM;
-	}
-	w->list = list;
-	list[w->count++] = *new;
-	return 0;
-}
-
-int kmod_wants_merge(struct kmod_wants *w, const struct kmod_want *want)
-{
-	struct kmod_want new = {
-		.name = strdup(want->name),
-		.params = want->params ? strdup(want->params) : NULL,
-		.why = strdup(want->why),
-		.optional = want->optional,
-		.watchdog = want->watchdog,
-	};
-
-	if (!new.name || !new.why || (want->params && !new.params)) {
-		want_free(&new);
-		return -ENOMEM;
-	}
-	return take_over(w, &new);
-}
-
-int kmod_wants_defaults(struct kmod_wants *w, unsigned set)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		struct kmod_want new = { .optional = table[i].flags & OPTIONAL,
-					 .watchdog = table[i].flags & WATCHDOG };
-		int r;
-
-		if (table[i].group != KMOD_BASE && !(set & table[i].group))
-			continue;
-		new.name = strdup(table[i].name);
-		new.why = strdup(table[i].why);
-		if (!new.name || !new.why) {
-			want_free(&new);
-			return -ENOMEM;
-		}
-		r = take_over(w, &new);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool dash,
-		   const char *why)
-{
-	struct kmod_want new = { .optional = optional };
-	size_t len;
-
-	if (dash && *text == '-') {
-		new.optional = true;
-		text++;
-	}
-	len = strcspn(text, " \t");
-	if (!len || text[0] == '-')
-		return -EINVAL;
-	for (size_t i = 0; text[i]; i++) /* one line of the list, one word of it */
-		if ((unsigned char)text[i] < 0x20 && text[i] != '\t')
-			return -EINVAL;
-	if (memchr(text, '/', len))
-		return -EINVAL;
-	new.name = strndup(text, len);
-	text += len + strspn(text + len, " \t");
-	new.params = *text ? strdup(text) : NULL;
-	new.why = strdup(why);
-	if (!new.name || !new.why || (*text && !new.params)) {
-		want_free(&new);
-		return -ENOMEM;
-	}
-	return take_over(w, &new);
-}
-
 /* ---- the order ------------------------------------------------------------ */
 
 /* Who needs whom, as a square of flags. */
@@ -281,10 +80,16 @@ int kmod_levels(size_t count, const struct kmod_edge *edges, size_t edge_count, 
 
 /* ---- the modules of one root ---------------------------------------------- */
 
+/* A line of modules.dep: a module, and all it needs, each by its path. */
+struct dep {
+	const char *path;  /* below the module directory, or absolute */
+	const char *needs; /* separated by blanks */
+};
+
 struct module {
-	struct kmod_module *mod; /* a reference of ours */
-	char *source;		 /* in the root */
-	char *target;		 /* in the image */
+	const struct dep *dep;
+	char *source; /* in the root */
+	char *target; /* in the image */
 	char *why;
 	char *params;	/* or NULL */
 	struct blob ko; /* unpacked */
@@ -300,7 +105,9 @@ struct kmods {
 	struct kmod_ctx *ctx;
 	int fd;	   /* the module directory */
 	char *dir; /* its path in the root */
-	char fd_path[sizeof("/proc/self/fd/") + 10];
+	struct blob dep_text;
+	struct dep *deps;
+	size_t dep_count;
 	struct module *modules;
 	size_t count;
 	struct kmod_edge *edges;
@@ -313,7 +120,6 @@ static void kmods_done(struct kmods *k)
 	for (size_t i = 0; i < k->count; i++) {
 		struct module *m = &k->modules[i];
 
-		(void)kmod_module_unref(m->mod);
 		free(m->source);
 		free(m->target);
 		free(m->why);
@@ -322,6 +128,8 @@ static void kmods_done(struct kmods *k)
 	}
 	free(k->modules);
 	free(k->edges);
+	free(k->deps);
+	blob_free(&k->dep_text);
 	free(k->dir);
 	close_p(&k->fd);
 	if (k->ctx)
@@ -392,35 +200,101 @@ static int open_modules_dir(struct kmods *k)
 	return say_no_kernel(k);
 }
 
+static int say_run_depmod(struct kmods *k, const char *file, const char *what)
+{
+	return problem_say(k->problem, "%s/%s/%s %s; run: depmod -b %s%s %s", k->tree->path, k->dir,
+			   file, what, k->tree->path, startswith(k->dir, "usr/") ? "/usr" : "",
+			   k->release);
+}
+
 /* libkmod opens these by name: none of them may be a link that leads out of the root. */
 static int check_indexes(struct kmods *k)
 {
-	static const char *const files[] = {
-		"modules.dep.bin",     "modules.alias.bin",	    "modules.symbols.bin",
-		"modules.builtin.bin", "modules.builtin.alias.bin", "modules.builtin.modinfo",
-		"modules.builtin",     "modules.softdep",
+	static const struct {
+		const char *name;
+		bool needed;
+	} files[] = {
+		{ "modules.dep", true },
+		{ "modules.dep.bin", true },
+		{ "modules.alias.bin", true },
+		{ "modules.symbols.bin", false },
+		{ "modules.builtin.bin", false },
+		{ "modules.builtin.alias.bin", false },
+		{ "modules.builtin.modinfo", false },
+		{ "modules.builtin", false },
+		{ "modules.softdep", false },
 	};
-	const char *usr = startswith(k->dir, "usr/") ? "/usr" : "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		struct stat st;
 
-		if (fstatat(k->fd, files[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
-			if (S_ISREG(st.st_mode))
-				continue;
-			return problem_say(
-				k->problem, "%s/%s/%s is no regular file; run: depmod -b %s%s %s",
-				k->tree->path, k->dir, files[i], k->tree->path, usr, k->release);
-		}
-		if (errno != ENOENT)
+		if (fstatat(k->fd, files[i].name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			if (!S_ISREG(st.st_mode))
+				return say_run_depmod(k, files[i].name, "is no regular file");
+		} else if (errno != ENOENT) {
 			return problem_errno(k->problem, -errno, "%s/%s/%s", k->tree->path, k->dir,
-					     files[i]);
-		if (i == 0)
-			return problem_say(
-				k->problem, "%s/%s/%s is missing; run: depmod -b %s%s %s",
-				k->tree->path, k->dir, files[i], k->tree->path, usr, k->release);
+					     files[i].name);
+		} else if (files[i].needed) {
+			return say_run_depmod(k, files[i].name, "is missing");
+		}
 	}
 	return 0;
+}
+
+/*
+ * libkmod knows dependencies too, but drops all of a module's without a word when
+ * the file of one is not where it looks, which is outside of the root for a link.
+ */
+static int read_deps(struct kmods *k)
+{
+	_cleanup_free_ char *path = strf("%s/modules.dep", k->dir);
+	size_t room = 1;
+	char *next;
+	int r = path ? tree_read(k->tree, path, &k->dep_text) : -ENOMEM;
+
+	if (r < 0)
+		return problem_errno(k->problem, r, "%s/%s/modules.dep", k->tree->path, k->dir);
+	next = (char *)k->dep_text.data;
+	for (const char *c = next; *c; c++)
+		room += *c == '\n';
+	k->deps = calloc(room, sizeof(*k->deps));
+	if (!k->deps)
+		return oom(k);
+	while (next && *next) {
+		char *line = strsep(&next, "\n"), *colon = strchr(line, ':');
+
+		if (!colon || colon == line)
+			return say_run_depmod(k, "modules.dep", "is damaged");
+		*colon = '\0';
+		k->deps[k->dep_count++] = (struct dep) { .path = line, .needs = colon + 1 };
+	}
+	return 0;
+}
+
+/* The module @name, which is spelled with "_" whatever its file has, or NULL. */
+static const struct dep *find_dep(const struct kmods *k, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < k->dep_count; i++) {
+		const char *slash = strrchr(k->deps[i].path, '/');
+		const char *file = slash ? slash + 1 : k->deps[i].path;
+		size_t n = 0;
+
+		while (n < len && (file[n] == '-' ? '_' : file[n]) == name[n])
+			n++;
+		if (n == len && file[n] == '.')
+			return &k->deps[i];
+	}
+	return NULL;
+}
+
+static const struct dep *find_dep_path(const struct kmods *k, const char *path, size_t len)
+{
+	for (size_t i = 0; i < k->dep_count; i++)
+		if (strlen(k->deps[i].path) == len && memcmp(k->deps[i].path, path, len) == 0)
+			return &k->deps[i];
+	return NULL;
 }
 
 static void no_log(void *data _unused_, int priority _unused_, const char *file _unused_,
@@ -432,14 +306,17 @@ static void no_log(void *data _unused_, int priority _unused_, const char *file 
 static int kmods_open(struct kmods *k)
 {
 	static const char *const no_config[] = { NULL };
+	char path[sizeof("/proc/self/fd/") + 10];
 	int r = open_modules_dir(k);
 
 	if (r == 0)
 		r = check_indexes(k);
+	if (r == 0)
+		r = read_deps(k);
 	if (r < 0)
 		return r;
-	(void)snprintf(k->fd_path, sizeof(k->fd_path), "/proc/self/fd/%d", k->fd);
-	k->ctx = kmod_new(k->fd_path, no_config);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", k->fd);
+	k->ctx = kmod_new(path, no_config);
 	if (!k->ctx)
 		return oom(k);
 	kmod_set_log_fn(k->ctx, no_log, NULL);
@@ -465,27 +342,25 @@ static bool ends_with(const char *s, size_t len, const char *end)
 }
 
 /* "kernel/fs/ext4/ext4.ko.xz" to "/lib/modules/RELEASE/kernel/fs/ext4/ext4.ko". */
-static int set_paths(struct kmods *k, struct module *m, const char *path)
+static int set_paths(struct kmods *k, struct module *m)
 {
 	static const char *const packed[] = { ".xz", ".zst", ".gz" };
-	const char *inside = startswith(path, k->fd_path);
-	size_t stem;
+	const char *path = m->dep->path;
+	bool inside = *path != '/';
+	size_t stem = strlen(path);
 
-	/* depmod writes an absolute path for a module outside its directory */
-	m->source = inside ? strf("%s%s", k->dir, inside) : strdup(path);
+	m->source = inside ? strf("%s/%s", k->dir, path) : strdup(path);
 	if (!m->source)
 		return oom(k);
-	path = inside ? inside : path;
-	stem = strlen(path);
 	for (size_t i = 0; i < ARRAY_SIZE(packed); i++)
 		if (ends_with(path, stem, packed[i])) {
 			stem -= strlen(packed[i]);
 			break;
 		}
-	if (!ends_with(path, stem, ".ko") || strpbrk(path, " \t\n"))
+	if (!ends_with(path, stem, ".ko") || strpbrk(path, " \t"))
 		return problem_say(k->problem, "%s/%s: not the name of a kernel module",
 				   k->tree->path, m->source);
-	m->target = inside ? strf("/lib/modules/%s%.*s", k->release, (int)stem, path)
+	m->target = inside ? strf("/lib/modules/%s/%.*s", k->release, (int)stem, path)
 			   : strf("%.*s", (int)stem, path);
 	return m->target ? 0 : oom(k);
 }
@@ -517,30 +392,29 @@ static int read_module(struct kmods *k, struct module *m)
 	return r < 0 ? problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source) : 0;
 }
 
-/* The number of @mod, which is read and appended unless it is there. Takes no reference over. */
-static int take_module(struct kmods *k, struct kmod_module *mod, const char *why, size_t *ret)
+/* The number of the module of @dep, which is read and appended unless it is there. */
+static int take_module(struct kmods *k, const struct dep *dep, const char *why, size_t *ret)
 {
-	const char *name = kmod_module_get_name(mod), *path = kmod_module_get_path(mod);
 	struct module *m;
 	int r;
 
 	for (size_t i = 0; i < k->count; i++)
-		if (streq(kmod_module_get_name(k->modules[i].mod), name)) {
+		if (k->modules[i].dep == dep) {
 			*ret = i;
 			return 0;
 		}
 	if (k->count == MODULES_MAX)
-		return problem_say(k->problem, "%s/%s/modules.dep.bin: damaged; run depmod",
-				   k->tree->path, k->dir);
+		return problem_say(k->problem, "more than %d modules: no image for a boot",
+				   MODULES_MAX);
 	m = reallocarray(k->modules, k->count + 1, sizeof(*m));
 	if (!m)
 		return oom(k);
 	k->modules = m;
 	m += k->count++;
-	*m = (struct module) { .mod = kmod_module_ref(mod), .why = strdup(why) };
+	*m = (struct module) { .dep = dep, .why = strdup(why) };
 	if (!m->why)
 		return oom(k);
-	r = set_paths(k, m, path);
+	r = set_paths(k, m);
 	if (r == 0)
 		r = read_module(k, m);
 	if (r == 0)
@@ -550,6 +424,11 @@ static int take_module(struct kmods *k, struct kmod_module *mod, const char *why
 
 /* What a name came to. */
 enum lookup { LOOKUP_FOUND, LOOKUP_BUILTIN, LOOKUP_ABSENT };
+
+static void unref_p(struct kmod_module **m)
+{
+	(void)kmod_module_unref(*m);
+}
 
 static void unref_list_p(struct kmod_list **l)
 {
@@ -566,7 +445,6 @@ static int look_up(struct kmods *k, const char *name, const char *why, size_t **
 {
 	_cleanup_(unref_list_p) struct kmod_list *list = NULL;
 	_cleanup_free_ size_t *found = NULL;
-	struct kmod_list *at;
 	size_t count = 0;
 	bool builtin = false;
 	int r = kmod_module_new_from_lookup(k->ctx, name, &list);
@@ -574,22 +452,20 @@ static int look_up(struct kmods *k, const char *name, const char *why, size_t **
 	if (r < 0 && r != -ENOENT)
 		return problem_errno(k->problem, r, "%s/%s: looking for %s", k->tree->path, k->dir,
 				     name);
-	kmod_list_foreach(at, list)
-	{
-		struct kmod_module *mod = kmod_module_get_module(at);
+	for (struct kmod_list *at = list; at; at = kmod_list_next(list, at)) {
+		_cleanup_(unref_p) struct kmod_module *mod = kmod_module_get_module(at);
+		const struct dep *dep = find_dep(k, kmod_module_get_name(mod));
 		size_t *more;
 
-		/* Without a path it is in the kernel, or an alias of something not packaged. */
-		if (!kmod_module_get_path(mod)) {
+		if (!dep) { /* in the kernel, or an alias of something not packaged */
 			builtin |= kmod_module_get_initstate(mod) == KMOD_MODULE_BUILTIN;
-			(void)kmod_module_unref(mod);
 			continue;
 		}
 		more = reallocarray(found, count + 1, sizeof(*found));
-		if (more)
-			found = more;
-		r = more ? take_module(k, mod, why, &found[count]) : oom(k);
-		(void)kmod_module_unref(mod);
+		if (!more)
+			return oom(k);
+		found = more;
+		r = take_module(k, dep, why, &found[count]);
 		if (r < 0)
 			return r;
 		count++;
@@ -603,27 +479,27 @@ static int look_up(struct kmods *k, const char *name, const char *why, size_t **
 
 static int expand_hard(struct kmods *k, size_t i, const char *why)
 {
-	_cleanup_(unref_list_p) struct kmod_list *deps =
-		kmod_module_get_dependencies(k->modules[i].mod);
-	struct kmod_list *at;
+	const char *at = k->modules[i].dep->needs;
 
-	kmod_list_foreach(at, deps)
-	{
-		struct kmod_module *mod = kmod_module_get_module(at);
-		size_t to;
-		int r = kmod_module_get_path(mod)
-				? take_module(k, mod, why, &to)
-				: problem_say(k->problem,
-					      "%s/%s/modules.dep.bin: damaged; run depmod",
-					      k->tree->path, k->dir);
+	for (;;) {
+		const struct dep *dep;
+		size_t len, to;
+		int r;
 
-		(void)kmod_module_unref(mod);
+		at += strspn(at, " ");
+		len = strcspn(at, " ");
+		if (!len)
+			return 0;
+		dep = find_dep_path(k, at, len);
+		if (!dep)
+			return say_run_depmod(k, "modules.dep", "is damaged");
+		r = take_module(k, dep, why, &to);
 		if (r == 0)
 			r = add_edge(k, i, to, true);
 		if (r < 0)
 			return r;
+		at += len;
 	}
-	return 0;
 }
 
 struct softdep {
@@ -667,7 +543,9 @@ static int expand_softdep(const char *value, void *ctx)
 static int expand_all(struct kmods *k)
 {
 	for (size_t i = 0; i < k->count; i++) {
-		_cleanup_free_ char *why = strf("for %s", kmod_module_get_name(k->modules[i].mod));
+		const char *target = k->modules[i].target, *file = strrchr(target, '/') + 1;
+		_cleanup_free_ char *why =
+			strf("for %.*s", (int)(strlen(file) - strlen(".ko")), file);
 		struct softdep s = { .k = k, .module = i, .why = why };
 		/* a copy: the array moves when modules are added, the bytes stay */
 		struct blob ko = k->modules[i].ko;
@@ -715,10 +593,7 @@ static int set_levels(struct kmods *k)
 	int r = levels ? kmod_levels(k->count, k->edges, k->edge_count, levels) : -ENOMEM;
 
 	if (r == -ELOOP)
-		return problem_say(
-			k->problem,
-			"%s/%s/modules.dep.bin: modules that need each other; run depmod",
-			k->tree->path, k->dir);
+		return say_run_depmod(k, "modules.dep", "has modules that need each other");
 	if (r < 0)
 		return oom(k);
 	for (size_t i = 0; i < k->count; i++)

@@ -132,30 +132,38 @@ static int write_by_rename(const char *path, const struct blob *data, struct pro
 	return r < 0 ? say(p, r, path) : 0;
 }
 
+/* Where a new file @path would be, absolute, its directory resolved. Caller frees. */
+static char *resolve_new(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	_cleanup_free_ char *real = dir ? realpath(dir, NULL) : NULL;
+
+	if (!real)
+		return NULL;
+	return strf("%s/%s", streq(real, "/") ? "" : real, slash ? slash + 1 : path);
+}
+
 int output_write(const char *path, const struct blob *data, struct problem *p)
 {
-	_cleanup_free_ char *real = realpath(path, NULL), *dir = NULL;
-	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *real = NULL;
 	struct stat st;
 
-	if (real) {
-		if (stat(real, &st) < 0)
-			return say(p, -errno, path);
+	if (stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode))
 			return say(p, -EISDIR, path);
-		return S_ISREG(st.st_mode) ? write_by_rename(real, data, p)
-					   : write_in_place(path, data, p);
+		if (!S_ISREG(st.st_mode))
+			return write_in_place(path, data, p);
+		real = realpath(path, NULL);
+	} else {
+		size_t len = strlen(path);
+
+		if (errno != ENOENT)
+			return say(p, -errno, path);
+		/* A link to nothing may be one of the system's (/dev/stdout): never replaced. */
+		if (!len || path[len - 1] == '/' || lstat(path, &st) == 0)
+			return say(p, -ENOENT, path);
+		real = resolve_new(path);
 	}
-	if (errno != ENOENT)
-		return say(p, -errno, path);
-	/* not there yet, or a link to nothing, which is replaced */
-	if (slash ? !slash[1] : !*path)
-		return say(p, -EISDIR, path);
-	dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	real = dir ? realpath(dir, NULL) : NULL;
-	if (!real)
-		return say(p, -errno, path);
-	free(dir);
-	dir = strf("%s/%s", streq(real, "/") ? "" : real, slash ? slash + 1 : path);
-	return dir ? write_by_rename(dir, data, p) : problem_errno(p, -ENOMEM, "%s", path);
+	return real ? write_by_rename(real, data, p) : say(p, -errno, path);
 }

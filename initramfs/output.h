@@ -10,7 +10,8 @@
 /*
  * Puts @data at @path: into a new file beside it first, synced, then renamed over
  * it. On failure, and on SIGINT, SIGTERM, SIGHUP, what was at @path stays as it
- * was and nothing else is left. A link at @path stays; what it names is replaced.
+ * was and nothing else is left. A link at @path stays; what it names is replaced,
+ * and must be there.
  * Something at @path that is no regular file (a pipe, /dev/stdout) is written to
  * as it is.
  */
