@@ -8,11 +8,12 @@
 #include "initramfs/disk.h"
 
 struct data {
-	int fd;        /* directory fd of its root, -1 before data_mount */
+	int fd;	       /* directory fd of its root, -1 before data_mount */
 	bool degraded; /* it is a tmpfs */
 	bool checked;  /* e2fsck ran and ended well */
-	bool readonly; /* the real one, but mounted (or remounted) read-only: degraded for writing */
-	unsigned lost_lines; /* lines of the mount plan that got a tmpfs although BF_DATA is there */
+	bool readonly; /* the real one, but (re)mounted read-only: degraded for writing */
+	/* Lines of the mount plan that got a tmpfs although BF_DATA is there. */
+	unsigned lost_lines;
 	char why[160]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
 };
 

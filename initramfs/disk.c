@@ -11,6 +11,7 @@
 #define CLASS_BLOCK   "/sys/class/block"
 #define BLOCK_MAX     65536 /* names in it */
 #define FILE_MAX      4096  /* bytes: one page, what a file of sysfs can hold */
+#define NODE_SIZE     (sizeof("/dev/") + sizeof(((struct partition *)0)->name))
 #define TICK_MSEC     1000
 #define USEC_PER_MSEC 1000
 #define USEC_PER_SEC  UINT64_C(1000000)
@@ -22,7 +23,7 @@ struct search {
 	int socket;
 	struct inventory inventory;
 	bool looked_again;
-	char missing_node[40]; /* "" or the last node in /dev that was not there */
+	char missing_node[NODE_SIZE]; /* "" or the last node in /dev that was not there */
 };
 
 static void search_done(struct search *s)
@@ -124,7 +125,7 @@ static bool nodes_are_there(struct search *s, const struct disk *d)
 	*s->missing_node = '\0';
 	for (enum part p = 0; p < PART_COUNT; p++) {
 		const struct partition *part = &d->part[p];
-		char path[sizeof("/dev/") + sizeof(part->name)];
+		char path[NODE_SIZE];
 		struct stat st;
 
 		if (!*part->name)
@@ -133,7 +134,7 @@ static bool nodes_are_there(struct search *s, const struct disk *d)
 		if (sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    S_ISBLK(st.st_mode) && st.st_rdev == makedev(part->major, part->minor))
 			continue;
-		strcpy(s->missing_node, path);
+		memcpy(s->missing_node, path, strlen(path) + 1);
 		return false;
 	}
 	return true;

@@ -4,6 +4,7 @@
 #include <ctype.h>
 
 #define QUIET_USEC (DISK_QUIET_SEC * UINT64_C(1000000))
+#define NAME_SIZE  sizeof(((struct partition *)0)->name) /* also of the others in disk.h */
 
 static const char *const labels[PART_COUNT] = {
 	[PART_BOOTSEL] = BF_LABEL_PREFIX "_BOOTSEL", [PART_BOOT_A] = BF_LABEL_PREFIX "_BOOT_A",
@@ -58,12 +59,18 @@ void inventory_clear(struct inventory *inv)
 /* A kernel name that can be a file name in /dev and a word in a message. */
 static bool name_is_plain(const char *name)
 {
-	if (!*name || *name == '.' || strlen(name) >= sizeof(((struct partition *)0)->name))
+	if (!*name || *name == '.' || strlen(name) >= NAME_SIZE)
 		return false;
 	for (; *name; name++)
 		if (!isalnum((unsigned char)*name) && !strchr("._-", *name))
 			return false;
 	return true;
+}
+
+/* Only names that name_is_plain() has measured. */
+static void copy_name(char to[static NAME_SIZE], const char *name)
+{
+	memcpy(to, name, strlen(name) + 1);
 }
 
 /* A component "usb" and a number: the root hub every USB device hangs on. */
@@ -136,7 +143,7 @@ static int disk_add(struct inventory *inv, const char *devpath, const char *name
 	inv->disks = disks;
 	memmove(&disks[i + 1], &disks[i], (inv->disk_count++ - i) * sizeof(*disks));
 	disks[i] = (struct inventory_disk) { .devpath = copy, .kind = disk_kind(devpath, name) };
-	strcpy(disks[i].name, name); /* name_is_plain() measured it */
+	copy_name(disks[i].name, name);
 	inv->changed_usec = now_usec;
 	*ret = &disks[i];
 	return 0;
@@ -172,7 +179,7 @@ static int part_add(struct inventory *inv, struct inventory_disk *d, const struc
 {
 	struct labelled *parts, new = { .part = label_part(e->partname) };
 
-	strcpy(new.partition.name, e->devname);
+	copy_name(new.partition.name, e->devname);
 	new.partition.major = e->major;
 	new.partition.minor = e->minor;
 	for (size_t i = 0; i < d->part_count; i++) {
@@ -332,7 +339,7 @@ static enum tier best_tier(const struct inventory *inv, enum boot_mode mode, enu
 static void take(const struct inventory_disk *d, struct disk *ret)
 {
 	*ret = (struct disk) { 0 };
-	strcpy(ret->name, d->name);
+	copy_name(ret->name, d->name);
 	for (size_t i = 0; i < d->part_count; i++)
 		ret->part[d->parts[i].part] = d->parts[i].partition;
 }
@@ -357,6 +364,7 @@ void inventory_choose(const struct inventory *inv, enum boot_mode mode, enum slo
 	const struct inventory_disk *complete = NULL, *usable = NULL, *best;
 	uint64_t quiet_usec = inv->changed_usec + QUIET_USEC;
 	size_t completes = 0, usables = 0, count;
+	bool certain;
 
 	*ret = (struct choice) { .kind = CHOICE_WAIT, .until_usec = deadline_usec };
 	for (size_t i = 0; i < inv->disk_count; i++) {
@@ -380,19 +388,17 @@ void inventory_choose(const struct inventory *inv, enum boot_mode mode, enum slo
 		}
 		return;
 	}
-	if (complete && completes == 1 && complete->kind != DISK_USB) {
-		ret->kind = CHOICE_TAKE;
-	} else if (now_usec < quiet_usec && now_usec < deadline_usec) {
+	certain = completes == 1 && complete->kind != DISK_USB;
+	if (!certain && now_usec < quiet_usec && now_usec < deadline_usec) {
 		if (quiet_usec < deadline_usec)
 			ret->until_usec = quiet_usec;
 	} else if (count == 1) {
 		ret->kind = CHOICE_TAKE;
+		take(best, &ret->disk);
 	} else {
 		ret->kind = CHOICE_FAIL;
 		ret->reason = REASON_DISK_AMBIGUOUS;
 	}
-	if (ret->kind == CHOICE_TAKE)
-		take(best, &ret->disk);
 }
 
 /* In words */

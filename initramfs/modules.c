@@ -10,9 +10,9 @@
 #include <stdatomic.h>
 
 #define LIST_HEAD   "# bf-modules 1 "
-#define LIST_MAX    (1024 * 1024) /* bytes */
-#define RELEASE_MAX 64		  /* struct utsname, less the NUL */
-#define THREADS_MAX 4		  /* module init waits for hardware more than it computes */
+#define LIST_MAX    1048576 /* bytes */
+#define RELEASE_MAX 64	    /* struct utsname, less the NUL */
+#define THREADS_MAX 4	    /* module init waits for hardware more than it computes */
 
 /* The list */
 
