@@ -18,13 +18,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define SYSROOT	     "/root"
-#define DATA_EARLY   "/data" /* until the mount plan moves it to its place */
-#define MODULE_LIST  "/lib/modules/bf-modules"
-#define RESCUE_MARK  "/etc/bf/rescue"
-#define FSTAB_MAX    (64 * 1024)
-#define CMDLINE_MAX  (64 * 1024)
-#define HARD_END_SEC 10 /* from the deadline to the end that asks nobody */
+#define SYSROOT	      "/root"
+#define DATA_EARLY    "/data" /* until the mount plan moves it to its place */
+#define MODULE_LIST   "/lib/modules/bf-modules"
+#define RCU_EXPEDITED "/sys/kernel/rcu_expedited"
+#define RESCUE_MARK   "/etc/bf/rescue"
+#define FSTAB_MAX     (64 * 1024)
+#define CMDLINE_MAX   (64 * 1024)
+#define HARD_END_SEC  10 /* from the deadline to the end that asks nobody */
 
 static struct boot boot = {
 	.slot = SLOT_NONE,
@@ -47,8 +48,7 @@ static void stage_end(struct boot *b, enum stage s)
 	uint64_t before = s == STAGE_START ? b->start_monotonic_usec : b->stage_end_usec[s - 1];
 
 	b->stage_end_usec[s] = now;
-	log_info("stage %s: %llu us", stage_name(s),
-		 (unsigned long long)(now - before));
+	log_info("stage %s: %llu us", stage_name(s), (unsigned long long)(now - before));
 	watchdog_kick();
 }
 
@@ -101,6 +101,33 @@ static void ensure_panic_reboots(void)
 		log_warning("cannot set kernel.panic: %s", strerror(-r));
 	else
 		log_notice("panic= was not on the command line: set to 10 s");
+}
+
+/* Ten lines in five seconds is the kernel's limit for /dev/kmsg; a boot has more to say. */
+static void lift_log_limit(void)
+{
+	int r = sys_write_file("/proc/sys/kernel/printk_devkmsg", "on\n");
+
+	if (r < 0 && r != -ENOENT)
+		log_warning("some lines may be missing here: %s", strerror(-r));
+}
+
+/*
+ * Loading a module and changing a mapped device wait for RCU grace periods, tens
+ * of milliseconds each on an idle machine. Nothing else runs yet that expedited
+ * ones could disturb. The kernel's own value comes back before the hand-over.
+ */
+static void expedite_rcu(bool on)
+{
+	static bool changed;
+	_cleanup_free_ char *now = NULL;
+
+	if (on)
+		changed = sys_read_file(AT_FDCWD, RCU_EXPEDITED, 16, &now, NULL) == 0 &&
+			  streq(now, "0\n");
+	/* Only speed is lost when this fails. */
+	if (changed)
+		(void)sys_write_file(RCU_EXPEDITED, on ? "1\n" : "0\n");
 }
 
 static void after_module_level(void)
@@ -348,6 +375,8 @@ static int story(struct boot *b, struct failure *f)
 	b->rescue = sys_faccessat(AT_FDCWD, RESCUE_MARK, F_OK) == 0;
 	if (b->rescue)
 		log_warning("RESCUE IMAGE: gives a root shell on failure; not for production");
+	lift_log_limit();
+	expedite_rcu(true);
 	ensure_panic_reboots();
 
 	/* What is wrong on the command line is reported later, when it can also be recorded. */
@@ -397,6 +426,7 @@ static int story(struct boot *b, struct failure *f)
 		return r;
 	}
 	stage_end(b, STAGE_HANDOVER);
+	expedite_rcu(false);
 	/* From here on the new init has the time it needs: only the watchdog counts. */
 	sys_alarm(0, SIG_DFL);
 	return handover_switch(b, SYSROOT, f);
