@@ -6,8 +6,9 @@
 #include <libmount/libmount.h>
 #include <sys/mount.h>
 
-#define PATH_BYTES_MAX 255 /* of a target or source: three of them fit the page of mount options   \
-			    */
+#define PATH_BYTES_MAX                                                                             \
+	255 /* of a target or source: three of them fit the page of mount options                  \
+	     */
 
 /* Kinds as a set, for the table of options. */
 #define K_DATA	  (1U << MOUNT_DATA)
@@ -286,6 +287,9 @@ static int take_fs_option(struct draft *d, const char *name, const char *option)
 {
 	char *more;
 
+	/* libmount reads one option where the kernel would read several. */
+	if (strchr(option, '"'))
+		return refuse(d, "quotes cannot be served: %.80s", option);
 	if (d->line.kind == MOUNT_BIND) /* the kernel would ignore it without a word */
 		return refuse(d, "a bind cannot take the option %.80s", option);
 	if (d->line.kind == MOUNT_OVERLAY &&

@@ -162,6 +162,7 @@ static const struct bad {
 	{ DATA OVER ",x-bf.upper=slot,upperdir=/x\n", "upperdir is bf-init's to set" },
 	{ DATA OVER ",x-bf.upper=slot,workdir=/x\n", "workdir is bf-init's to set" },
 	{ DATA OVER ",x-bf.upper=slot,lowerdir+=/x\n", "is bf-init's to set" },
+	{ DATA OVER ",x-bf.upper=slot,x=\"a,upperdir=/x\"\n", "quotes cannot be served" },
 	/* Ours */
 	{ DATA OVER "\n", "x-bf.upper is missing" },
 	{ DATA OVER ",x-bf.upper\n", "x-bf.upper is volatile, persistent or slot" },
