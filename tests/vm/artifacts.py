@@ -72,7 +72,9 @@ class ImageOptions:
     mkimage: tuple[str, ...] = ()       # further arguments of bf-mkimage
     cmdline: str = ""                   # added to the kernel command line of both slots
     bf_init: Path | None = None         # another bf-init
-    drop_module: str = ""               # take this module's file out of the packed initramfs' source tree
+    # What happens to the packed initramfs afterwards: "FILE-" takes a file out, "FILE:OLD:NEW"
+    # replaces text in one. To play what bf-mkinitramfs itself refuses to make.
+    edits: tuple[str, ...] = ()
 
 
 @dataclass
@@ -177,13 +179,21 @@ class Artifacts:
                 work.replace(out)
         return out
 
-    def initramfs(self, *options: str, bf_init: Path | None = None, root: Path | None = None) -> Path:
+    def initramfs(self, *options: str, bf_init: Path | None = None, root: Path | None = None,
+                  edits: tuple[str, ...] = ()) -> Path:
         init = bf_init or self.bf_init
-        out = self.vm / f"initramfs-{digest(init, self.mkinitramfs, options, str(root))}"
+        if edits:
+            options = (*options, "--compress", "none")
+        out = self.vm / f"initramfs-{digest(init, self.mkinitramfs, options, str(root), edits)}"
         with self._locked("initramfs"):
             if not out.exists():
                 build(self.mkinitramfs, "--root", root or self.kernel_tree, "--kernel-version",
                       self.kernel_version, "--init", init, "--output", f"{out}.tmp", *options)
+                if edits:
+                    files = read_cpio(Path(f"{out}.tmp").read_bytes())
+                    for edit in edits:
+                        edit_cpio(files, edit)
+                    Path(f"{out}.tmp").write_bytes(cpio(files))
                 Path(f"{out}.tmp").replace(out)
         return out
 
@@ -205,8 +215,7 @@ class Artifacts:
 
     def image(self, options: ImageOptions = ImageOptions()) -> Path:
         """A read-only base image; tests work on copies."""
-        tree = self.kernel_tree_without(options.drop_module) if options.drop_module else None
-        initramfs = self.initramfs(*options.initramfs, bf_init=options.bf_init, root=tree)
+        initramfs = self.initramfs(*options.initramfs, bf_init=options.bf_init, edits=options.edits)
         root = self.mini_root(options)
         helpers = sorted(p for p in self.mkimage.parent.iterdir() if p.is_file())
         key = digest(*helpers, self.kernel.name, initramfs, tree_digest(root), options.mkimage,
@@ -234,14 +243,19 @@ class Artifacts:
         return to
 
 
-# -- cpio, for the lab's own tests ---------------------------------------------------------------
+# -- cpio -----------------------------------------------------------------------------------------
 
-def cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
-    """A newc archive: name → (mode, content). Directories have mode 040755 (cpio(5))."""
+Archive = dict[str, tuple[int, bytes]]          # name → (mode, content)
+CONSOLE = ("dev/console", 5, 1)
+
+
+def cpio(files: Archive) -> bytes:
+    """A newc archive (cpio(5)). Directories have mode 040755; the one device is the console."""
     out = bytearray()
 
     def entry(name: str, mode: int, data: bytes, inode: int) -> None:
-        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        major, minor = CONSOLE[1:] if name == CONSOLE[0] else (0, 0)
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name) + 1, 0)
         out.extend(b"070701" + b"".join(b"%08x" % f for f in fields) + name.encode() + b"\0")
         out.extend(bytes(-len(out) % 4))
         out.extend(data)
@@ -251,3 +265,34 @@ def cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
         entry(name, mode, data, inode)
     entry("TRAILER!!!", 0, b"", 0)
     return bytes(out)
+
+
+def read_cpio(packed: bytes) -> Archive:
+    """The same, backwards; uncompressed newc only."""
+    files: Archive = {}
+    at = 0
+    while packed[at:at + 6] == b"070701":
+        fields = [int(packed[at + 6 + i * 8:at + 14 + i * 8], 16) for i in range(13)]
+        name = packed[at + 110:at + 110 + fields[11] - 1].decode()
+        data_at = (at + 110 + fields[11] + 3) // 4 * 4
+        if name == "TRAILER!!!":
+            return files
+        files[name] = (fields[1], packed[data_at:data_at + fields[6]])
+        at = (data_at + fields[6] + 3) // 4 * 4
+    raise BuildError("not an uncompressed newc archive")
+
+
+def edit_cpio(files: Archive, edit: str) -> None:
+    """See ImageOptions.edits. FILE is the last part of a name."""
+    name, _, change = edit.rstrip("-").partition(":")
+    found = [n for n in files if Path(n).name == name]
+    if len(found) != 1:
+        raise BuildError(f"{edit}: {len(found)} such files")
+    if edit.endswith("-"):
+        del files[found[0]]
+        return
+    old, new = (text.encode() for text in change.split(":"))
+    mode, data = files[found[0]]
+    if old not in data:
+        raise BuildError(f"{edit}: no such text")
+    files[found[0]] = (mode, data.replace(old, new))

@@ -51,6 +51,11 @@ def console_log(request: pytest.FixtureRequest, artifacts: Artifacts) -> Path:
 
 DeviceFactory = Callable[..., Device]
 
+# One processor emulates in less host time than two; what can differ with two has its own test.
+SMALL = Hardware(smp=1, memory=512)
+# A fifth of the kernel's boot, and nothing we test.
+LAB_WORDS = "cryptomgr.notests"
+
 
 @pytest.fixture
 def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_log: Path,
@@ -59,7 +64,7 @@ def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_lo
     hardware, settings, sector_size, write_log."""
     devices: list[Device] = []
 
-    def make(kind: str = "virtio", hardware: Hardware = Hardware(), settings: Settings = Settings(),
+    def make(kind: str = "virtio", hardware: Hardware = SMALL, settings: Settings = Settings(),
              sector_size: int = 512, write_log: bool = False,
              **options: object) -> Device:
         if sector_size != 512:
@@ -69,7 +74,8 @@ def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_lo
         disk = artifacts.copy(base, work / "disk.img")
         device = Device(disk=Disk(disk, kind=kind, sector_size=sector_size,
                                   write_log=work / "writes.log" if write_log else None),
-                        work=work, log=console_log, hardware=hardware, settings=settings)
+                        work=work, log=console_log, hardware=hardware, settings=settings,
+                        append=LAB_WORDS)
         devices.append(device)
         return device
 

@@ -8,6 +8,7 @@ Software emulation only: a /dev/kvm that opens is not a KVM that works.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -148,6 +149,14 @@ class Qmp:
             return next((e for e in self.events if e["event"] == event), None)
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    """However a test run ends, no QEMU outlives it: prctl(PR_SET_PDEATHSIG, SIGKILL)."""
+    _libc.prctl(1, signal.SIGKILL)
+
+
 # -- one run ------------------------------------------------------------------------------------
 
 class Machine:
@@ -191,6 +200,7 @@ class Machine:
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._stderr,
                                         stderr=self._stderr, start_new_session=True,
+                                        preexec_fn=_die_with_parent,
                                         pass_fds=(serial_far.fileno(), qmp_far.fileno()))
         serial_far.close()
         qmp_far.close()
@@ -366,8 +376,8 @@ class Run:
         return dict(re.findall(r"^MINI ([^=\n ]+)=(.*)$", self.console, re.M))
 
     def boot_file(self) -> dict[str, str]:
-        """/run/bf/boot as the mini root's init found it; keys in lower case."""
-        return {key.removeprefix("boot.").lower(): value.strip("\"'")
+        """/run/bf/boot as the mini root's init found it: "BF_SLOT" is "slot" here."""
+        return {key.removeprefix("boot.BF_").lower(): value.strip("\"'")
                 for key, value in self.mini().items() if key.startswith("boot.")}
 
     @property

@@ -1,0 +1,326 @@
+"""What goes wrong inside: bf-init dies, hangs, lacks something; and that it ends well. On the mini root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import bootrecord
+from artifacts import BuildError, build
+from machine import End
+from test_mini_boot import WATCHED, assert_booted, commit, image_of
+
+
+# -- a bf-init that breaks --------------------------------------------------------------------------
+
+def patch_function(program: Path, out: Path, name: str, code: bytes) -> Path:
+    """A copy of an ELF program with other instructions at the start of a function."""
+    listing = subprocess.run(["aarch64-linux-gnu-nm", str(program)], capture_output=True, text=True,
+                             check=True).stdout
+    found = re.findall(rf"^([0-9a-f]+) [tT] {re.escape(name)}$", listing, re.M)
+    assert len(found) == 1, f"{name} is not one function of {program}: {found}"
+    address = int(found[0], 16)
+    data = bytearray(program.read_bytes())
+    table, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    for i in range(count):
+        kind, _, offset, start, _, length = struct.unpack_from("<IIQQQQ", data, table + i * size)
+        if kind == 1 and start <= address < start + length:
+            at = offset + address - start
+            data[at:at + len(code)] = code
+            out.write_bytes(data)
+            out.chmod(0o755)
+            return out
+    raise AssertionError(f"{name} at {address:#x} is in no segment")
+
+
+UDF = struct.pack("<I", 0)                      # udf #0: SIGILL
+LOOP = struct.pack("<I", 0x14000000)            # b . : it never gets on
+CRASH = struct.pack("<II", 0xD2800000, 0xF9400000)      # mov x0, #0; ldr x0, [x0]: SIGSEGV
+
+
+@pytest.fixture
+def broken_device(make_device, artifacts, tmp_path):
+    def make(function: str, code: bytes, **options):
+        program = patch_function(artifacts.bf_init, tmp_path / "bf-init", function, code)
+        return make_device(bf_init=program, **options)
+
+    return make
+
+
+@pytest.mark.parametrize("code", [UDF, CRASH], ids=["SIGILL", "SIGSEGV"])
+@pytest.mark.parametrize("function", ["modules_load", "data_mount", "plan_make", "handover_switch"])
+def test_bf_init_killed_by_a_signal(broken_device, function, code):
+    """PID 1 dies, the kernel panics, the machine restarts by itself."""
+    device = broken_device(function, code)
+    run = device.boot()
+    assert run.slot is None
+    assert "Attempted to kill init" in run.console
+    assert run.ended == End("reset")
+
+
+def test_a_crash_without_panic_on_the_command_line(broken_device):
+    """bf-init sets it itself, first of all."""
+    device = broken_device("data_mount", UDF)
+    device.edit_cmdline = lambda line: " ".join(w for w in line.split() if not w.startswith("panic="))
+    run = device.boot()
+    assert "Attempted to kill init" in run.console
+    assert run.ended == End("reset")
+
+
+def test_a_crash_in_a_trial_falls_back(device, artifacts, tmp_path):
+    """The new version's bf-init crashes before it can say a word: the flag is gone, the old one runs."""
+    program = patch_function(artifacts.bf_init, tmp_path / "bf-init", "modules_load", UDF)
+    image = image_of(device)
+    image.fat_write("BF_BOOT_B", "initramfs.img", artifacts.initramfs(bf_init=program).read_bytes())
+    commit(device, "A")
+    bootrecord.seasoned(image, committed="A", staged="B", attempts="1", last_slot="A",
+                        last_phase="attempt", last_count="1")
+    device.request = replace(device.request, tryboot=True, count=2)
+    trial = device.boot()
+    assert trial.decision.partition == 3 and trial.ended == End("reset")
+    back = device.boot()
+    assert_booted(back, "A")
+    record = bootrecord.load(image_of(device))
+    assert (record["staged"], record["trials"]) == ("B", "1")
+
+
+def test_hang_in_bf_init_is_ended_by_the_watchdog(broken_device):
+    device = broken_device("plan_make", LOOP, hardware=WATCHED)
+    run = device.boot("bf.watchdog=10 bf.deadline=600", timeout=240)
+    assert run.slot is None
+    assert run.ended == End("watchdog")
+
+
+def test_hang_in_bf_init_without_a_watchdog_is_ended_by_the_deadline(broken_device):
+    """An endless loop: the second alarm reboots although nothing can be reported."""
+    device = broken_device("plan_make", LOOP)
+    run = device.boot("bf.deadline=20", timeout=240)
+    assert run.slot is None
+    assert run.ended == End("reboot")
+
+
+def test_hanging_disk_is_ended_by_the_watchdog(make_device):
+    """The disk answers no more: bf-init waits inside the kernel, where no alarm wakes it."""
+    device = make_device(hardware=WATCHED)
+    run = device.start("bf.watchdog=10 bf.deadline=60")
+    run.machine.wait("bf-init: stage modules")
+    run.machine.hang_io()
+    device.finish(run, 300)
+    assert run.slot is None
+    assert run.ended in (End("watchdog"), End("reboot"))
+    # And the device is as good as before.
+    assert_booted(device.boot(), "A")
+
+
+# -- things that are missing ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("module", ["overlay", "dm-verity", "ext4"])
+def test_module_file_missing(make_device, module):
+    """The list names a module that is not in the image."""
+    run = make_device(edits=(f"{module}.ko-",)).boot()
+    assert run.slot is None and run.reason == "module-load"
+    assert f"{module}.ko" in run.console
+    assert run.ended == End("reboot")
+
+
+@pytest.mark.parametrize("module,code", [("virtio_blk", "disk-missing"), ("overlay", "mount"),
+                                         ("dm-verity", "verity-setup")])
+def test_module_never_packed(make_device, module, code):
+    """Neither the file nor its line: what needs it says so."""
+    run = make_device(edits=(f"{module}.ko-", f"bf-modules:{module}.ko:crc16.ko")).boot("bf.wait=8")
+    assert run.slot is None and run.reason == code
+    assert run.ended == End("reboot")
+
+
+@pytest.mark.parametrize("edit,code", [
+    ("bf-modules-", "module-list"), ("bf-modules:# bf-modules 1:# bf-modules 2", "module-list"),
+    ("bf-modules:0 /lib:x /lib", "module-list"), ("overlay.ko:ELF:FLE", "module-load")])
+def test_module_list_damaged(make_device, edit, code):
+    run = make_device(edits=(edit,)).boot()
+    assert run.slot is None and run.reason == code
+
+
+def test_packer_refuses_a_root_without_a_needed_module(artifacts):
+    tree = artifacts.kernel_tree_without("dm-verity")
+    with pytest.raises(BuildError, match="dm.verity"):
+        artifacts.initramfs(root=tree)
+
+
+def test_real_init_missing(make_device):
+    device = make_device(init=False)
+    commit(device, "A")
+    run = device.boot()
+    assert run.reason == "init-missing" and run.ended == End("reboot")
+    assert bootrecord.load(image_of(device))["last.reason"] == "init-missing"
+
+
+def test_init_of_the_command_line_missing(device):
+    run = device.boot("init=/usr/bin/nothing")
+    assert run.reason == "init-missing"
+    assert "/usr/bin/nothing" in run.console
+
+
+def test_modules_of_another_kernel(make_device, artifacts):
+    run = make_device(edits=(f"bf-modules:1 {artifacts.kernel_version}:1 9.9.9-arm64",)).boot()
+    assert run.slot is None and run.reason == "module-kernel"
+
+
+# -- what a person sees -------------------------------------------------------------------------------
+
+def test_a_failure_is_shown_in_plain_words(device):
+    """What happened, what to do, the code, and for as long as it takes to read it."""
+    commit(device, "A")
+    device.edit_cmdline = lambda line: " ".join(w for w in line.split()
+                                                if not w.startswith(("roothash=", "bf.show=")))
+    run = device.start()
+    run.machine.wait(r"cannot start: slot A")
+    run.machine.wait(r"^  What:  (.+)$")
+    run.machine.wait(r"^  To do: (.+)$")
+    run.machine.wait(r"^  Code:  verity-roothash$")
+    run.machine.wait(r"Restarting in 10 s")
+    run.machine.wait(r"Restarting in 1 s")
+    device.finish(run)
+    assert run.ended == End("reboot")
+
+
+def test_no_shell_ever(device):
+    """A failing production image gives nobody a prompt, whatever is typed."""
+    device.edit_cmdline = lambda line: line.replace("roothash=", "no=").replace("bf.show=1", "bf.show=5")
+    run = device.start()
+    run.machine.wait("cannot start")
+    run.machine.send("\n\x03\x1ash\n\n")
+    device.finish(run)
+    assert not re.search(r"(^|\n)[^\n]*[#$] ?$", run.console.rstrip("\n").rsplit("\n", 1)[-1])
+    assert run.ended == End("reboot")
+
+
+def test_dangerous_words_on_the_command_line_do_nothing(device):
+    """Words other initramfs know as "give me a shell"."""
+    run = device.boot("break=premount rd.break rd.shell rescue emergency single rdinit=/bin/sh")
+    # rdinit= is the kernel's: there is no such file in the image, so it takes /init.
+    assert_booted(run, "A")
+
+
+# -- loops end (I5) ----------------------------------------------------------------------------------
+
+def test_reboot_loop_of_the_committed_slot_ends_in_the_other(device):
+    """The committed slot fails for good: after five failures the other one is tried, and runs."""
+    commit(device, "A")
+    image_of(device).ext4_flip("BF_ROOT_A", "/etc/fstab")
+    runs = device.boot_to_rest(9)
+    assert runs[-1].slot == "B" and runs[-1].trial
+    failed = [r for r in runs if r.reason == "verity-corrupt"]
+    assert len(failed) == 5
+    record = bootrecord.load(image_of(device))
+    assert record["staged"] == "B" and record["kind"] == "fallback"
+    assert any(entry[0] == "fallback" and entry[2] == "committed-failing"
+               for entry in bootrecord.history(record))
+
+
+def test_reboot_loop_with_nowhere_to_go_slows_down(device):
+    """Both slots are broken: it goes on trying, but ever more slowly, and does not bounce between them."""
+    image = image_of(device)
+    commit(device, "A")
+    bootrecord.seasoned(image, committed="A", hard="7", state_B="bad", proven_B="no",
+                        last_slot="A", last_phase="failed", last_reason="verity-corrupt")
+    image.ext4_flip("BF_ROOT_A", "/etc/fstab")
+    run = device.start()
+    wait = run.machine.wait(r"Restarting in (\d+) s")
+    assert int(wait[1]) >= 60
+    device.cut(run)
+    assert bootrecord.load(image_of(device))["staged"] == "-"
+
+
+def test_a_failing_committed_slot_without_a_record_goes_to_the_other_at_once(device):
+    """Nothing can be counted, so nothing is counted on."""
+    commit(device, "A")
+    image = image_of(device)
+    image.rename_partition("BF_DATA", "OTHER")
+    image.ext4_flip("BF_ROOT_A", "/etc/fstab")
+    first = device.boot("bf.wait=10")
+    assert first.slot is None and first.ended == End("reboot", "0 tryboot")
+    second = device.boot("bf.wait=10")
+    assert second.slot == "B" and second.degraded
+
+
+def test_both_slots_broken_without_a_record_does_not_spin(device):
+    """Nothing can be counted and nothing boots: no more than a bounce, and the firmware never hangs."""
+    image = image_of(device)
+    image.rename_partition("BF_DATA", "OTHER")
+    for slot in "AB":
+        image.ext4_flip(f"BF_ROOT_{slot}", "/etc/fstab")
+    partitions = [device.boot("bf.wait=10").decision.partition for _ in range(4)]
+    assert partitions[0] == 2 and set(partitions) == {2, 3}
+
+
+# -- what the image is --------------------------------------------------------------------------------
+
+def listing(initramfs: Path) -> str:
+    """Names and modes, by GNU cpio."""
+    packed = initramfs.read_bytes()
+    if packed[:4] == b"\x28\xb5\x2f\xfd":
+        packed = subprocess.run(["zstd", "-dc"], input=packed, capture_output=True, check=True).stdout
+    elif packed[:2] == b"\x1f\x8b":
+        packed = subprocess.run(["gzip", "-dc"], input=packed, capture_output=True, check=True).stdout
+    return subprocess.run(["cpio", "-tv", "--quiet"], input=packed, capture_output=True,
+                          check=True).stdout.decode()
+
+
+def test_no_shell_and_no_setuid_in_the_production_image(artifacts):
+    text = listing(artifacts.initramfs("--with-e2fsck"))
+    names = [line.split()[8] if not line.startswith(("c", "b")) else line.split()[-1]
+             for line in text.splitlines()]
+    assert any(name.endswith("init") for name in names)
+    assert not [n for n in names if Path(n).name in ("sh", "bash", "dash", "busybox", "ash", "getty",
+                                                     "login", "su", "sulogin", "modprobe", "mount")]
+    assert not [line for line in text.splitlines() if "s" in line.split()[0].lower()]
+
+
+def test_rescue_image_says_so(make_device):
+    device = make_device(initramfs=("--rescue",))
+    run = device.boot()
+    assert_booted(run, "A")
+    assert "RESCUE IMAGE" in run.console
+    assert run.boot_file()["rescue"] == "yes"
+
+
+def test_rescue_image_gives_a_shell_on_failure(make_device):
+    device = make_device(initramfs=("--rescue",))
+    device.edit_cmdline = lambda line: line.replace("roothash=", "no=")
+    run = device.start()
+    run.machine.wait("a root shell")
+    run.machine.wait(r"[#$] ?$")
+    run.machine.send("echo $((6 * 7))\n")
+    run.machine.wait(r"^42$")
+    run.machine.send("exit\n")
+    device.finish(run)
+    assert run.ended == End("reboot")
+
+
+def test_reproducible_image(artifacts, tmp_path):
+    """Two builds of all of it, from trees with other times and another order on disk, are the same bits."""
+    images = []
+    for turn in ("one", "two"):
+        root = tmp_path / turn / "root"
+        shutil.copytree(artifacts.mini_root(), root, symlinks=True)
+        for path in root.rglob("*"):
+            if turn == "two" and not path.is_symlink():
+                os.utime(path, (1, 1))
+        initramfs = tmp_path / turn / "initramfs"
+        build(artifacts.mkinitramfs, "--root", artifacts.kernel_tree, "--kernel-version",
+              artifacts.kernel_version, "--init", artifacts.bf_init, "--output", initramfs)
+        image = tmp_path / turn / "disk.img"
+        build(artifacts.mkimage, "--root", root, "--kernel", artifacts.kernel, "--initramfs",
+              initramfs, "--output", image, "--unchecked", "--slot-b", "same", "--data-size", "32M",
+              env={"SOURCE_DATE_EPOCH": "1700000000"})
+        images.append((initramfs, image))
+    assert images[0][0].read_bytes() == images[1][0].read_bytes()
+    build("cmp", images[0][1], images[1][1])
