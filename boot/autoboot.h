@@ -14,8 +14,8 @@
 #define AUTOBOOT_SIZE 512 /* bytes */
 
 struct autoboot {
-	bool tryboot_a_b;           /* as a trial boot reads it */
-	uint32_t all_partition;     /* under [all], 0 = not given, or not a number */
+	bool tryboot_a_b;	    /* as a trial boot reads it */
+	uint32_t all_partition;	    /* under [all], 0 = not given, or not a number */
 	uint32_t tryboot_partition; /* what a trial boot takes when [tryboot] names one, else 0 */
 };
 

@@ -69,7 +69,7 @@ static bool next_word(char **text, char **ret_name, char **ret_value)
 	for (end = name; *end && (open || !is_space(*end)); end++) {
 		if (*end == '"')
 			open = !open;
-		if (*end == '=' && !value && end > name)
+		if (*end == '=' && !value)
 			value = end + 1;
 	}
 	*text = *end ? end + 1 : end;

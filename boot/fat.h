@@ -26,7 +26,7 @@ struct fat_file {
 	 * whole clusters, so perhaps more than size_bytes. Looked at up to 1 MiB only.
 	 */
 	uint32_t contiguous_bytes;
-	uint32_t sector_bytes;     /* the filesystem's logical sector */
+	uint32_t sector_bytes; /* the filesystem's logical sector */
 };
 
 /*

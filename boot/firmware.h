@@ -11,7 +11,8 @@
 
 #include "boot/base.h"
 
-enum boot_mode { /* same document, "boot-mode" */
+/* Same document, "boot-mode" */
+enum boot_mode {
 	BOOT_MODE_UNKNOWN = 0,
 	BOOT_MODE_SD = 1,
 	BOOT_MODE_USB_MSD = 4,
@@ -19,12 +20,12 @@ enum boot_mode { /* same document, "boot-mode" */
 };
 
 struct firmware {
-	bool present;       /* the node exists: this is a Raspberry Pi boot */
-	uint32_t partition; /* the partition booted from, 0 = unknown */
-	bool tryboot;       /* this boot was asked for as a trial */
+	bool present;		  /* the node exists: this is a Raspberry Pi boot */
+	uint32_t partition;	  /* the partition booted from, 0 = unknown */
+	bool tryboot;		  /* this boot was asked for as a trial */
 	enum boot_mode boot_mode; /* kinds that are not in the enum read as unknown */
 	bool has_count;
-	uint32_t count;     /* warm resets in a row since power-on, 1 = first boot after it */
+	uint32_t count; /* warm resets in a row since power-on, 1 = first boot after it */
 	bool has_build_timestamp;
 	uint32_t build_timestamp; /* of the EEPROM, Unix seconds */
 };

@@ -8,19 +8,18 @@
 #include "boot/autoboot.h"
 #include "boot/fat.h"
 
-enum selector_state {
-	SELECTOR_VALID,   /* a complete A/B selection: committed says which */
-	SELECTOR_INVALID, /* the file's sector is known, its text is lost or garbage: repairable */
-	SELECTOR_GONE,    /* no FAT, no file, or not where it can be written: only a mount repairs it */
-};
-
 /*
- * "Can be written" means: the file's size is exactly AUTOBOOT_SIZE (the
+ * Where we can write: where the file's size is exactly AUTOBOOT_SIZE (the
  * firmware reads as many bytes as the FAT says, and we do not touch the FAT),
  * and its 512 bytes lie within one logical block. A selection that somebody
  * wrote shorter is obeyed by the firmware, so it is VALID, although
  * selector_write() refuses it; longer than AUTOBOOT_SIZE is never valid.
  */
+enum selector_state {
+	SELECTOR_VALID,	  /* a complete A/B selection: committed says which */
+	SELECTOR_INVALID, /* the file's sector is known, its text is lost or garbage: repairable */
+	SELECTOR_GONE,	  /* no FAT, no file, or not where we can write: only a mount repairs it */
+};
 
 struct selector {
 	enum selector_state state;

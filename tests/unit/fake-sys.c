@@ -701,12 +701,20 @@ static int open_real(int dirfd, const char *path, int flags, mode_t mode, enum s
 			flags & O_DIRECT);
 }
 
+/* The flags that a test of durable writes wants to see. */
+static const char *cache_flags(int flags)
+{
+	bool direct = flags & O_DIRECT, dsync = flags & O_DSYNC;
+
+	return direct && dsync ? " direct,dsync" : direct ? " direct" : dsync ? " dsync" : "";
+}
+
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int r;
 
 	(void)pthread_mutex_lock(&turn);
-	if (!file_call(&r, "open %s", path))
+	if (!file_call(&r, "open %s%s", path, cache_flags(flags)))
 		r = open_real(dirfd, path, flags, mode, ANYWHERE);
 	(void)pthread_mutex_unlock(&turn);
 	return r;
@@ -721,7 +729,7 @@ int sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int r;
 
-	if (file_call(&r, "open %s", path))
+	if (file_call(&r, "open %s%s", path, cache_flags(flags)))
 		return r;
 	return open_real(dirfd, path, flags, mode, BENEATH);
 }
@@ -730,7 +738,7 @@ int sys_open_in_root(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int r;
 
-	if (file_call(&r, "open %s", path))
+	if (file_call(&r, "open %s%s", path, cache_flags(flags)))
 		return r;
 	return open_real(dirfd, path, flags, mode, IN_ROOT);
 }

@@ -25,7 +25,8 @@
  *   reboot <argument>    sync    clock <sec>    add-key <description> <bytes>
  *   watchdog-set <sec>   watchdog-kick
  *   dm <command> <name> <details>                        e.g. "dm load root ro 0 8 verity 1 …"
- * With fake_log_files() file calls appear too, in the form "<call> <path> …";
+ * With fake_log_files() file calls appear too, in the form "<call> <path> …"
+ * (open says "direct" and "dsync" when asked for, as in "open /dev/vda1 direct,dsync");
  * rules match them in any case:
  *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
  *   list chmod access keep-on-exec random

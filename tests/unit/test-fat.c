@@ -259,6 +259,11 @@ static void test_boot_sector(void)
 		{ "FAT32 root far behind the end", 44, 4, 0xffffffff, { 0, 0, -EUCLEAN } },
 		{ "FAT32 root in the last cluster", 44, 4, 66001, { 0, 0, -ENODATA } },
 		{ "FAT32 without mirroring, FAT 15 in use", 40, 2, 0x8f, { 0, 0, -EUCLEAN } },
+		{ "FAT32 without mirroring, the FAT behind the last in use",
+		  40,
+		  2,
+		  0x81,
+		  { 0, 0, -EUCLEAN } },
 		{ "FAT32 with mirroring, number ignored", 40, 2, 0x0f, { 0, 0, 0 } },
 	};
 	static const struct image *const shapes[] = { &small12, &small16, &small32 };
@@ -274,8 +279,27 @@ static void test_boot_sector(void)
 			ok_int(find(&m, &got), rows[i].r[type], "boot sector, type %zu: %s", type,
 			       rows[i].name);
 			ok_int(got.size_bytes, rows[i].r[type] ? 4711 : 512, "result");
+			if (rows[i].r[type] == -EINVAL || rows[i].r[type] == -EUCLEAN)
+				ok_int(m.reads, 1, "nothing but the boot sector was believed");
 			drop(&m);
 		}
+}
+
+/* The count of clusters is limited by their numbers, of which the last ten are marks. */
+static void test_most_clusters(void)
+{
+	for (uint32_t over = 0; over < 2; over++) {
+		uint32_t fat_sectors = 0x200000, clusters = 0x0ffffff5 + over;
+		struct fat_file got;
+		struct image m;
+
+		make(&m, &small32);
+		put32(m.data + 36, fat_sectors);
+		put32(m.data + 32, m.reserved + fat_sectors + clusters);
+		put32(m.data + 44, 2);
+		ok_int(find(&m, &got), over ? -EUCLEAN : -ENODATA, "%u clusters", clusters);
+		drop(&m);
+	}
 }
 
 static void test_total_zero(void)
@@ -525,6 +549,7 @@ int main(void)
 {
 	test_shapes();
 	test_boot_sector();
+	test_most_clusters();
 	test_total_zero();
 	test_directory();
 	test_directory_end();

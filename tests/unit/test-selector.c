@@ -257,6 +257,8 @@ static void test_one_write(void)
 	ok_int(selector_write(DEVICE, SLOT_B), 0, "a change");
 	ok_int(count_lines(fake_log(), "pwrite " DEVICE " 0 4096\n"), 1, "writes one block");
 	ok_int(count_lines(fake_log(), "write "), 1, "and nothing else");
+	ok_int(count_lines(fake_log(), "open " DEVICE " direct,dsync\n"), 1,
+	       "past every cache, to the medium");
 	fake_log_clear();
 	ok_int(selector_write(DEVICE, SLOT_B), 0, "the same again");
 	ok_int(count_lines(fake_log(), "write "), 0, "writes nothing");
