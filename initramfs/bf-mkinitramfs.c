@@ -466,15 +466,16 @@ static void tell(const struct packer *k, size_t packed, size_t unpacked)
 		const struct image_entry *e = &k->image.entries[i];
 
 		if (S_ISREG(e->mode) || S_ISLNK(e->mode))
-			fprintf(stderr, "%9zu  /%s  (%s)\n", e->data.size, e->path,
-				e->note ? e->note : "");
+			(void)fprintf(stderr, "%9zu  /%s  (%s)\n", e->data.size, e->path,
+				      e->note ? e->note : "");
 	}
 	if (k->o->verbose)
 		(void)fputs(k->modules.skipped, stderr);
-	fprintf(stderr, PROGRAM ": %s: %zu files, %zu modules, %zu bytes (%s; unpacked %zu)%s\n",
-		k->o->output, count_files(&k->image), k->modules.count, packed,
-		codec_name(k->o->codec), unpacked,
-		k->o->rescue ? " - RESCUE IMAGE WITH A SHELL, never ship it" : "");
+	(void)fprintf(stderr,
+		      PROGRAM ": %s: %zu files, %zu modules, %zu bytes (%s; unpacked %zu)%s\n",
+		      k->o->output, count_files(&k->image), k->modules.count, packed,
+		      codec_name(k->o->codec), unpacked,
+		      k->o->rescue ? " - RESCUE IMAGE WITH A SHELL, never ship it" : "");
 }
 
 static int run(const struct options *o, struct problem *p)
@@ -513,7 +514,7 @@ int main(int argc, char **argv)
 		status = EXIT_FAILED;
 	}
 	if (r < 0) {
-		fprintf(stderr, PROGRAM ": %s\n", p.text ? p.text : strerror(-r));
+		(void)fprintf(stderr, PROGRAM ": %s\n", p.text ? p.text : strerror(-r));
 		return status;
 	}
 	return EXIT_OK;

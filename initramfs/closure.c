@@ -24,7 +24,8 @@ void closure_free(struct closure *c)
 
 static int oom(struct problem *p)
 {
-	return problem_errno(p, -ENOMEM, "packing libraries");
+	(void)problem_errno(p, -ENOMEM, "packing libraries");
+	return -ENOMEM;
 }
 
 /* What is not there, in the ways a path can be not there. */
@@ -225,12 +226,16 @@ static bool is_done(const struct closure *c, const char *soname)
 static int set_done(struct closure *c, const char *soname)
 {
 	char **done = reallocarray(c->done, c->done_count + 1, sizeof(*done));
+	char *name = strdup(soname);
 
-	if (!done)
+	if (done)
+		c->done = done;
+	if (!done || !name) {
+		free(name);
 		return -ENOMEM;
-	c->done = done;
-	done[c->done_count] = strdup(soname);
-	return done[c->done_count] ? (c->done_count++, 0) : -ENOMEM;
+	}
+	done[c->done_count++] = name;
+	return 0;
 }
 
 /* ---- one library ---------------------------------------------------------- */
@@ -245,6 +250,7 @@ struct found {
 static void found_free(struct found *f)
 {
 	free(f->path);
+	f->path = NULL;
 	blob_free(&f->file);
 	elf_info_free(&f->info);
 }
@@ -282,17 +288,17 @@ static int try_dir(struct closure *c, const char *dir, const char *soname, struc
 		   struct elf_kind *other, struct problem *p)
 {
 	_cleanup_free_ char *path = strf("%s/%s", dir, soname);
-	_cleanup_(found_free) struct found got = { 0 };
 	int r;
 
 	if (!path)
 		return oom(p);
-	r = tree_read(c->tree, path, &got.file);
+	found_free(f);
+	r = tree_read(c->tree, path, &f->file);
 	if (is_absent(r))
 		return 1;
 	if (r < 0)
 		return problem_errno(p, r, "%s/%s", c->tree->path, path);
-	r = elf_info_parse(&got.file, &got.info);
+	r = elf_info_parse(&f->file, &f->info);
 	if (r == -ENOEXEC || r == -EBADMSG)
 		return problem_say(p,
 				   "%s/%s: not a library (damaged file?); reinstall its package "
@@ -300,16 +306,12 @@ static int try_dir(struct closure *c, const char *dir, const char *soname, struc
 				   c->tree->path, path);
 	if (r < 0)
 		return problem_errno(p, r, "%s/%s", c->tree->path, path);
-	if (!elf_kind_equal(&got.info.kind, &c->kind)) {
-		*other = got.info.kind;
+	if (!elf_kind_equal(&f->info.kind, &c->kind)) {
+		*other = f->info.kind;
 		return 1;
 	}
-	got.path = collapse(path);
-	if (!got.path)
-		return oom(p);
-	*f = got;
-	got = (struct found) { 0 };
-	return 0;
+	f->path = collapse(path);
+	return f->path ? 0 : oom(p);
 }
 
 /* One directory of an rpath, $ORIGIN being the directory of @path. Caller frees. */
@@ -366,14 +368,15 @@ static int try_dirs(struct closure *c, const char *soname, struct found *f, stru
 static int say_missing(const struct closure *c, const char *path, const char *soname,
 		       const struct elf_kind *other, struct problem *p)
 {
-	_cleanup_free_ char *machine = strdup(elf_machine_name(&c->kind));
+	char ours[ELF_MACHINE_NAME_SIZE], theirs[ELF_MACHINE_NAME_SIZE];
+	const char *machine = elf_machine_name(&c->kind, ours);
 
 	if (other->class)
 		return problem_say(p,
 				   "%s, needed by /%s, is in %s only for %s, not for %s; install "
 				   "its package for %s there",
-				   soname, path, c->tree->path, elf_machine_name(other), machine,
-				   machine);
+				   soname, path, c->tree->path, elf_machine_name(other, theirs),
+				   machine, machine);
 	return problem_say(p, "%s, needed by /%s, is missing in %s; install its package there",
 			   soname, path, c->tree->path);
 }
@@ -476,11 +479,11 @@ int closure_add(struct closure *c, const char *path, const struct blob *file, st
 			return r;
 	}
 	if (!elf_kind_equal(&info.kind, &c->kind)) {
-		_cleanup_free_ char *machine = strdup(elf_machine_name(&info.kind));
+		char theirs[ELF_MACHINE_NAME_SIZE], ours[ELF_MACHINE_NAME_SIZE];
 
-		return problem_say(p, "/%s is for %s, but /%s for %s: one image, one machine",
-				   path + strspn(path, "/"), machine ? machine : "another machine",
-				   c->first + strspn(c->first, "/"), elf_machine_name(&c->kind));
+		return problem_say(p, "/%s is for %s, but %s for %s: one image, one machine",
+				   path + strspn(path, "/"), elf_machine_name(&info.kind, theirs),
+				   c->first, elf_machine_name(&c->kind, ours));
 	}
 	return add_object(c, path, &info, p);
 }

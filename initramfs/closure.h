@@ -25,7 +25,7 @@ struct library_dir {
 struct closure {
 	const struct tree *tree;
 	struct image *image;
-	char *first;	      /* the first program; NULL: none yet; owned */
+	char *first;	      /* path of the first program; NULL: none yet; owned */
 	struct elf_kind kind; /* the one kind of everything packed */
 	char *home;	      /* for libraries found by ld.so.conf alone; owned */
 	struct library_dir *dirs;

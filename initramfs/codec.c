@@ -92,8 +92,7 @@ static int compress_gzip(const struct blob *in, struct blob *ret)
 	(void)deflateEnd(&z);
 	if (r != Z_STREAM_END)
 		return -EIO;
-	*ret = out;
-	out = (struct blob) { 0 };
+	*ret = blob_take(&out);
 	return 0;
 }
 
@@ -108,18 +107,19 @@ static int compress_zstd(const struct blob *in, struct blob *ret)
 	_cleanup_blob_ struct blob out = { 0 };
 	size_t room = ZSTD_compressBound(in->size), n;
 
-	out.data = malloc(room + 1);
-	if (!c || !out.data)
+	if (!c)
 		return -ENOMEM;
 	if (ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, ZSTD_LEVEL)) ||
 	    ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1)))
 		return -EIO;
+	out.data = malloc(room + 1);
+	if (!out.data)
+		return -ENOMEM;
 	n = ZSTD_compress2(c, out.data, room, in->data, in->size);
 	if (ZSTD_isError(n))
 		return -ENOMEM; /* the room is enough; nothing else can fail */
 	out.size = n;
-	*ret = out;
-	out = (struct blob) { 0 };
+	*ret = blob_take(&out);
 	return 0;
 }
 
@@ -289,7 +289,6 @@ int codec_decompress(enum codec c, const struct blob *in, size_t max, struct blo
 	if (d.in_left)
 		return -EBADMSG;
 	out.data[out.size] = '\0';
-	*ret = out;
-	out = (struct blob) { 0 };
+	*ret = blob_take(&out);
 	return 0;
 }

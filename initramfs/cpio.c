@@ -151,9 +151,8 @@ int image_add_file(struct image *img, const char *path, struct blob *data, const
 {
 	/* Never more than this: no setuid, no setgid, nothing others may write. */
 	struct image_entry e = { .mode = S_IFREG | (data->mode & 0111 ? 0755 : 0644),
-				 .data = *data };
+				 .data = blob_take(data) };
 
-	*data = (struct blob) { 0 };
 	return add(img, path, &e, note);
 }
 

@@ -29,15 +29,14 @@ static const struct machine *machine_of(const struct elf_kind *kind)
 	return NULL;
 }
 
-const char *elf_machine_name(const struct elf_kind *kind)
+const char *elf_machine_name(const struct elf_kind *kind, char buf[static ELF_MACHINE_NAME_SIZE])
 {
-	static char number[sizeof("machine 65535")];
 	const struct machine *m = machine_of(kind);
 
 	if (m)
 		return m->name;
-	(void)snprintf(number, sizeof(number), "machine %u", kind->machine);
-	return number;
+	(void)snprintf(buf, ELF_MACHINE_NAME_SIZE, "machine %u", kind->machine);
+	return buf;
 }
 
 const char *const *elf_triplets(const struct elf_kind *kind)

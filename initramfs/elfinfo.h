@@ -36,8 +36,9 @@ void elf_info_free(struct elf_info *e);
 
 bool elf_kind_equal(const struct elf_kind *a, const struct elf_kind *b);
 
-/* "aarch64", "x86_64", … or "machine 243"; in a static buffer or constant. */
-const char *elf_machine_name(const struct elf_kind *kind);
+/* "aarch64", "x86_64", … or, written to @buf, "machine 243". */
+#define ELF_MACHINE_NAME_SIZE sizeof("machine 65535")
+const char *elf_machine_name(const struct elf_kind *kind, char buf[static ELF_MACHINE_NAME_SIZE]);
 
 /*
  * The directories below lib and usr/lib that Debian's ld.so searches first, ""

@@ -108,7 +108,7 @@ struct kmods {
 	struct blob dep_text;
 	struct dep *deps;
 	size_t dep_count;
-	struct module *modules;
+	struct module **modules; /* owned, each of them too */
 	size_t count;
 	struct kmod_edge *edges;
 	size_t edge_count;
@@ -118,13 +118,14 @@ struct kmods {
 static void kmods_done(struct kmods *k)
 {
 	for (size_t i = 0; i < k->count; i++) {
-		struct module *m = &k->modules[i];
+		struct module *m = k->modules[i];
 
 		free(m->source);
 		free(m->target);
 		free(m->why);
 		free(m->params);
 		blob_free(&m->ko);
+		free(m);
 	}
 	free(k->modules);
 	free(k->edges);
@@ -139,7 +140,8 @@ static void kmods_done(struct kmods *k)
 
 static int oom(struct kmods *k)
 {
-	return problem_errno(k->problem, -ENOMEM, "packing kernel modules");
+	(void)problem_errno(k->problem, -ENOMEM, "packing kernel modules");
+	return -ENOMEM;
 }
 
 /* Adds the names of the kernels below @path to @out. */
@@ -153,7 +155,7 @@ static void list_kernels(const struct tree *tree, const char *path, FILE *out, s
 		if (names[i]->d_name[0] != '.' &&
 		    faccessat(fd, names[i]->d_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    names[i]->d_type != DT_REG)
-			fprintf(out, "%s%s", (*count)++ ? ", " : "", names[i]->d_name);
+			(void)fprintf(out, "%s%s", (*count)++ ? ", " : "", names[i]->d_name);
 		free(names[i]);
 	}
 	free(names);
@@ -257,7 +259,7 @@ static int read_deps(struct kmods *k)
 	next = (char *)k->dep_text.data;
 	for (const char *c = next; *c; c++)
 		room += *c == '\n';
-	k->deps = calloc(room, sizeof(*k->deps));
+	k->deps = reallocarray(NULL, room, sizeof(*k->deps));
 	if (!k->deps)
 		return oom(k);
 	while (next && *next) {
@@ -380,8 +382,7 @@ static int read_module(struct kmods *k, struct module *m)
 		return problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source);
 	codec = codec_detect(file.data, file.size);
 	if (codec == CODEC_NONE) {
-		m->ko = file;
-		file = (struct blob) { 0 };
+		m->ko = blob_take(&file);
 		return 0;
 	}
 	r = codec_decompress(codec, &file, BLOB_MAX, &m->ko);
@@ -392,6 +393,21 @@ static int read_module(struct kmods *k, struct module *m)
 	return r < 0 ? problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source) : 0;
 }
 
+/* A new, empty module at the end of the list; NULL when out of memory. */
+static struct module *append_module(struct kmods *k)
+{
+	struct module **list = reallocarray(k->modules, k->count + 1, sizeof(struct module *));
+	struct module *m;
+
+	if (!list)
+		return NULL;
+	k->modules = list;
+	m = calloc(1, sizeof(*m));
+	if (m)
+		list[k->count++] = m;
+	return m;
+}
+
 /* The number of the module of @dep, which is read and appended unless it is there. */
 static int take_module(struct kmods *k, const struct dep *dep, const char *why, size_t *ret)
 {
@@ -399,19 +415,18 @@ static int take_module(struct kmods *k, const struct dep *dep, const char *why, 
 	int r;
 
 	for (size_t i = 0; i < k->count; i++)
-		if (k->modules[i].dep == dep) {
+		if (k->modules[i]->dep == dep) {
 			*ret = i;
 			return 0;
 		}
 	if (k->count == MODULES_MAX)
 		return problem_say(k->problem, "more than %d modules: no image for a boot",
 				   MODULES_MAX);
-	m = reallocarray(k->modules, k->count + 1, sizeof(*m));
+	m = append_module(k);
 	if (!m)
 		return oom(k);
-	k->modules = m;
-	m += k->count++;
-	*m = (struct module) { .dep = dep, .why = strdup(why) };
+	m->dep = dep;
+	m->why = strdup(why);
 	if (!m->why)
 		return oom(k);
 	r = set_paths(k, m);
@@ -479,7 +494,7 @@ static int look_up(struct kmods *k, const char *name, const char *why, size_t **
 
 static int expand_hard(struct kmods *k, size_t i, const char *why)
 {
-	const char *at = k->modules[i].dep->needs;
+	const char *at = k->modules[i]->dep->needs;
 
 	for (;;) {
 		const struct dep *dep;
@@ -543,12 +558,10 @@ static int expand_softdep(const char *value, void *ctx)
 static int expand_all(struct kmods *k)
 {
 	for (size_t i = 0; i < k->count; i++) {
-		const char *target = k->modules[i].target, *file = strrchr(target, '/') + 1;
+		const char *target = k->modules[i]->target, *file = strrchr(target, '/') + 1;
 		_cleanup_free_ char *why =
 			strf("for %.*s", (int)(strlen(file) - strlen(".ko")), file);
 		struct softdep s = { .k = k, .module = i, .why = why };
-		/* a copy: the array moves when modules are added, the bytes stay */
-		struct blob ko = k->modules[i].ko;
 		int r;
 
 		if (!why)
@@ -557,10 +570,10 @@ static int expand_all(struct kmods *k)
 		if (r < 0)
 			return r;
 		problem_free(k->problem);
-		r = elf_modinfo(&ko, "softdep", expand_softdep, &s);
+		r = elf_modinfo(&k->modules[i]->ko, "softdep", expand_softdep, &s);
 		if (r < 0 && !k->problem->text)
 			return problem_say(k->problem, "%s/%s: not a kernel module, or damaged",
-					   k->tree->path, k->modules[i].source);
+					   k->tree->path, k->modules[i]->source);
 		if (r < 0)
 			return r;
 	}
@@ -576,8 +589,8 @@ static void spread(struct kmods *k)
 		moved = false;
 		for (size_t i = 0; i < k->edge_count; i++) {
 			const struct kmod_edge *e = &k->edges[i];
-			const struct module *from = &k->modules[e->from];
-			struct module *to = &k->modules[e->to];
+			const struct module *from = k->modules[e->from];
+			struct module *to = k->modules[e->to];
 
 			if (from->required && e->hard && !to->required)
 				moved = to->required = true;
@@ -597,7 +610,7 @@ static int set_levels(struct kmods *k)
 	if (r < 0)
 		return oom(k);
 	for (size_t i = 0; i < k->count; i++)
-		k->modules[i].level = levels[i];
+		k->modules[i]->level = levels[i];
 	return 0;
 }
 
@@ -627,10 +640,10 @@ static int take_want(struct kmods *k, const struct kmod_want *w)
 				   "command line (%s.NAME=VALUE)",
 				   w->name, k->release, w->name);
 	if (r != LOOKUP_FOUND)
-		fprintf(k->skipped, "%s  %-21s (%s)\n",
-			r == LOOKUP_BUILTIN ? "built in " : "not there", w->name, w->why);
+		(void)fprintf(k->skipped, "%s  %-21s (%s)\n",
+			      r == LOOKUP_BUILTIN ? "built in " : "not there", w->name, w->why);
 	for (size_t i = 0; i < count; i++) {
-		struct module *m = &k->modules[found[i]];
+		struct module *m = k->modules[found[i]];
 
 		/* Several behind one alias are one for each kind of CPU: some may refuse. */
 		m->required |= !w->optional && count == 1;
@@ -647,7 +660,7 @@ static int take_want(struct kmods *k, const struct kmod_want *w)
 
 static int by_order(const void *a, const void *b)
 {
-	const struct module *x = a, *y = b;
+	const struct module *x = *(struct module *const *)a, *y = *(struct module *const *)b;
 
 	if (x->level != y->level)
 		return x->level < y->level ? -1 : 1;
@@ -665,13 +678,13 @@ static int put_modules(struct kmods *k, struct image *img)
 	out = open_memstream(&list, &size);
 	if (!out)
 		return oom(k);
-	fprintf(out, "# bf-modules 1 %s\n", k->release);
+	(void)fprintf(out, "# bf-modules 1 %s\n", k->release);
 	for (size_t i = 0; i < k->count; i++) {
-		struct module *m = &k->modules[i];
+		struct module *m = k->modules[i];
 		int r;
 
-		fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
-			m->params ? " " : "", m->params ? m->params : "");
+		(void)fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
+			      m->params ? " " : "", m->params ? m->params : "");
 		m->ko.mode = S_IFREG | 0644;
 		r = image_add_file(img, m->target, &m->ko, m->why);
 		if (r < 0)
@@ -698,7 +711,7 @@ static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *i
 		return r;
 	spread(k);
 	if (k->count)
-		qsort(k->modules, k->count, sizeof(*k->modules), by_order);
+		qsort(k->modules, k->count, sizeof(struct module *), by_order);
 	return put_modules(k, img);
 }
 

@@ -16,6 +16,14 @@ void blob_free(struct blob *b)
 	*b = (struct blob) { 0 };
 }
 
+struct blob blob_take(struct blob *b)
+{
+	struct blob taken = *b;
+
+	*b = (struct blob) { 0 };
+	return taken;
+}
+
 int tree_init(struct tree *ret, const char *path)
 {
 	struct tree t = { .fd = -1 };
@@ -235,8 +243,7 @@ static int read_path_fd(int path_fd, struct blob *ret)
 	r = read_all(fd, b.size, b.data);
 	if (r < 0)
 		return r;
-	*ret = b;
-	b = (struct blob) { 0 };
+	*ret = blob_take(&b);
 	return 0;
 }
 

@@ -27,6 +27,9 @@ struct blob {
 
 void blob_free(struct blob *b);
 
+/* The content of *b, which is empty then. */
+struct blob blob_take(struct blob *b);
+
 struct tree {
 	int fd;		 /* O_PATH of the root's directory, owned */
 	char *path;	 /* as the user wrote it, for messages; owned */
