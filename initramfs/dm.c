@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #define CONTROL	     "/dev/mapper/control" /* devtmpfs makes it when dm_mod comes */
-#define VERSIONS_MAX (16 * 1024)	   /* bytes of the list of targets: some 400 of them */
+#define VERSIONS_MAX 16384		   /* bytes of the list of targets: some 400 of them */
 
 /* The kernel's structures are the format: a padding that moved would be another format. */
 _Static_assert(sizeof(struct dm_ioctl) == 312, "struct dm_ioctl");
@@ -93,12 +93,10 @@ int dm_create(int control, const char *name, const char *uuid, uint32_t *ret_maj
 	      uint32_t *ret_minor)
 {
 	_cleanup_free_ struct dm_ioctl *io = NULL;
-	int r = new_request(name, 0, &io);
+	int r = strlen(uuid) < sizeof(io->uuid) ? new_request(name, 0, &io) : -ENAMETOOLONG;
 
 	if (r < 0)
 		return r;
-	if (strlen(uuid) >= sizeof(io->uuid))
-		return -ENAMETOOLONG;
 	strcpy(io->uuid, uuid);
 	r = sys_dm_ioctl(control, DM_DEV_CREATE, io);
 	if (r < 0)
@@ -115,12 +113,11 @@ int dm_load(int control, const char *name, const char *target, uint64_t sectors,
 	struct dm_target_spec *spec;
 	/* The next target would start at a multiple of 8, whether there is one or not. */
 	size_t len = (sizeof(*spec) + strlen(params) + 1 + 7) & ~(size_t)7;
-	int r = new_request(name, len, &io);
+	int r = strlen(target) < sizeof(spec->target_type) ? new_request(name, len, &io)
+							   : -ENAMETOOLONG;
 
 	if (r < 0)
 		return r;
-	if (strlen(target) >= sizeof(spec->target_type))
-		return -ENAMETOOLONG;
 	io->flags = DM_READONLY_FLAG;
 	io->target_count = 1;
 	spec = payload_of(io);

@@ -99,24 +99,25 @@ static int open_device(struct setup *s, const struct partition *p, const struct 
 /* A way to name a partition, and the line of its uevent that says so. */
 static const struct naming {
 	const char *prefix, *key;
+	int (*compare)(const char *a, const char *b, size_t len);
 } namings[] = {
-	{ "PARTLABEL=", "PARTNAME=" },
-	{ "/dev/disk/by-partlabel/", "PARTNAME=" },
-	{ "PARTUUID=", "PARTUUID=" }, /* since Linux 6.10 */
-	{ "/dev/disk/by-partuuid/", "PARTUUID=" },
-	{ "/dev/", "DEVNAME=" }, /* last: the others begin with it */
+	{ "PARTLABEL=", "PARTNAME=", strncmp },
+	{ "/dev/disk/by-partlabel/", "PARTNAME=", strncmp },
+	{ "PARTUUID=", "PARTUUID=", strncasecmp }, /* since Linux 6.10 */
+	{ "/dev/disk/by-partuuid/", "PARTUUID=", strncasecmp },
+	{ "/dev/", "DEVNAME=", strncmp }, /* last: the others begin with it */
 };
 
-/* Whether a line of @text is @key and then @value, in any case as UUIDs are written. */
-static bool has_line(const char *text, const char *key, const char *value)
+/* Whether a line of @text says that it is @value. */
+static bool has_line(const char *text, const struct naming *n, const char *value)
 {
-	size_t key_len = strlen(key), value_len = strlen(value);
+	size_t key_len = strlen(n->key), value_len = strlen(value);
 
 	for (;; text++) {
 		size_t len = strcspn(text, "\n");
 
-		if (len == key_len + value_len && strncmp(text, key, key_len) == 0 &&
-		    strncasecmp(text + key_len, value, value_len) == 0)
+		if (len == key_len + value_len && strncmp(text, n->key, key_len) == 0 &&
+		    n->compare(text + key_len, value, value_len) == 0)
 			return true;
 		text += len;
 		if (!*text)
@@ -124,8 +125,8 @@ static bool has_line(const char *text, const char *key, const char *value)
 	}
 }
 
-/* 1: @entry of the disk's directory is the partition that @key and @value name, 0: it is not. */
-static int read_partition(int disk_fd, const char *entry, const char *key, const char *value,
+/* 1: @entry of the disk's directory is the partition that is named so, 0: it is not. */
+static int read_partition(int disk_fd, const char *entry, const struct naming *n, const char *value,
 			  struct partition *ret)
 {
 	_cleanup_free_ char *path = strf("%s/uevent", entry), *text = NULL;
@@ -138,7 +139,7 @@ static int read_partition(int disk_fd, const char *entry, const char *key, const
 	r = sys_read_file(disk_fd, path, UEVENT_FILE_MAX, &text, NULL);
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
-	if (!has_line(text, key, value) || uevent_parse_file(text, &e) < 0)
+	if (!has_line(text, n, value) || uevent_parse_file(text, &e) < 0)
 		return 0;
 	if (!e.devtype || !streq(e.devtype, "partition") || !e.has_number || !e.devname ||
 	    strlen(e.devname) >= sizeof(p.name))
@@ -151,7 +152,7 @@ static int read_partition(int disk_fd, const char *entry, const char *key, const
 }
 
 /* How many partitions of the disk are named so; the last one in *ret. */
-static int search_disk(const struct disk *disk, const char *key, const char *value,
+static int search_disk(const struct disk *disk, const struct naming *n, const char *value,
 		       struct partition *ret)
 {
 	_cleanup_free_ char *path = strf("/sys/class/block/%s", disk->name);
@@ -169,7 +170,7 @@ static int search_disk(const struct disk *disk, const char *key, const char *val
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r >= 0 && i < count; i++) {
-		r = startswith(names[i], disk->name) ? read_partition(fd, names[i], key, value, ret)
+		r = startswith(names[i], disk->name) ? read_partition(fd, names[i], n, value, ret)
 						     : 0;
 		found += r > 0;
 	}
@@ -192,7 +193,7 @@ static int find_partition(const struct disk *disk, const char *option, const cha
 	if (!value || !*value)
 		return failure_set(f, REASON_VERITY_OPTIONS, EINVAL,
 				   "%s%s is not /dev/NAME, PARTLABEL= or PARTUUID=", option, spec);
-	r = search_disk(disk, n->key, value, ret);
+	r = search_disk(disk, n, value, ret);
 	if (r == -ENOMEM)
 		return no_memory(f);
 	if (r < 0)
@@ -207,7 +208,7 @@ static int find_partition(const struct disk *disk, const char *option, const cha
 
 static int open_hash_device(struct setup *s, struct failure *f)
 {
-	struct partition p;
+	struct partition p = { 0 };
 	int r;
 
 	if (!s->cmdline->verity_hash) {
@@ -220,7 +221,7 @@ static int open_hash_device(struct setup *s, struct failure *f)
 
 static int open_fec_device(struct setup *s, struct failure *f)
 {
-	struct partition p;
+	struct partition p = { 0 };
 	int r;
 
 	if (!verity_options_fec(&s->options))
@@ -481,11 +482,11 @@ static char *dm_path(const struct root *root)
 static int read_block(const struct root *root, uint64_t block, struct failure *f)
 {
 	_cleanup_free_ char *path = dm_path(root);
-	_cleanup_free_ void *buf = aligned_alloc(VERITY_BLOCK_MAX, VERITY_BLOCK_MAX);
+	_Alignas(VERITY_BLOCK_MAX) uint8_t buf[VERITY_BLOCK_MAX];
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (!path || !buf)
+	if (!path)
 		return no_memory(f);
 	fd = sys_open(path, O_RDONLY | O_DIRECT, 0);
 	if (fd < 0)
@@ -539,6 +540,27 @@ static int lock_partitions(const struct setup *s, struct failure *f)
 
 /* The filesystem */
 
+/* What libblkid says of @probe: 0, -ENODATA nothing, -EMLINK several filesystems, -EIO. */
+static int do_probe(blkid_probe probe, int fd, uint64_t bytes)
+{
+	if (blkid_probe_set_device(probe, fd, 0, (blkid_loff_t)bytes) < 0 ||
+	    blkid_probe_enable_superblocks(probe, 1) < 0 ||
+	    blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE) < 0 ||
+	    blkid_probe_filter_superblocks_usage(probe, BLKID_FLTR_ONLYIN, BLKID_USAGE_FILESYSTEM) <
+		    0)
+		return -EIO;
+	switch (blkid_do_safeprobe(probe)) {
+	case 0:
+		return 0;
+	case 1:
+		return -ENODATA;
+	case -2:
+		return -EMLINK;
+	default:
+		return -EIO;
+	}
+}
+
 /* The type of the verified content; libblkid reads by itself, not through sys.h. */
 static int probe_type(int fd, uint64_t bytes, char *ret, size_t size)
 {
@@ -548,17 +570,7 @@ static int probe_type(int fd, uint64_t bytes, char *ret, size_t size)
 
 	if (!probe)
 		return -ENOMEM;
-	r = blkid_probe_set_device(probe, fd, 0, (blkid_loff_t)bytes) ||
-			    blkid_probe_enable_superblocks(probe, 1) ||
-			    blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE) ||
-			    blkid_probe_filter_superblocks_usage(probe, BLKID_FLTR_ONLYIN,
-								 BLKID_USAGE_FILESYSTEM)
-		    ? -EIO
-		    : 0;
-	if (r == 0) {
-		r = blkid_do_safeprobe(probe);
-		r = r == 0 ? 0 : r == 1 ? -ENODATA : r == -2 ? -EMLINK : -EIO;
-	}
+	r = do_probe(probe, fd, bytes);
 	if (r == 0 &&
 	    (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) < 0 || strlen(type) >= size))
 		r = -ENODATA;
@@ -566,6 +578,18 @@ static int probe_type(int fd, uint64_t bytes, char *ret, size_t size)
 		strcpy(ret, type);
 	blkid_free_probe(probe);
 	return r;
+}
+
+static const char *probe_hint(int r)
+{
+	switch (r) {
+	case -ENODATA:
+		return "no filesystem is known in the verified image";
+	case -EMLINK:
+		return "the verified image looks like several filesystems";
+	default:
+		return "the verified image cannot be read";
+	}
 }
 
 static int find_type(struct setup *s, struct failure *f)
@@ -584,11 +608,8 @@ static int find_type(struct setup *s, struct failure *f)
 	if (r == -ENOMEM)
 		return no_memory(f);
 	if (r < 0)
-		return failure_set(
-			f, REASON_ROOT_FILESYSTEM, r == -EIO ? EIO : 0, "%s: %s", s->data->name,
-			r == -ENODATA  ? "no filesystem is known in the verified image"
-			: r == -EMLINK ? "the verified image looks like several filesystems"
-				       : "the verified image cannot be read");
+		return failure_set(f, REASON_ROOT_FILESYSTEM, r == -EIO ? EIO : 0, "%s: %s",
+				   s->data->name, probe_hint(r));
 	return 0;
 }
 

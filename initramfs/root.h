@@ -24,7 +24,7 @@
 #include "initramfs/verity.h"
 
 #define ROOT_DM_NAME	   "root"
-#define ROOT_SIGNATURE_MAX (64 * 1024) /* bytes */
+#define ROOT_SIGNATURE_MAX 65536 /* bytes */
 
 struct root {
 	char fstype[32];  /* as the kernel calls it */
@@ -41,7 +41,7 @@ struct root {
 
 /*
  * Opens slot's root partition @p (hash device: the same, or cmdline's
- * systemd.verity_root_hash=), makes /dev/mapper/root, reads the first and the
+ * systemd.verity_root_hash=), makes the mapped device "root", reads the first and the
  * last block through it, requires status V, sets the partition(s) read-only,
  * and mounts on @target. Takes everything down again when it fails (but the
  * partitions stay read-only). Free with root_done().

@@ -474,7 +474,7 @@ struct layout { /* of the hash device, in hash blocks */
 
 static int check_roothash(const struct verity_super *sb, const char *roothash, struct failure *f)
 {
-	size_t want = 2 * sb->digest_bytes, got = strlen(roothash);
+	size_t want = (size_t)2 * sb->digest_bytes, got = strlen(roothash);
 
 	if (got != want)
 		return failure_set(f, REASON_VERITY_ROOTHASH, EINVAL,
@@ -656,7 +656,7 @@ static char *format_table(const struct verity_super *sb, const struct verity_geo
 int verity_table_make(const struct verity_super *sb, const struct verity_options *o,
 		      const struct verity_geometry *g, struct verity_table *ret, struct failure *f)
 {
-	struct layout l;
+	struct layout l = { 0 };
 	struct fec fec = { 0 };
 	struct words w = { 0 };
 	char *params;

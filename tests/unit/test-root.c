@@ -529,6 +529,8 @@ static const struct {
 	  "no such partition on disk nvme0n1" },
 	{ "part of a label", hash_partition, NULL, "PARTLABEL=BF_HAS", HASH64, "verity-options",
 	  "no such partition" },
+	{ "label in another case", hash_partition, NULL, "PARTLABEL=bf_hash", HASH64,
+	  "verity-options", "no such partition" },
 	{ "hash device twice", hash_partition_twice, NULL, "PARTLABEL=BF_HASH", HASH64,
 	  "verity-options", "more than one" },
 	{ "hash device on another disk", hash_on_other_disk, NULL, "PARTLABEL=BF_HASH", HASH64,
