@@ -22,7 +22,7 @@ static const struct place places[] = {
 	{ "card:", "/devices/pci0000:00/usb12/12-3/12-3:1.0/mmc_host/mmc1/mmc1:0001/block/" },
 	{ "multi:", "/devices/virtual/nvme-subsystem/nvme-subsys0/" },
 	{ "virtual:", "/devices/virtual/block/" },
-	{ "nearusb:", "/devices/platform/1f00200000.usb/usbdisk3/usb/block/" },
+	{ "nearusb:", "/devices/platform/1f00200000.usb/usbdisk3/usb/usb3x/block/" },
 	{ "", "/devices/platform/soc/block/" },
 };
 
@@ -820,7 +820,8 @@ static void test_nodes(void)
 	fake_file("/dev/vda6", "");
 	ok_int(find(4, &d, &f), -EPROTO, "a file for a node");
 	fake_remove("/dev/vda6");
-	fake_symlink("vda5", "/dev/vda6");
+	fake_block_device("/dev/other", sys.list[6].e.major, sys.list[6].e.minor);
+	fake_symlink("other", "/dev/vda6");
 	ok_int(find(4, &d, &f), -EPROTO, "a link for a node");
 }
 
