@@ -35,7 +35,7 @@ static void parse_line(const char *line, enum section *section, struct autoboot 
 {
 	const char *value;
 
-	if (*line == '[') {
+	if (*line == '[' && line[strlen(line) - 1] == ']') {
 		*section = next_section(*section, line);
 		return;
 	}
