@@ -114,6 +114,22 @@ static bool is_code(const char *s)
 	return n > 0 && n <= RECORD_CODE_MAX && !s[n] && *s != '-';
 }
 
+static void copy_text(char *to, const char *checked)
+{
+	memcpy(to, checked, strlen(checked) + 1);
+}
+
+void record_set_code(char to[static RECORD_CODE_MAX + 1], const char *code)
+{
+	copy_text(to, is_code(code) ? code : "");
+}
+
+void record_set_hash(char to[static RECORD_HASH_MAX + 1], const char *hash)
+{
+	if (record_is_hex(hash, RECORD_HASH_MAX))
+		copy_text(to, hash);
+}
+
 void record_set_last(struct record *rec, enum slot slot, enum boot_phase phase, const char *boot_id,
 		     bool has_count, uint32_t count)
 {
@@ -136,13 +152,13 @@ bool record_is_refused(const struct record *rec, const char *hash)
 
 void record_refuse(struct record *rec, const char *hash)
 {
-	char copy[RECORD_HASH_MAX + 1]; /* @hash may be one of @rec's own */
+	char copy[RECORD_HASH_MAX + 1] = ""; /* @hash may be one of @rec's own */
 
 	if (!record_is_hex(hash, RECORD_HASH_MAX) || record_is_refused(rec, hash))
 		return;
-	strcpy(copy, hash);
+	record_set_hash(copy, hash);
 	memmove(rec->refused[1], rec->refused[0], sizeof(rec->refused) - sizeof(rec->refused[0]));
-	strcpy(rec->refused[0], copy);
+	record_set_hash(rec->refused[0], copy);
 }
 
 void record_add_history(struct record *rec, uint64_t time_sec, enum history_event event,
@@ -150,8 +166,7 @@ void record_add_history(struct record *rec, uint64_t time_sec, enum history_even
 {
 	struct history_entry entry = { .time_sec = time_sec, .event = event, .slot = slot };
 
-	if (is_code(reason))
-		strcpy(entry.reason, reason);
+	record_set_code(entry.reason, reason);
 	if (rec->history_count < RECORD_HISTORY_MAX)
 		rec->history_count++;
 	memmove(&rec->history[1], &rec->history[0],
@@ -318,7 +333,7 @@ static int parse_text(const char *value, bool good, char *ret)
 {
 	if (!good && !streq(value, NOTHING))
 		return -EBADMSG;
-	strcpy(ret, good ? value : "");
+	copy_text(ret, good ? value : "");
 	return 0;
 }
 
@@ -556,7 +571,7 @@ static int read_file(int dir, const char *name, char buf[static RECORD_SIZE])
  */
 static void read_generation(int dir, const char *name, struct generation *ret)
 {
-	char buf[RECORD_SIZE];
+	char buf[RECORD_SIZE] = "";
 	struct stat st;
 	int r;
 

@@ -22,14 +22,15 @@
 
 #include "boot/reason.h"
 
-#define RECORD_SIZE        8192 /* bytes of each file */
-#define RECORD_FORMAT      1
-#define RECORD_HASH_MAX    128 /* hex digits: sha512 */
-#define RECORD_REFUSED_MAX 8   /* newest kept */
-#define RECORD_HISTORY_MAX 16  /* newest kept */
+#define RECORD_SIZE	   8192 /* bytes of each file */
+#define RECORD_FORMAT	   1
+#define RECORD_HASH_MAX	   128	   /* hex digits: sha512 */
+#define RECORD_REFUSED_MAX 8	   /* newest kept */
+#define RECORD_HISTORY_MAX 16	   /* newest kept */
 #define RECORD_COUNTER_MAX 1000000 /* of every counter */
-#define RECORD_GEN_MAX     ((uint64_t)1 << 62)
-#define RECORD_CODE_MAX    31  /* length of a reason code; kept as text, so that a code of a newer version survives */
+#define RECORD_GEN_MAX	   ((uint64_t)1 << 62)
+/* Reason codes are kept as text, so that one of a newer version survives. */
+#define RECORD_CODE_MAX 31
 
 enum slot_state { STATE_UNKNOWN, STATE_GOOD, STATE_BAD };
 enum proven { PROVEN_UNKNOWN, PROVEN_NO, PROVEN_YES };
@@ -37,14 +38,14 @@ enum staged_kind { KIND_UPDATE, KIND_FALLBACK };
 
 /* How far the last boot came, and how it ended when somebody wrote that down. */
 enum boot_phase {
-	PHASE_NONE,      /* nothing known (fresh or rebuilt record) */
-	PHASE_STARTED,   /* bf-init stamped a boot of the committed slot */
-	PHASE_TRIAL,     /* bf-init stamped a trial boot */
-	PHASE_ATTEMPT,   /* somebody is about to reboot into the trial */
+	PHASE_NONE,	 /* nothing known (fresh or rebuilt record) */
+	PHASE_STARTED,	 /* bf-init stamped a boot of the committed slot */
+	PHASE_TRIAL,	 /* bf-init stamped a trial boot */
+	PHASE_ATTEMPT,	 /* somebody is about to reboot into the trial */
 	PHASE_CONFIRMED, /* the guard confirmed the committed slot */
-	PHASE_CLEAN,     /* ended on purpose before it settled */
-	PHASE_FAILED,    /* ended with a reason */
-	PHASE_SETTLED,   /* was healthy long enough */
+	PHASE_CLEAN,	 /* ended on purpose before it settled */
+	PHASE_FAILED,	 /* ended with a reason */
+	PHASE_SETTLED,	 /* was healthy long enough */
 };
 
 struct record_last {
@@ -52,20 +53,21 @@ struct record_last {
 	enum boot_phase phase;
 	char boot_id[33]; /* 32 lower-case hex digits (the kernel's boot id without dashes) or "" */
 	bool has_count;
-	uint32_t count; /* the device tree's count in that boot */
+	uint32_t count;			  /* the device tree's count in that boot */
 	char reason[RECORD_CODE_MAX + 1]; /* "" unless FAILED */
 };
 
-enum history_event { /* what happened to .slot, why in .reason ("" if nothing to say) */
+/* What happened to .slot; why is in .reason ("" if there is nothing to say). */
+enum history_event {
 	HISTORY_STAGED,
-	HISTORY_TRIAL,      /* a trial ran */
+	HISTORY_TRIAL, /* a trial ran */
 	HISTORY_COMMITTED,
-	HISTORY_REJECTED,   /* trial given up, bundle refused */
-	HISTORY_GIVEN_UP,   /* trial given up, not blamed on the bundle's content */
-	HISTORY_FALLBACK,   /* leaving the committed slot: a fallback trial was asked for */
-	HISTORY_FAILED,     /* a boot of the slot failed in early boot */
-	HISTORY_REPAIRED,   /* autoboot.txt was made equal to the record */
-	HISTORY_REBUILT,    /* the record was lost and made anew */
+	HISTORY_REJECTED, /* trial given up, bundle refused */
+	HISTORY_GIVEN_UP, /* trial given up, not blamed on the bundle's content */
+	HISTORY_FALLBACK, /* the committed slot is being left: a trial was asked for */
+	HISTORY_FAILED,	  /* a boot of the slot failed in early boot */
+	HISTORY_REPAIRED, /* autoboot.txt was made equal to the record */
+	HISTORY_REBUILT,  /* the record was lost and made anew */
 };
 
 struct history_entry {
@@ -80,15 +82,16 @@ struct record {
 	enum slot committed;
 	enum slot staged; /* SLOT_NONE: nothing staged */
 	enum staged_kind kind;
-	uint32_t attempts; /* reboots into the trial asked for */
-	uint32_t trials;   /* trials that started and are not explained away */
+	uint32_t attempts;			/* reboots into the trial asked for */
+	uint32_t trials;			/* trials that started and are not explained away */
 	char trial_reason[RECORD_CODE_MAX + 1]; /* written by the trial itself */
 	enum slot_state state[SLOT_COUNT];
 	enum proven proven[SLOT_COUNT];
-	char hash[SLOT_COUNT][RECORD_HASH_MAX + 1]; /* root hash of what was installed, lower case, "" unknown */
-	uint32_t hard, soft; /* failures of the committed slot, see rules.h */
-	uint32_t doublings;  /* n in hard >= 10 * 2^n: slow retries of the other slot */
-	uint32_t ladder;     /* reboots the guard has tried */
+	char hash[SLOT_COUNT][RECORD_HASH_MAX +
+			      1]; /* root hash of what was installed, lower case, "" unknown */
+	uint32_t hard, soft;	  /* failures of the committed slot, see rules.h */
+	uint32_t doublings;	  /* n in hard >= 10 * 2^n: slow retries of the other slot */
+	uint32_t ladder;	  /* reboots the guard has tried */
 	bool probation;
 	uint32_t repairs;
 	struct record_last last;
@@ -140,6 +143,10 @@ _must_check_ int record_store(int data_fd, struct record *rec);
 
 /* 1 to @max lower-case hex digits: what hashes and boot ids in a record are made of. */
 bool record_is_hex(const char *s, size_t max);
+
+/* Copy a reason code or a hash; what is none leaves @to empty, or as it was. */
+void record_set_code(char to[static RECORD_CODE_MAX + 1], const char *code);
+void record_set_hash(char to[static RECORD_HASH_MAX + 1], const char *hash);
 
 /* Sets last, of a boot that goes on: no reason. A @boot_id that is none becomes "". */
 void record_set_last(struct record *rec, enum slot slot, enum boot_phase phase, const char *boot_id,

@@ -142,8 +142,7 @@ static void increment(uint32_t *counter, uint32_t max)
 static void stamp(struct record *rec, const struct boot_facts *facts, enum boot_phase phase)
 {
 	record_set_last(rec, facts->running, phase, facts->boot_id, facts->has_count, facts->count);
-	if (record_is_hex(facts->roothash, RECORD_HASH_MAX))
-		strcpy(rec->hash[facts->running], facts->roothash);
+	record_set_hash(rec->hash[facts->running], facts->roothash);
 }
 
 /* How the boot of record.last ended, as far as the device tree's count of warm resets tells. */
@@ -200,15 +199,13 @@ void rules_resolve(struct record *rec, uint64_t now_sec)
 	bool rejected = failed && rec->kind == KIND_UPDATE;
 	enum slot slot = rec->staged;
 	char why[RECORD_CODE_MAX + 1];
+	enum reason silent;
 
 	if (slot == SLOT_NONE || (!failed && rec->attempts < RULES_ATTEMPTS_MAX))
 		return;
-	if (*rec->trial_reason)
-		strcpy(why, rec->trial_reason);
-	else /* lost attempts of a trial that did run were not "never ran" */
-		strcpy(why,
-		       reason_text(rec->trials > 0 ? REASON_TRIAL_DARK : REASON_TRIAL_NEVER_RAN)
-			       ->code);
+	/* Lost attempts of a trial that did run are not "never ran". */
+	silent = rec->trials > 0 ? REASON_TRIAL_DARK : REASON_TRIAL_NEVER_RAN;
+	record_set_code(why, *rec->trial_reason ? rec->trial_reason : reason_text(silent)->code);
 	if (rec->kind == KIND_UPDATE)
 		record_refuse(rec, rec->hash[slot]);
 	if (rejected)
@@ -338,7 +335,7 @@ static void decide_trial(const struct boot_facts *facts, struct boot_decision *d
 	add_write(d, WRITE_RECORD);
 	d->committable = !facts->mismatch;
 	if (facts->mismatch) {
-		strcpy(rec->trial_reason, reason_text(REASON_SLOT_MISMATCH)->code);
+		record_set_code(rec->trial_reason, reason_text(REASON_SLOT_MISMATCH)->code);
 		d->next = NEXT_REBOOT;
 	}
 }
@@ -444,7 +441,7 @@ static void fail_trial(const struct boot_facts *facts, enum reason reason, struc
 {
 	if (!can_write(facts))
 		return;
-	strcpy(d->record.trial_reason, reason_text(reason)->code);
+	record_set_code(d->record.trial_reason, reason_text(reason)->code);
 	add_write(d, WRITE_RECORD);
 }
 
@@ -473,7 +470,7 @@ static void fail_committed(const struct boot_facts *facts, enum reason reason,
 		return;
 	}
 	rec->last.phase = PHASE_FAILED;
-	strcpy(rec->last.reason, reason_text(reason)->code);
+	record_set_code(rec->last.reason, reason_text(reason)->code);
 	add_history(d, facts, HISTORY_FAILED, facts->running, reason);
 	add_write(d, WRITE_RECORD);
 	*delay = delay_sec(rec->hard + 1);

@@ -10,28 +10,29 @@
 #include "boot/record.h"
 #include "boot/selector.h"
 
-#define RULES_TRIALS_MAX      3
-#define RULES_ATTEMPTS_MAX    6
-#define RULES_HARD_MAX        5
-#define RULES_SOFT_MAX        15
-#define RULES_REPAIRS_MAX     2
-#define RULES_RETRY_HARD_BASE 10 /* doubled by record.doublings: retry of an other slot that is only proven */
+#define RULES_TRIALS_MAX   3
+#define RULES_ATTEMPTS_MAX 6
+#define RULES_HARD_MAX	   5
+#define RULES_SOFT_MAX	   15
+#define RULES_REPAIRS_MAX  2
+/* Retry of an other slot that is only proven: these, doubled record.doublings times. */
+#define RULES_RETRY_HARD_BASE 10
 #define RULES_RETRY_SOFT_BASE 30
-#define RULES_DOUBLINGS_MAX   10   /* the intervals stop growing here */
-#define RULES_DELAY_STEP_SEC  60   /* a failure over the limit */
+#define RULES_DOUBLINGS_MAX   10 /* the intervals stop growing here */
+#define RULES_DELAY_STEP_SEC  60 /* a failure over the limit */
 #define RULES_DELAY_MAX_SEC   3600
 
 struct boot_facts {
 	enum slot running; /* from identify_running(); never SLOT_NONE here */
-	bool mismatch;     /* device tree and command line disagree (on a committed slot: run, report, refuse) */
-	bool tryboot;      /* the device tree says so */
+	bool mismatch;	   /* device tree and command line disagree */
+	bool tryboot;	   /* the device tree says so */
 	bool has_count;
 	uint32_t count;
 	enum selector_state selector;
 	enum slot selector_committed; /* SLOT_NONE unless the selector is valid */
-	bool record_readable;         /* OK or BACKUP: .record is set */
-	bool record_lost;             /* no generation left: to be rebuilt, if writable */
-	bool writable;                /* BF_DATA is the real one, mounted rw, record not FUTURE */
+	bool record_readable;	      /* OK or BACKUP: .record is set */
+	bool record_lost;	      /* no generation left: to be rebuilt, if writable */
+	bool writable;		      /* BF_DATA is the real one, mounted rw, record not FUTURE */
 	struct record record;
 	uint64_t now_sec;
 	char boot_id[33];
@@ -47,9 +48,9 @@ struct boot_facts {
 enum slot identify_running(const struct firmware *fw, enum slot cmdline_slot, bool *ret_mismatch);
 
 enum boot_next {
-	NEXT_BOOT,         /* go on: the committed slot (or, with .limbo, what runs) */
+	NEXT_BOOT,	   /* go on: the committed slot (or, with .limbo, what runs) */
 	NEXT_BOOT_TRIAL,   /* go on as a valid trial boot */
-	NEXT_REBOOT,       /* plain reboot */
+	NEXT_REBOOT,	   /* plain reboot */
 	NEXT_REBOOT_TRIAL, /* reboot "0 tryboot" */
 };
 
@@ -62,19 +63,19 @@ enum boot_write { WRITE_NOTHING, WRITE_RECORD, WRITE_SECTOR };
  */
 struct boot_decision {
 	enum boot_write writes[2]; /* WRITE_NOTHING ends */
-	struct record record;      /* what WRITE_RECORD stores; without one: the record as it stands, or a guess */
-	enum slot sector;          /* what WRITE_SECTOR makes the committed slot, else SLOT_NONE */
+	struct record record;	   /* what WRITE_RECORD stores; else as it stands, or a guess */
+	enum slot sector;	   /* what WRITE_SECTOR makes the committed slot, else SLOT_NONE */
 	enum boot_next next;
 	enum boot_next next_if_unwritten;
-	bool committable;    /* a trial whose stamp is durable may be committed later */
-	bool limbo;          /* not the committed slot, or not sure which: no install, no commit */
-	enum reason reason;  /* why a reboot, or why limbo; REASON_NONE for an ordinary boot */
+	bool committable;   /* a trial whose stamp is durable may be committed later */
+	bool limbo;	    /* not the committed slot, or not sure which: no install, no commit */
+	enum reason reason; /* why a reboot, or why limbo; REASON_NONE for an ordinary boot */
 };
 
 void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
 
 /*
- * bf-init itself has failed with @reason, after rules_bf_init() decided to
+ * bf-init itself has failed with @reason (not NONE), after rules_bf_init() decided to
  * boot. @decision is what was carried out, with the .next that was really
  * taken; when its record could not be written, facts->writable is false by now.
  * NULL: there was no decision yet; it is made here, with the failure in its
