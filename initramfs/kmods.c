@@ -674,6 +674,7 @@ static int put_modules(struct kmods *k, struct image *img)
 	_cleanup_free_ char *list = NULL;
 	_cleanup_file_ FILE *out = NULL;
 	size_t size;
+	int r;
 
 	out = open_memstream(&list, &size);
 	if (!out)
@@ -681,8 +682,6 @@ static int put_modules(struct kmods *k, struct image *img)
 	(void)fprintf(out, "# bf-modules 1 %s\n", k->release);
 	for (size_t i = 0; i < k->count; i++) {
 		struct module *m = k->modules[i];
-		int r;
-
 		(void)fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
 			      m->params ? " " : "", m->params ? m->params : "");
 		m->ko.mode = S_IFREG | 0644;
@@ -692,9 +691,8 @@ static int put_modules(struct kmods *k, struct image *img)
 	}
 	if (fflush(out) != 0)
 		return oom(k);
-	if (image_add_text(img, KMODS_LIST, list, "what bf-init loads") < 0)
-		return oom(k);
-	return 0;
+	r = image_add_text(img, KMODS_LIST, list, "what bf-init loads");
+	return r < 0 ? problem_errno(k->problem, r, "%s in the image", KMODS_LIST) : 0;
 }
 
 static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *img)

@@ -24,24 +24,6 @@ struct blob blob_take(struct blob *b)
 	return taken;
 }
 
-int tree_init(struct tree *ret, const char *path)
-{
-	struct tree t = { .fd = -1 };
-
-	t.path = strdup(path);
-	if (!t.path)
-		return -ENOMEM;
-	t.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (t.fd < 0) {
-		int r = -errno;
-
-		free(t.path);
-		return r;
-	}
-	*ret = t;
-	return 0;
-}
-
 void tree_free(struct tree *t)
 {
 	close_p(&t->fd);
@@ -161,19 +143,34 @@ static int open_in_root(int dir_fd, const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+int tree_init(struct tree *ret, const char *path)
+{
+	_cleanup_tree_ struct tree t = { .fd = -1 };
+	_cleanup_close_ int probe = -1;
+
+	t.path = strdup(path);
+	if (!t.path)
+		return -ENOMEM;
+	t.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (t.fd < 0)
+		return -errno;
+	probe = open_in_root(t.fd, ".");
+	/* EPERM: containers whose filter does not know the call */
+	t.no_openat2 = probe == -ENOSYS || probe == -EPERM;
+	*ret = t;
+	t = (struct tree) { .fd = -1 };
+	return 0;
+}
+
 int tree_open(const struct tree *t, const char *path)
 {
-	int r;
-
 	if (!*path)
 		return -ENOENT;
 	if (strlen(path) >= PATH_MAX)
 		return -ENAMETOOLONG;
 	if (t->no_openat2)
 		return open_by_walk(t, path);
-	r = open_in_root(t->fd, path);
-	/* EPERM: containers whose filter does not know the call */
-	return r == -ENOSYS || r == -EPERM ? open_by_walk(t, path) : r;
+	return open_in_root(t->fd, path);
 }
 
 /* From O_PATH to readable. Only now, when it is known to be no device. */

@@ -380,6 +380,7 @@ FILE_ERRORS: dict[str, tuple[bytes, str, str]] = {
     "a script": (SCRIPT, "/etc/hook", "without --rescue"),
     "a shell": (b"\x7fELF", "/bin/dash", "only with --rescue"),
     "on top of init": (b"x", "/init", "wanted twice"),
+    "on top of the module list": (b"x", "/lib/modules/bf-modules", "File exists"),
     "below a file": (b"x", "/init/x", "Not a directory"),
     "on a directory": (b"x", "/dev", "wanted twice"),
     "out of the image": (b"x", "/etc/../../x", "no path in an image"),

@@ -147,7 +147,7 @@ int main(void)
 		const char *how = walk ? "walk" : "openat2";
 
 		must(tree_init(&t, root) == 0);
-		t.no_openat2 = walk;
+		t.no_openat2 |= walk;
 		test_read(&t, how);
 		test_dirs(&t, how);
 		test_limits(&t, top, how);
