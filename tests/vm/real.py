@@ -1,0 +1,97 @@
+"""The real root: Debian 13 with systemd, udev, dbus and RAUC, built, booted and spoken to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Sequence
+
+from artifacts import HERE, TOP, Artifacts, build, digest
+from machine import Device, Disk, Hardware, Run
+
+# A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
+CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
+HARDWARE = Hardware(smp=2, memory=1024, watchdog=True)
+LOGIN_SEC = 600
+
+
+@dataclass(frozen=True)
+class RealOptions:
+    packages: tuple[str, ...] = ()      # besides those of real-root
+    slot_b: str = "same"
+    mkimage: tuple[str, ...] = ()
+
+
+def root(art: Artifacts, packages: Sequence[str] = ()) -> Path:
+    """The tree; made when it is not there or its script has changed."""
+    out = art.vm / f"real-{digest(tuple(packages))}"
+    with art._locked("real"):
+        extra = ["--with", ",".join(packages)] if packages else []
+        build(HERE / "real-root", *extra, "--cache", art.vm / "cache", out)
+    return out
+
+
+def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
+    """A disk image with the real root; made when something that goes into it has changed."""
+    tree = root(art, options.packages)
+    version = next((tree / "usr/lib/modules").iterdir()).name
+    helpers = sorted(p for p in (TOP / "hooks").rglob("*") if p.is_file())
+    key = digest(*helpers, HERE / "real-root", art.bf_init, art.mkinitramfs, options, CMDLINE)
+    out = art.vm / "images" / f"real-{key}.img"
+    with art._locked("real-image"):
+        if not out.exists():
+            out.parent.mkdir(exist_ok=True)
+            initramfs, work = out.with_suffix(".initramfs"), out.with_suffix(".tmp")
+            build(art.mkinitramfs, "--root", tree, "--kernel-version", version, "--init", art.bf_init,
+                  "--output", initramfs)
+            build(art.mkimage, "--root", tree, "--kernel", tree / f"boot/vmlinuz-{version}",
+                  "--initramfs", initramfs, "--output", work, "--cmdline", CMDLINE, "--slot-b",
+                  options.slot_b, "--data-size", "256M", *options.mkimage)
+            work.replace(out)
+    return out
+
+
+def device(art: Artifacts, base: Path, work: Path, log: Path,
+           say: Callable[[str], None] | None = None) -> Device:
+    """A device with its own copy of the image."""
+    return Device(disk=Disk(art.copy(base, work / "disk.img")), work=work, log=log,
+                  hardware=HARDWARE, say=say)
+
+
+class Shell:
+    """Root's shell on the serial console of a running guest."""
+
+    def __init__(self, run: Run, timeout: float = LOGIN_SEC):
+        self.machine = run.machine
+        self.count = 0
+        self.machine.wait(r"root@[\w-]+:", timeout)
+        # No echo, no colours, no bracketed paste: what comes back is what the commands say.
+        self.machine.send("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; PS1=; "
+                          "export TERM=dumb SYSTEMD_PAGER= SYSTEMD_COLORS=0\n")
+
+    def __call__(self, command: str, timeout: float = 300) -> tuple[int, str]:
+        """Exit status and output of a command. The marks are spelled so that no echo can match."""
+        self.count += 1
+        n = self.count
+        self.machine.send(f"echo; printf '<<%s\\n' begin{n}; {command}; printf '>>%s %d\\n' end{n} $?\n")
+        self.machine.wait(rf"^<<begin{n}$", timeout)
+        start = self.machine._seen
+        status = int(self.machine.wait(rf"^>>end{n} (\d+)$", timeout)[1])
+        text = self.machine.console[start:self.machine._seen]
+        return status, re.sub(rf">>end{n} \d+$", "", text).strip("\n")
+
+    def lines(self, command: str) -> list[str]:
+        """Output of a command that must succeed."""
+        status, text = self(command)
+        assert status == 0, f"{command!r} ended with {status}:\n{text}"
+        return text.splitlines()
+
+    def boot_file(self) -> dict[str, str]:
+        """/run/bf/boot."""
+        return {key: value.strip('"') for key, value in
+                (line.split("=", 1) for line in self.lines("cat /run/bf/boot") if "=" in line)}
+
+    def settled(self) -> str:
+        """Waits until systemd has started everything; its own word for the result."""
+        return self("systemctl is-system-running --wait", timeout=LOGIN_SEC)[1].strip()

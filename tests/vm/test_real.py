@@ -1,0 +1,138 @@
+"""Debian 13 with systemd, udev, dbus and RAUC takes over from bf-init without a complaint."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import bootrecord
+import real
+from artifacts import Artifacts
+from diskimage import DiskImage
+from firmware import Request
+from machine import Device, End
+
+# What a hand-over done wrong shows in the journal, sooner or later.
+COMPLAINTS = re.compile(r"Timed out|timed out|Dependency failed|Failed to (mount|start)|degraded", re.I)
+
+
+@pytest.fixture
+def real_device(request, artifacts: Artifacts, console_log, tmp_path):
+    """Makes devices with the real root; leaves no QEMU behind."""
+    devices: list[Device] = []
+
+    def make(options: real.RealOptions = real.RealOptions()) -> Device:
+        work = artifacts.vm / "run" / f"real-{tmp_path.parent.name}-{tmp_path.name}"
+        device = real.device(artifacts, real.image(artifacts, options), work, console_log)
+        devices.append(device)
+        return device
+
+    yield make
+    for device in devices:
+        device.close()
+        device.disk.path.unlink(missing_ok=True)
+
+
+def assert_sound(shell: real.Shell) -> None:
+    """No failed unit, nothing that waited in vain."""
+    failed = shell.lines("systemctl --failed --no-legend --plain")
+    assert failed == []
+    assert shell.settled() == "running"
+    journal = "\n".join(shell.lines("journalctl -b -p notice --no-pager -o cat"))
+    complaint = COMPLAINTS.search(journal)
+    assert complaint is None, journal[max(0, complaint.start() - 300):complaint.end() + 300]
+
+
+def shut_down(device: Device, run, command: str) -> End:
+    run.machine.send(f"systemctl {command}\n")
+    return device.finish(run, real.LOGIN_SEC).ended
+
+
+def test_slot_a_twice(real_device):
+    """First boot of a flashed image, then an ordinary one: the same machine, the same journal."""
+    device = real_device()
+    first = device.start()
+    shell = real.Shell(first)
+    assert_sound(shell)
+    boot = shell.boot_file()
+    assert (boot["BF_SLOT"], boot["BF_VERITY"], boot["BF_DEGRADED"], boot["BF_TRIAL"]) == ("A", "V", "no", "no")
+    machine_id = shell.lines("cat /etc/machine-id")
+    assert re.fullmatch(r"[0-9a-f]{32}", machine_id[0])
+    assert "ConditionFirstBoot" not in "\n".join(shell.lines("journalctl -b --no-pager -o cat -u systemd-firstboot"))
+    assert "(initrd)" in shell.lines("systemd-analyze")[0]
+    assert shell("test -e /dev/mapper/root && test -b /dev/mapper/root")[0] == 0
+    assert "SYSTEMD_READY=0" not in shell("udevadm info /dev/dm-0")[1]
+    # The hardware watchdog went from bf-init to systemd without a gap.
+    assert shell.lines("cat /sys/class/watchdog/watchdog0/state") == ["active"]
+    assert "Using hardware watchdog" in "\n".join(shell.lines("journalctl -b --no-pager -o cat"))
+    assert shell("touch /usr/x")[0] != 0
+    assert shell("touch /etc/x /var/lib/x /data/x")[0] == 0
+    # The partition behind the root cannot be written, whoever asks.
+    assert shell("dd if=/dev/zero of=/dev/disk/by-partlabel/BF_ROOT_A bs=4096 count=1 conv=fsync")[0] != 0
+    # BF_DATA grew to the end of the disk, or was there already.
+    assert shell("findmnt -n /data")[0] == 0
+    assert shut_down(device, first, "reboot") == End("reboot")
+
+    second = device.start()
+    shell = real.Shell(second)
+    assert_sound(shell)
+    assert shell.lines("cat /etc/machine-id") == machine_id
+    assert shell("test -e /etc/x")[0] != 0, "the volatile /etc kept a file"
+    assert shell("test -e /var/lib/x && test -e /data/x")[0] == 0
+    assert len(shell.lines("journalctl --list-boots --no-pager -q")) == 2
+    assert shut_down(device, second, "poweroff") == End("poweroff")
+
+
+def test_slot_b_with_cryptsetup_and_dmsetup(real_device):
+    """roothash= must not wake systemd's own verity generator; dmsetup's udev rules must be content."""
+    device = real_device(real.RealOptions(packages=("systemd-cryptsetup", "dmsetup")))
+    disk = DiskImage(device.disk.path)
+    bootrecord.seasoned(disk, committed="B")
+    text = b"[all]\ntryboot_a_b=1\nboot_partition=3\n[tryboot]\nboot_partition=2\n"
+    disk.fat_patch("BF_BOOTSEL", "autoboot.txt", text.ljust(512, b"\n"))
+    run = device.start()
+    assert run.decision.partition == 3
+    shell = real.Shell(run)
+    assert_sound(shell)
+    assert shell.boot_file()["BF_SLOT"] == "B"
+    assert "systemd-veritysetup@" not in "\n".join(shell.lines("systemctl list-units --all --no-legend --plain"))
+    assert "DM_NAME=root" in shell("udevadm info /dev/dm-0")[1]
+    assert "SYSTEMD_READY=0" not in shell("udevadm info /dev/dm-0")[1]
+
+
+def test_degraded(real_device):
+    """BF_DATA is ruined: the system runs all the same, nothing fails, and it says so."""
+    device = real_device()
+    disk = DiskImage(device.disk.path)
+    disk.write_partition("BF_DATA", 0, bytes(64 * 1024))
+    before = disk.read_partition("BF_DATA", 0, 64 * 1024)
+    run = device.start()
+    shell = real.Shell(run)
+    assert shell("systemctl --failed --no-legend --plain")[1] == ""
+    assert shell.settled() == "running"
+    boot = shell.boot_file()
+    assert boot["BF_DEGRADED"] == "yes" and boot["BF_DATA_WHY"]
+    assert shell.lines("findmnt -no FSTYPE /data") == ["tmpfs"]
+    journal = "\n".join(shell.lines("journalctl -b --no-pager -o cat"))
+    assert "Timed out" not in journal
+    device.cut(run)
+    assert disk.read_partition("BF_DATA", 0, 64 * 1024) == before, "I7: somebody wrote to BF_DATA"
+
+
+def test_a_bad_block_met_by_systemd_ends_a_trial(real_device):
+    """Behind bf-init the kernel restarts at the first bad block, and the firmware falls back."""
+    device = real_device()
+    disk = DiskImage(device.disk.path)
+    listed = disk.debugfs("BF_ROOT_B", "ls -p /usr/lib/aarch64-linux-gnu/systemd", write=False)
+    library = re.search(r"/(libsystemd-core-[\w.-]+\.so)/", listed)
+    assert library, listed
+    disk.ext4_flip("BF_ROOT_B", f"/usr/lib/aarch64-linux-gnu/systemd/{library[1]}", 200_000)
+    bootrecord.seasoned(disk, staged="B", state_B="unknown", attempts="1")
+    device.request = Request(tryboot=True, boot_mode=device.request.boot_mode)
+    trial = device.boot(timeout=real.LOGIN_SEC)
+    assert trial.decision.partition == 3
+    assert trial.ended == End("reboot", "dm-verity device corrupted")
+    record = bootrecord.load(disk)
+    assert record["trials"] == "1" and record["committed"] == "A"
+    assert device.decide().partition == 2, "the firmware does not fall back"
