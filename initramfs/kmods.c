@@ -682,6 +682,7 @@ static int put_modules(struct kmods *k, struct image *img)
 	(void)fprintf(out, "# bf-modules 1 %s\n", k->release);
 	for (size_t i = 0; i < k->count; i++) {
 		struct module *m = k->modules[i];
+
 		(void)fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
 			      m->params ? " " : "", m->params ? m->params : "");
 		m->ko.mode = S_IFREG | 0644;
