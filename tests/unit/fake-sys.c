@@ -97,7 +97,7 @@ void __lsan_enable(void) __attribute__((weak));
 
 static void remove_root(void);
 
-static void die(const char *what, const char *object)
+__attribute__((noreturn)) static void die(const char *what, const char *object)
 {
 	printf("Bail out! fake-sys: %s %s: %s\n", what, object, strerror(errno));
 	fflush(stdout);
