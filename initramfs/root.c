@@ -18,7 +18,6 @@
 #define ENTRIES_MAX	1024 /* names in a disk's directory of sysfs */
 #define UEVENT_FILE_MAX 4096 /* bytes, one page */
 #define SECTOR_BYTES	512
-#define RCU_EXPEDITED	"/sys/kernel/rcu_expedited"
 
 struct device {
 	int fd;
@@ -693,31 +692,6 @@ int root_mount(const struct partition *p, const struct disk *disk, const struct 
 	return 0;
 }
 
-/*
- * Taking a live table out waits for several RCU grace periods, 4 ms each and idle. Expedited
- * they cost next to nothing in a system with one busy process. Changes nothing when it was on.
- */
-static bool expedite_rcu(void)
-{
-	_cleanup_free_ char *now = NULL;
-
-	return sys_read_file(AT_FDCWD, RCU_EXPEDITED, 16, &now, NULL) >= 0 && streq(now, "0\n") &&
-	       sys_write_file(RCU_EXPEDITED, "1") >= 0;
-}
-
-static int swap_table(int control, const struct root *root)
-{
-	bool expedited = expedite_rcu();
-	int r = dm_load(control, ROOT_DM_NAME, DM_TARGET, root->table.sectors, root->table.params);
-
-	if (r >= 0)
-		r = dm_resume(control, ROOT_DM_NAME);
-	/* When that fails the system is only less thrifty. */
-	if (expedited)
-		(void)!sys_write_file(RCU_EXPEDITED, "0");
-	return r;
-}
-
 int root_seal(struct root *root, struct failure *f)
 {
 	_cleanup_close_ int control = dm_open();
@@ -729,7 +703,10 @@ int root_seal(struct root *root, struct failure *f)
 	r = check_status(control, &root->status, f);
 	if (r < 0)
 		return r;
-	r = swap_table(control, root);
+	/* Taking the live table out waits for RCU, 38 ms idle: bf-init has it expedited, 10 ms. */
+	r = dm_load(control, ROOT_DM_NAME, DM_TARGET, root->table.sectors, root->table.params);
+	if (r >= 0)
+		r = dm_resume(control, ROOT_DM_NAME);
 	if (r < 0)
 		return failure_set(f, REASON_VERITY_SETUP, -r, "verity table with restart");
 	r = read_block(root, 0, f);

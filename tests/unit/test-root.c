@@ -682,40 +682,6 @@ static void test_seal_failures(void)
 	}
 }
 
-/* The switch of tables is hurried, and only that. */
-static void test_seal_hurries(void)
-{
-	static const struct {
-		const char *name, *before, *after;
-		int load;
-		bool writes;
-	} rows[] = {
-		{ "off", "0\n", "0", 0, true },
-		{ "already on", "1\n", "1\n", 0, false },
-		{ "table refused", "0\n", "0", -EINVAL, true },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *now = NULL;
-		struct failure f;
-		struct root root;
-
-		world();
-		fake_file("/sys/kernel/rcu_expedited", rows[i].before);
-		ok_int(mount_with(&good, &root, &f), 0, "mounted to be sealed");
-		fake_log_clear();
-		if (rows[i].load < 0)
-			fake_result("dm load", rows[i].load);
-		ok(root_seal(&root, &f) == rows[i].load, "seal, rcu_expedited %s", rows[i].name);
-		now = fake_read("/sys/kernel/rcu_expedited", NULL);
-		ok_str(now, rows[i].after, "rcu_expedited %s: as it was", rows[i].name);
-		ok(!!strstr(fake_log(), "write-file /sys/kernel/rcu_expedited 1\n"
-					"dm load root") == rows[i].writes,
-		   "rcu_expedited %s: switched on before", rows[i].name);
-		root_done(&root);
-	}
-}
-
 static void test_blame(void)
 {
 	struct failure f;
@@ -860,7 +826,6 @@ int main(void)
 	test_sweep();
 	test_sweep_short();
 	test_seal_failures();
-	test_seal_hurries();
 	test_blame();
 	test_buffers();
 	test_padding();
