@@ -194,8 +194,7 @@ static int fail_choice(struct search *s, enum reason reason, uint32_t wait_sec, 
 	return failure_set(f, reason, 0, "%s", text);
 }
 
-/* How long to wait for an event: till there is something new to decide, at most till the next tick.
- */
+/* For an event: until there is something new to decide, at most until the next tick. */
 static int wait_msec(uint64_t now_usec, uint64_t until_usec)
 {
 	uint64_t msec = until_usec <= now_usec
