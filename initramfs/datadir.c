@@ -12,7 +12,7 @@
 #define TRASH_MAX 1000 /* entries; the running system empties it in every boot */
 #define IMAGE	  ".image"
 #define IMAGE_MAX 256
-#define COPY_STEP (64 * 1024)
+#define COPY_STEP ((size_t)64 * 1024)
 
 struct seed_budget {
 	size_t files;
@@ -202,7 +202,7 @@ static int copy_tree(int from, int to, unsigned depth, struct seed_budget *left)
 
 static int copy_seed(int from, int to)
 {
-	struct seed_budget left = { MOUNTS_SEED_FILES, MOUNTS_SEED_BYTES };
+	struct seed_budget left = { MOUNTS_SEED_FILES, (uint64_t)MOUNTS_SEED_MIB << 20 };
 	int r = copy_tree(from, to, 0, &left);
 
 	/* The name must not reach the disk before the content: a file system may delay that. */

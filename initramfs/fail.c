@@ -208,10 +208,10 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 	uint32_t seconds =
 		b->cmdline.deadline_sec ? b->cmdline.failure_show_sec : CMDLINE_FAILURE_SHOW_SEC;
 	const struct reason_text *why = reason_text(f->reason);
-	_cleanup_free_ char *text = NULL;
 	struct consoles consoles;
 	enum boot_next next;
 	uint32_t delay_sec;
+	char *text;
 
 	watchdog_kick();
 	log_error("slot %s: %s: %s %s%s%s", slot_name(b->slot), why->code, why->what, f->text,
@@ -222,6 +222,7 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 	text = fail_text(b, f, next, seconds);
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);
+	free(text);
 	if (b->rescue)
 		rescue_shell(&consoles);
 	else
@@ -232,12 +233,13 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reason)
 {
 	const struct reason_text *why = reason_text(reason);
-	_cleanup_free_ char *text = strf("\n%s: %s Restarting%s.\n", BF_PRODUCT, why->what,
-					 next == NEXT_REBOOT_TRIAL ? " into the other slot" : "");
+	char *text = strf("\n%s: %s Restarting%s.\n", BF_PRODUCT, why->what,
+			  next == NEXT_REBOOT_TRIAL ? " into the other slot" : "");
 	struct consoles consoles;
 
 	log_error("slot %s: %s: %s", slot_name(b->slot), why->code, why->what);
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);
+	free(text);
 	reboot_now(next);
 }

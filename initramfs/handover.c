@@ -441,8 +441,8 @@ static int find_init(const struct boot *b, int root, struct init *init, struct f
 static int check_roots(int old, int root, const char *sysroot, dev_t *ret_old_dev,
 		       struct failure *f)
 {
-	struct stat old_st, new_st;
-	uint64_t magic;
+	struct stat old_st = { 0 }, new_st = { 0 };
+	uint64_t magic = 0;
 	int r = sys_fstat(old, &old_st);
 
 	if (r == 0)
@@ -580,7 +580,7 @@ static int start(const struct boot *b, const struct init *init)
 static int switch_with(const struct boot *b, int old, int root, struct init *init,
 		       const char *sysroot, struct failure *f)
 {
-	dev_t old_dev;
+	dev_t old_dev = 0;
 	int r = find_init(b, root, init, f);
 
 	if (r == 0)

@@ -88,7 +88,7 @@ static int data_failed(struct maker *m, const struct step *s, int r, const char 
 	if (r == -EFBIG)
 		return failure_set(m->f, REASON_MOUNT, -r,
 				   "x-bf.seed of %.120s: more than %d files or %d MiB",
-				   s->line->target, MOUNTS_SEED_FILES, MOUNTS_SEED_BYTES >> 20);
+				   s->line->target, MOUNTS_SEED_FILES, MOUNTS_SEED_MIB);
 	return failure_set(m->f, REASON_MOUNT, -r,
 			   "%.100s with %.80s of BF_DATA%s%.40s (line %u of fstab)",
 			   s->line->target, path, *s->line->options ? ", options " : "",

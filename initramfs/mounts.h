@@ -23,10 +23,10 @@
 #include "initramfs/data.h"
 #include "initramfs/plan.h"
 
-#define MOUNTS_VOLATILE	  "/volatile"	     /* tmpfs of the volatile uppers, in the initramfs */
-#define MOUNTS_SEED_FILES 4096		     /* of one x-bf.seed: entries, */
-#define MOUNTS_SEED_BYTES (16 * 1024 * 1024) /* bytes, */
-#define MOUNTS_SEED_DEPTH 16		     /* and directories in each other */
+#define MOUNTS_VOLATILE	  "/volatile" /* tmpfs of the volatile uppers, in the initramfs */
+#define MOUNTS_SEED_FILES 4096	      /* of one x-bf.seed: entries, */
+#define MOUNTS_SEED_MIB	  16	      /* MiB, */
+#define MOUNTS_SEED_DEPTH 16	      /* and directories in each other */
 
 /*
  * @sysroot: where the root is mounted ("/root"). @data_mounted: where BF_DATA

@@ -32,13 +32,15 @@ static int refuse(const struct draft *d, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	return failure_set(d->f, REASON_FSTAB, 0, "line %u%s%.100s: %s", d->line.line,
-			   d->line.target ? ", " : "", d->line.target ? d->line.target : "", why);
+	(void)failure_set(d->f, REASON_FSTAB, 0, "line %u%s%.100s: %s", d->line.line,
+			  d->line.target ? ", " : "", d->line.target ? d->line.target : "", why);
+	return -EPROTO;
 }
 
 static int no_memory(const struct draft *d)
 {
-	return failure_set(d->f, REASON_OUT_OF_MEMORY, ENOMEM, "fstab");
+	(void)failure_set(d->f, REASON_OUT_OF_MEMORY, ENOMEM, "fstab");
+	return -ENOMEM;
 }
 
 /* Paths */
@@ -486,11 +488,8 @@ static int add_line(struct draft *d, struct mount_plan *plan)
 	if (!lines)
 		return no_memory(d);
 	plan->lines = lines;
-	if (d->line.kind == MOUNT_DATA) {
-		plan->data_target = strdup(d->line.target);
-		if (!plan->data_target)
-			return no_memory(d);
-	}
+	if (d->line.kind == MOUNT_DATA)
+		plan->data_target = d->line.target;
 	lines[plan->count++] = d->line;
 	d->line = (struct mount_line) { 0 };
 	return 0;
@@ -520,7 +519,9 @@ static int take_entry(struct libmnt_fs *fs, unsigned number, struct mount_plan *
 		return r;
 	}
 	d.line.options = strdup("");
-	r = d.line.options ? read_line(&d, fs, plan) : no_memory(&d);
+	if (!d.line.options)
+		return no_memory(&d);
+	r = read_line(&d, fs, plan);
 	if (r == 0)
 		r = add_line(&d, plan);
 	line_done(&d.line);
@@ -596,6 +597,5 @@ void plan_done(struct mount_plan *p)
 	for (size_t i = 0; i < p->count; i++)
 		line_done(&p->lines[i]);
 	free(p->lines);
-	free(p->data_target);
 	*p = (struct mount_plan) { 0 };
 }

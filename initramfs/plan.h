@@ -40,7 +40,7 @@ struct mount_line {
 struct mount_plan {
 	struct mount_line *lines; /* in the order of fstab, parents before children checked */
 	size_t count;
-	char *data_target; /* where the plan puts BF_DATA, NULL if it has no line for it */
+	const char *data_target; /* where the plan puts BF_DATA, one of .lines; NULL if none does */
 };
 
 /*

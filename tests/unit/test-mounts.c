@@ -606,7 +606,7 @@ static void test_seed_limits(void)
 
 	prepare();
 	memset(big, 'x', sizeof(big));
-	for (int i = 0; i <= MOUNTS_SEED_BYTES / (int)sizeof(big); i++) {
+	for (int i = 0; i <= MOUNTS_SEED_MIB; i++) {
 		(void)snprintf(path, sizeof(path), "/root/home/%d", i);
 		fake_file_data(path, big, sizeof(big));
 	}
