@@ -402,8 +402,9 @@ static int story(struct boot *b, struct failure *f)
 	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, watchdog_kick, &b->data, f);
 	if (r < 0)
 		return r;
-	if (b->data.degraded || b->data.readonly)
-		log_error("degraded: %s", b->data.why);
+	if (*b->data.why)
+		log_warning("BF_DATA%s: %s", b->data.degraded ? " is not used, degraded" : "",
+			    b->data.why);
 	stage_end(b, STAGE_DATA);
 
 	read_selector(b);
@@ -435,19 +436,22 @@ static int story(struct boot *b, struct failure *f)
 static int usage(int argc, char **argv)
 {
 	if (argc == 2 && streq(argv[1], "--version")) {
-		printf("bf-init %s\n", BF_VERSION);
+		(void)printf("bf-init %s\n", BF_VERSION);
 		return 0;
 	}
 	if (argc == 2 && streq(argv[1], "--help")) {
-		printf("Usage: bf-init [--help | --version]\n\n"
-		       "The first program of the initramfs (PID 1): finds the slot to boot, mounts "
-		       "its\n"
-		       "verified root and the data partition, and starts the system's own init.\n"
-		       "It is not run by hand. See bf-init(8).\n");
+		(void)printf(
+			"Usage: bf-init [--help | --version]\n\n"
+			"The first program of the initramfs (PID 1): finds the slot to boot, "
+			"mounts "
+			"its\n"
+			"verified root and the data partition, and starts the system's own init.\n"
+			"It is not run by hand. See bf-init(8).\n");
 		return 0;
 	}
-	fprintf(stderr, "bf-init: this is the first program of an initramfs, not run by hand; "
-			"see bf-init(8)\n");
+	(void)fprintf(stderr,
+		      "bf-init: this is the first program of an initramfs, not run by hand; "
+		      "see bf-init(8)\n");
 	return 2;
 }
 
