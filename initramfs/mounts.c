@@ -14,9 +14,6 @@
 
 #define VOLATILE_OPTIONS "mode=0700,size=20%,nr_inodes=800k"
 
-/* Flags of a superblock: a bind remount would not set them. */
-#define SUPER_FLAGS (MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME)
-
 /* A directory that holds uppers: BF_DATA, or a tmpfs. */
 struct store {
 	int fd;
@@ -57,16 +54,18 @@ static int mount_failed(struct maker *m, const struct step *s, int r, const char
 
 /*
  * An error from BF_DATA that the device can live without: it is full,
- * read-only, or breaking. A path that leads elsewhere is none: somebody did that.
+ * read-only, breaking, or holds an upper the kernel does not take. (What is
+ * wrong with the line itself fails on a tmpfs, too.) Not so a path that leads
+ * elsewhere, which somebody did, and what has nothing to do with BF_DATA.
  */
 static bool data_is_unable(int r)
 {
-	static const int errors[] = { ENOSPC, EDQUOT, EROFS, EIO, EUCLEAN, EBADMSG, EMLINK };
+	static const int others[] = { ELOOP, ENOTDIR, EXDEV, EFBIG, ENOMEM, EINTR };
 
-	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
-		if (r == -errors[i])
-			return true;
-	return false;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (r == -others[i])
+			return false;
+	return true;
 }
 
 static int data_failed(struct maker *m, const struct step *s, int r, const char *path)
@@ -395,11 +394,12 @@ static int make_data(struct maker *m, const struct step *s)
 	r = sys_mount(NULL, s->target, NULL, MS_REMOUNT | MS_BIND | l->flags, NULL);
 	if (r < 0)
 		return mount_failed(m, s, r, "the flags of BF_DATA");
-	if (m->data->degraded || (!*l->options && !(l->flags & SUPER_FLAGS)))
+	if (m->data->degraded || (!*l->options && !(l->flags & PLAN_SUPER_FLAGS)))
 		return 0;
 	r = sys_mount(NULL, s->target, NULL,
 		      MS_REMOUNT | l->flags | (m->data->readonly ? MS_RDONLY : 0), l->options);
-	if (r < 0 && !data_is_unable(r))
+	/* A disk that breaks just now is no reason against this boot; a mistake in the plan is. */
+	if (r < 0 && r != -EROFS && r != -EIO)
 		return failure_set(m->f, REASON_MOUNT, -r, "BF_DATA with the options \"%.100s\"",
 				   l->options);
 	return 0;

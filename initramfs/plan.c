@@ -326,6 +326,8 @@ static int take_option(struct draft *d, const char *name, const char *value, con
 		return take_fs_option(d, name, option);
 	if ((set | clear) & ~(unsigned long)SERVED_FLAGS)
 		return refuse(d, "the option %.80s cannot be served in early boot", option);
+	if (d->line.kind == MOUNT_BIND && set & PLAN_SUPER_FLAGS)
+		return take_fs_option(d, name, option);
 	d->line.flags = (d->line.flags & ~clear) | set;
 	return 0;
 }

@@ -23,6 +23,9 @@ enum degraded_kind { DEGRADED_VOLATILE, DEGRADED_SKIP, DEGRADED_FAIL };
 
 #define PLAN_FROM_IMAGE UINT32_MAX
 
+/* Flags of a filesystem, not of one mount of it: a bind cannot have its own. */
+#define PLAN_SUPER_FLAGS (MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME)
+
 struct mount_line {
 	unsigned line; /* of fstab, for messages */
 	enum mount_kind kind;

@@ -132,6 +132,21 @@ static void stale_for_ever(void)
 	fake_result("mount overlay /root/var", -ESTALE);
 }
 
+static void stale_upper(void)
+{
+	fake_result("upperdir=/root/d", -ESTALE);
+}
+
+static void no_bind(void)
+{
+	fake_result("bind /data/home", -EINVAL);
+}
+
+static void alarm_rings(void)
+{
+	fake_result("mkdir trash", -EINTR);
+}
+
 static void link_at_target(void)
 {
 	fake_remove("/root/var");
@@ -295,7 +310,13 @@ static const struct row {
 	  no_room_for_work, REASON_NONE, "", 0, NULL },
 	{ "a stale work directory", DATA VAR, stale_work, REASON_NONE, "", 0, NULL },
 	{ "an overlay that does not mount", DATA VAR, stale_for_ever, REASON_MOUNT,
-	  "/var with slots/A/var of BF_DATA (line 2", 0, NULL },
+	  "overlay on /var (line 2", 1, NULL },
+	{ "an upper that does not mount", DATA VAR, stale_upper, REASON_NONE,
+	  "slots/A/var of /var: Stale file handle", 1, NULL },
+	{ "a bind that is refused", DATA HOME "\n", no_bind, REASON_NONE, "home of /home: Invalid",
+	  1, NULL },
+	{ "an alarm while BF_DATA is read", DATA HOME "\n", alarm_rings, REASON_MOUNT,
+	  "/home with home of BF_DATA (line 2", 0, NULL },
 	{ "no tmpfs for uppers", DATA ETC, no_tmpfs, REASON_MOUNT, "tmpfs on /volatile", 0, NULL },
 
 	/* Mount points */

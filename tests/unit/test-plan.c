@@ -157,6 +157,8 @@ static const struct bad {
 	{ DATA "tmpfs /tmp tmpfs nosuid,nodev,mand,x-initrd.mount\n", "option mand cannot" },
 	{ DATA "tmpfs /tmp tmpfs nosuid,nodev,_netdev,x-initrd.mount\n", "option _netdev cannot" },
 	{ DATA BIND ",size=1\n", "a bind cannot take the option size=1" },
+	{ DATA BIND ",sync\n", "a bind cannot take the option sync" },
+	{ DATA BIND ",lazytime\n", "a bind cannot take the option lazytime" },
 	{ DATA BIND ",idmap=x\n", "a bind cannot take the option idmap=x" },
 	{ DATA OVER ",x-bf.upper=slot,lowerdir=/x\n", "lowerdir is bf-init's to set" },
 	{ DATA OVER ",x-bf.upper=slot,upperdir=/x\n", "upperdir is bf-init's to set" },
