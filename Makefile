@@ -218,7 +218,7 @@ C_ALL      = $(shell git ls-files '*.c' '*.h')
 SH_SOURCES = $(shell git ls-files -z | xargs -0 grep -lE '^\#!(/usr)?/bin/(env )?(ba)?sh' --)
 lint: lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-man
 # It does not see cleanup attributes: leaks are for the sanitizer and valgrind.
-ANALYZER_BLIND := -Wno-analyzer-malloc-leak -Wno-analyzer-fd-leak -Wno-analyzer-file-leak
+ANALYZER_BLIND := -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak
 lint-analyzer:
 	$(call say,ANALYZE,gcc)
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/analyzer CFLAGS='-O1 -g -fanalyzer $(ANALYZER_BLIND)' all

@@ -26,9 +26,9 @@
 #define _must_check_   __attribute__((warn_unused_result))
 #define _unused_       __attribute__((unused))
 
-#define _cleanup_free_  _cleanup_(free_p)
+#define _cleanup_free_	_cleanup_(free_p)
 #define _cleanup_close_ _cleanup_(close_p)
-#define _cleanup_file_  _cleanup_(fclose_p)
+#define _cleanup_file_	_cleanup_(fclose_p)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -47,8 +47,8 @@
 		_fd;                                                                               \
 	})
 
-void free_p(void *p);    /* p: pointer to the pointer */
-void close_p(int *fd);   /* closes if >= 0; keeps errno */
+void free_p(void *p);	 /* p: pointer to the pointer */
+void close_p(int *fd);	 /* closes if >= 0; keeps errno */
 void fclose_p(FILE **f); /* closes if not NULL; keeps errno */
 
 static inline bool streq(const char *a, const char *b)
@@ -89,8 +89,8 @@ static inline uint64_t get_le(const uint8_t *p, unsigned bytes)
 enum slot { SLOT_A, SLOT_B, SLOT_NONE };
 #define SLOT_COUNT 2
 
-const char *slot_name(enum slot slot);      /* "A", "B", "-" */
-enum slot slot_parse(const char *s);        /* exactly "A" or "B", else SLOT_NONE */
+const char *slot_name(enum slot slot); /* "A", "B", "-" */
+enum slot slot_parse(const char *s);   /* exactly "A" or "B", else SLOT_NONE */
 static inline enum slot slot_other(enum slot s)
 {
 	return s == SLOT_A ? SLOT_B : s == SLOT_B ? SLOT_A : SLOT_NONE;
@@ -100,11 +100,17 @@ static inline enum slot slot_other(enum slot s)
  * Log. One line a call, no newline in @fmt. To the fd given to log_open()
  * (bf-init: /dev/kmsg, with its <level> prefix) or, before that, to stderr.
  */
-enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 void log_open(int kmsg_fd, const char *program);
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
-#define log_error(...)   log_line(LOG_LEVEL_ERR, __VA_ARGS__)
+#define log_error(...)	 log_line(LOG_LEVEL_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_notice(...)  log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
-#define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_notice(...)	 log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...)	 log_line(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -7,11 +7,10 @@
  * long as it is computed in uint64_t from the volume's own fields.
  */
 
-#define BOOT_SECTOR_BYTES 512
-#define ENTRY_BYTES	  32
-#define DIR_ENTRIES_MAX	  65536u /* a directory is at most 2 MiB: bounds a chain that loops */
-#define FOLLOW_MAX_BYTES  (UINT64_C(1) << 20) /* we need one sector; bounds a chain of 2^28 links  \
-					       */
+#define BOOT_SECTOR_BYTES  512
+#define ENTRY_BYTES	   32
+#define DIR_ENTRIES_MAX	   65536u /* a directory is at most 2 MiB: bounds a chain that loops */
+#define FOLLOW_MAX_BYTES   (UINT64_C(1) << 20) /* bounds a chain of 2^28 links */
 #define FAT12_CLUSTERS_MAX 4084u
 #define FAT16_CLUSTERS_MAX 65524u
 #define FAT32_CLUSTERS_MAX 0x0ffffff5u /* numbers 0x0ffffff7 and above have a meaning */

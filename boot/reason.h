@@ -96,7 +96,7 @@ enum reason reason_parse(const char *code);
  */
 struct failure {
 	enum reason reason;
-	int error;      /* positive errno, 0 if there is none */
+	int error;	/* positive errno, 0 if there is none */
 	char text[256]; /* object and path; cut short when longer */
 };
 

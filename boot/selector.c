@@ -38,7 +38,7 @@ static int block_reader_init(struct block_reader *b, int fd)
 	if (block_bytes < BLOCK_MIN || block_bytes > BLOCK_MAX || block_bytes & (block_bytes - 1))
 		return -EINVAL;
 	r = posix_memalign(&buf, block_bytes, block_bytes);
-	if (r > 0)
+	if (r != 0)
 		return -r;
 	*b = (struct block_reader) {
 		.fd = fd, .block_bytes = block_bytes, .buf = buf, .buf_offset = UINT64_MAX

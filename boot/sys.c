@@ -406,10 +406,9 @@ int sys_memfd(const char *name)
 
 int sys_reboot(const char *argument)
 {
-	return (int)RET_NERRNO(syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
-				       argument ? LINUX_REBOOT_CMD_RESTART2
-						: LINUX_REBOOT_CMD_RESTART,
-				       argument));
+	return (int)RET_NERRNO(
+		syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+			argument ? LINUX_REBOOT_CMD_RESTART2 : LINUX_REBOOT_CMD_RESTART, argument));
 }
 
 void sys_sync(void)
@@ -487,8 +486,12 @@ ssize_t sys_uevent_receive(int fd, void *buf, size_t len, int timeout_msec)
 		struct sockaddr_nl from = { 0 };
 		struct iovec iov = { .iov_base = buf, .iov_len = len };
 		struct msghdr msg = {
-			.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
-			.msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+			.msg_name = &from,
+			.msg_namelen = sizeof(from),
+			.msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = &control,
+			.msg_controllen = sizeof(control),
 		};
 		ssize_t n;
 		int r = poll(&p, 1, timeout_msec);

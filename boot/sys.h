@@ -19,7 +19,8 @@ int sys_open(const char *path, int flags, mode_t mode);
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 /* openat2: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS */
 int sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
-/* openat2: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: @dirfd is "/" for absolute paths and symlinks */
+/* openat2: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: @dirfd is "/" for absolute paths and symlinks
+ */
 int sys_open_in_root(int dirfd, const char *path, int flags, mode_t mode);
 int sys_close(int fd); /* returns what close said: for fds that were written */
 ssize_t sys_read(int fd, void *buf, size_t len);
@@ -37,13 +38,15 @@ int sys_renameat_exchange(int dirfd, const char *a, const char *b);
 int sys_renameat(int dirfd, const char *from, const char *to); /* never over something: -EEXIST */
 /* What a symbolic link says, NUL-terminated; -ENAMETOOLONG when it does not fit. */
 int sys_readlinkat(int dirfd, const char *path, char *buf, size_t size);
-/* Names in the directory @fd, without "." and "..", sorted; more than @max: -EFBIG. See sys_names_free(). */
+/* Names in the directory @fd, without "." and "..", sorted; more than @max: -EFBIG. See
+ * sys_names_free(). */
 int sys_list(int fd, size_t max, char ***ret, size_t *ret_count);
 void sys_names_free(char **names, size_t count);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_fchmod(int fd, mode_t mode);
 int sys_faccessat(int dirfd, const char *path, int mode);
-/* Whole small file below @dirfd (or absolute), NUL-terminated, at most @max bytes: -EFBIG above. Caller frees. */
+/* Whole small file below @dirfd (or absolute), NUL-terminated, at most @max bytes: -EFBIG above.
+ * Caller frees. */
 int sys_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 /* One open(O_WRONLY), one write, close: for files of proc, sysfs and the like. */
 int sys_write_file(const char *path, const char *text);
@@ -66,13 +69,14 @@ int sys_statfs_type(const char *path, uint64_t *ret_magic);
 /* Processes and the end */
 int sys_init_module(int fd, const char *params);
 int sys_exec(const char *path, char *const argv[], char *const envp[]);
-/* Own process group; @tick (may be NULL) once a second; -ETIMEDOUT: it was killed. ret_status as waitpid(2). */
+/* Own process group; @tick (may be NULL) once a second; -ETIMEDOUT: it was killed. ret_status as
+ * waitpid(2). */
 int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, void (*tick)(void),
 		   int *ret_status);
 /* SIGALRM in @sec (0: never); @handler interrupts calls (no SA_RESTART) */
 void sys_alarm(uint32_t sec, void (*handler)(int));
-int sys_keep_on_exec(int fd); /* takes O_CLOEXEC away */
-int sys_memfd(const char *name); /* without CLOEXEC: made to be handed over */
+int sys_keep_on_exec(int fd);	      /* takes O_CLOEXEC away */
+int sys_memfd(const char *name);      /* without CLOEXEC: made to be handed over */
 int sys_reboot(const char *argument); /* NULL: plain; returns only when it failed */
 void sys_sync(void);
 int sys_sethostclock(uint64_t realtime_sec);

@@ -42,7 +42,8 @@ struct boot {
 	struct root root;
 	bool rescue; /* the image is a rescue image */
 	uint64_t start_realtime_usec;
-	uint64_t start_monotonic_usec; /* of bf-init, for the initrd's time stamp and the first stage */
+	uint64_t start_monotonic_usec; /* of bf-init, for the initrd's time stamp and the first
+					  stage */
 	uint64_t stage_end_usec[STAGE_COUNT]; /* CLOCK_MONOTONIC; 0 = not reached */
 	const char *machine_id; /* what handover_prepare() did about it, see there; static */
 	bool clock_set;		/* the clock was behind and was set to the floor */

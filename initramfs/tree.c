@@ -153,7 +153,7 @@ int tree_init(struct tree *ret, const char *path)
 		return -ENOMEM;
 	t.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (t.fd < 0)
-		return -errno;
+		return -errno; /* cppcheck-suppress memleak ; the cleanup attribute frees it */
 	probe = open_in_root(t.fd, ".");
 	/* EPERM: containers whose filter does not know the call */
 	t.no_openat2 = probe == -ENOSYS || probe == -EPERM;

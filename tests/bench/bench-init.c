@@ -56,7 +56,8 @@ int main(void)
 		kmsg = open("/dev/kmsg", O_RDWR | O_NONBLOCK);
 	}
 	if (kmsg >= 0) {
-		/* With a newline: without one the kernel keeps the record open and shows it to nobody. */
+		/* With a newline: without one the kernel keeps the record open and shows it to
+		 * nobody. */
 		static const char hello[] = "bench-init: runs\n";
 
 		if (write(kmsg, hello, sizeof(hello) - 1) < 0)
