@@ -548,6 +548,8 @@ PROBLEMS = {
     "off in etc": (lambda t: write(t / "etc/systemd/system.conf.d/z.conf", "[Manager]\nRuntimeWatchdogSec=off\n"),
                    "RuntimeWatchdogSec is not set"),
     "no reboot watchdog": (edit(SYSTEM_CONF, "RebootWatchdogSec=2min", ""), "RebootWatchdogSec is not set"),
+    "off again behind": (lambda t: write(t / "usr/lib/systemd/system.conf.d/60.conf", "RuntimeWatchdogSec=\n"),
+                         "RuntimeWatchdogSec is not set"),
     "no machine-id": (drop("etc/machine-id"), "/etc/machine-id is missing"),
     "machine-id filled": (lambda t: write(t / "etc/machine-id", "0" * 32), "/etc/machine-id is not empty"),
     "no ld.so.cache": (drop("etc/ld.so.cache"), "/etc/ld.so.cache is missing"),
@@ -592,6 +594,12 @@ def test_unchecked(bench: Bench, tree: Path) -> None:
     settle(tree)
     disk = bench.image(tree, "--unchecked")
     assert "warning: root tree: RebootWatchdogSec is not set" in disk.said
+
+
+def test_a_drop_in_outweighs_the_main_file(bench: Bench, tree: Path) -> None:
+    write(tree / "etc/systemd/system.conf", "[Manager]\nRuntimeWatchdogSec=off\n")
+    settle(tree)
+    assert "root tree" not in bench.image(tree).said
 
 
 def test_without_systemd_nothing_of_it_is_asked(bench: Bench, tmp_path: Path) -> None:
@@ -654,6 +662,7 @@ USAGE = {
     "sector": ("--sector-size=1024", "--sector-size: '1024'"),
     "block below sector": ("--sector-size=4096 --data-block=512", "not smaller than the sector"),
     "fec blocks": ("--fec --data-block=1024", "--fec: --data-block and --hash-block must be the same"),
+    "root= as a pattern": ("--cmdline=root=/dev/sd[ab]", "'root=' does not belong there"),
     "root=": ("--cmdline=root=/dev/sda1", "'root=' does not belong there"),
     "roothash=": ("--cmdline=roothash=abc", "'roothash=' does not belong there"),
     "rauc.slot=": ("--cmdline=rauc.slot=B", "'rauc.slot=' does not belong there"),
@@ -764,4 +773,10 @@ def test_help_and_man_page_name_every_option() -> None:
     assert set(re.findall(r"^  (?:--help, )?--([a-z-]+)", usage, re.M)) | {"help"} == names
     page = (MKIMAGE.parent / "bf-mkimage.8").read_text()
     assert set(re.findall(r"Fl Fl ([a-z-]+)", page)) == names
-    assert run(MKIMAGE, "--version").stdout.startswith("bf-mkimage ")
+
+
+def test_it_agrees_with_the_programs() -> None:
+    product = (TOP / "boot/product.h").read_text()
+    names = dict(re.findall(r'^#define (\w+) "(.*)"$', product, re.M))
+    assert run(MKIMAGE, "--version").stdout == f"bf-mkimage {names['BF_VERSION']}\n"
+    assert f"[prefix]={names['BF_LABEL_PREFIX']} " in MKIMAGE.read_text()
