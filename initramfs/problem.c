@@ -7,7 +7,7 @@ void problem_free(struct problem *p)
 	p->text = NULL;
 }
 
-static void set(struct problem *p, int r, const char *fmt, va_list ap)
+_printf_(3, 0) static void set(struct problem *p, int r, const char *fmt, va_list ap)
 {
 	_cleanup_free_ char *head = NULL;
 
