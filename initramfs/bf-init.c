@@ -31,6 +31,7 @@ static struct boot boot = {
 	.slot = SLOT_NONE,
 	.data.fd = -1,
 };
+static struct module_set modules;
 static volatile sig_atomic_t deadline_passed;
 
 /* The first alarm interrupts whatever waits, so that the step fails and is reported. */
@@ -151,20 +152,29 @@ static int read_cmdline(struct boot *b, struct failure *f)
 	return cmdline_parse(text, &b->cmdline, f);
 }
 
-static int load_modules(struct boot *b _unused_, struct failure *f)
+static int load_modules(struct failure *f)
 {
 	struct utsname u;
-	size_t loaded;
 	int r;
 
 	if (uname(&u) < 0)
 		return failure_set(f, REASON_MODULE_KERNEL, errno, "uname");
-	r = modules_load(MODULE_LIST, u.release, after_module_level, &loaded, f);
+	r = modules_load(MODULE_LIST, u.release, after_module_level, &modules, f);
 	if (r < 0)
 		return r;
-	log_info("%zu modules loaded, watchdog %s", loaded,
+	log_info("%zu of %zu modules loaded, watchdog %s", modules.loaded, modules.list.count,
 		 watchdog_is_open() ? "open" : "not there");
 	return 0;
+}
+
+/* While the disk is awaited: its driver may be what it waits for. */
+static void await_disk(void)
+{
+	size_t count = modules_load_more(&modules);
+
+	if (count)
+		log_info("%zu more modules loaded while the disk is awaited", count);
+	watchdog_kick();
 }
 
 /* Running slot = device tree × rauc.slot=; the verity device is opened from that slot's partition.
@@ -385,7 +395,7 @@ static int story(struct boot *b, struct failure *f)
 	(void)watchdog_open(b->cmdline.watchdog_sec);
 	stage_end(b, STAGE_START);
 
-	r = load_modules(b, f);
+	r = load_modules(f);
 	if (r < 0)
 		return r;
 	stage_end(b, STAGE_MODULES);
@@ -393,7 +403,7 @@ static int story(struct boot *b, struct failure *f)
 	r = find_slot(b, f);
 	if (r < 0)
 		return r;
-	r = disk_find(b->firmware.boot_mode, b->slot, b->cmdline.device_wait_sec, watchdog_kick,
+	r = disk_find(b->firmware.boot_mode, b->slot, b->cmdline.device_wait_sec, await_disk,
 		      &b->disk, f);
 	if (r < 0)
 		return r;

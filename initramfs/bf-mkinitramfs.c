@@ -37,6 +37,8 @@ static const char usage_text[] =
 	"  --with GROUP[,GROUP…]   modules of a group: usb, erofs, squashfs\n"
 	"  --file SRC=DST          file SRC of this machine as DST in the image\n"
 	"  --with-e2fsck           e2fsck of the root, to repair the data partition\n"
+	"  --strip-signatures      modules without their signatures: each costs milliseconds.\n"
+	"                          Taints the kernel (E); fails where signatures are enforced\n"
 	"  --rescue                busybox and a shell. Never ship such an image\n"
 	"  --compress METHOD       zstd (default), gzip, none\n"
 	"  -v, --verbose           tell what was packed, and why\n"
@@ -48,7 +50,7 @@ struct options {
 	const char *root, *release, *output, *init;
 	enum codec codec;
 	unsigned groups;
-	bool rescue, e2fsck, verbose;
+	bool rescue, e2fsck, strip, verbose;
 	struct kmod_wants wants; /* from the command line */
 	char **files;		 /* SRC=DST, pointing into argv */
 	size_t file_count;
@@ -131,6 +133,7 @@ enum {
 	OPT_WITH,
 	OPT_FILE,
 	OPT_E2FSCK,
+	OPT_STRIP,
 	OPT_RESCUE,
 	OPT_COMPRESS,
 	OPT_HELP,
@@ -148,6 +151,7 @@ static const struct option long_options[] = {
 	{ "with", required_argument, NULL, OPT_WITH },
 	{ "file", required_argument, NULL, OPT_FILE },
 	{ "with-e2fsck", no_argument, NULL, OPT_E2FSCK },
+	{ "strip-signatures", no_argument, NULL, OPT_STRIP },
 	{ "rescue", no_argument, NULL, OPT_RESCUE },
 	{ "compress", required_argument, NULL, OPT_COMPRESS },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -186,6 +190,9 @@ static int take_option(struct options *o, int option, char *arg, struct problem 
 		return add_file_option(o, arg, p);
 	case OPT_E2FSCK:
 		o->e2fsck = true;
+		return 0;
+	case OPT_STRIP:
+		o->strip = true;
 		return 0;
 	case OPT_RESCUE:
 		o->rescue = true;
@@ -429,7 +436,8 @@ static int add_modules(struct packer *k)
 		r = kmod_wants_merge(&wants, &k->o->wants.list[i]);
 	if (r < 0)
 		return problem_errno(k->problem, r, "listing kernel modules");
-	return kmods_pack(&k->tree, k->o->release, &wants, &k->image, &k->modules, k->problem);
+	return kmods_pack(&k->tree, k->o->release, &wants, k->o->strip, &k->image, &k->modules,
+			  k->problem);
 }
 
 static int collect(struct packer *k)
@@ -471,6 +479,9 @@ static void tell(const struct packer *k, size_t packed, size_t unpacked)
 	}
 	if (k->o->verbose)
 		(void)fputs(k->modules.skipped, stderr);
+	if (k->o->strip)
+		(void)fprintf(stderr, PROGRAM ": signatures stripped from %zu of %zu modules\n",
+			      k->modules.signed_count, k->modules.count);
 	(void)fprintf(stderr,
 		      PROGRAM ": %s: %zu files, %zu modules, %zu bytes (%s; unpacked %zu)%s\n",
 		      k->o->output, count_files(&k->image), k->modules.count, packed,

@@ -12,7 +12,7 @@
 #define BLOCK_MAX     65536 /* names in it */
 #define FILE_MAX      4096  /* bytes: one page, what a file of sysfs can hold */
 #define NODE_SIZE     (sizeof("/dev/") + sizeof(((struct partition *)0)->name))
-#define TICK_MSEC     1000
+#define TICK_MSEC     100
 #define USEC_PER_MSEC 1000
 #define USEC_PER_SEC  UINT64_C(1000000)
 

@@ -44,7 +44,7 @@ struct disk {
  * never taken before that. All rules, and why: inventory_choose().
  * REASON_DISK_MISSING names the disks, if any, and the labels that they lack;
  * REASON_DISK_AMBIGUOUS when two equally good disks remain.
- * @tick is called at least once a second (the watchdog).
+ * @tick is called at least ten times a second (for the watchdog, and drivers to load).
  */
 _must_check_ int disk_find(enum boot_mode mode, enum slot slot, uint32_t wait_sec,
 			   void (*tick)(void), struct disk *ret, struct failure *f);

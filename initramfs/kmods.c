@@ -3,6 +3,7 @@
 
 #include "initramfs/codec.h"
 #include "initramfs/elfinfo.h"
+#include "initramfs/modules.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -78,6 +79,65 @@ int kmod_levels(size_t count, const struct kmod_edge *edges, size_t edge_count, 
 	return find_levels(&o, levels);
 }
 
+/* ---- what a module says --------------------------------------------------- */
+
+int kmod_unsigned_size(const void *data, size_t size, size_t *ret)
+{
+	static const char marker[] = "~Module signature appended~\n";
+	enum { MARKER_LEN = sizeof(marker) - 1, HEAD_LEN = 12, ID_TYPE = 2, PKCS7 = 2 };
+	const uint8_t *bytes = data, *head;
+	size_t rest = size, signature_len;
+
+	if (rest < MARKER_LEN || memcmp(bytes + rest - MARKER_LEN, marker, MARKER_LEN) != 0) {
+		*ret = size;
+		return 0;
+	}
+	rest -= MARKER_LEN;
+	if (rest < HEAD_LEN)
+		return -EBADMSG;
+	rest -= HEAD_LEN;
+	/* u8 algo, hash, id_type, signer_len, key_id_len, __pad[3]; be32 sig_len */
+	head = bytes + rest;
+	for (size_t i = 0; i < HEAD_LEN - 4; i++)
+		if (head[i] != (i == ID_TYPE ? PKCS7 : 0))
+			return -EBADMSG;
+	signature_len =
+		(size_t)head[8] << 24 | (size_t)head[9] << 16 | (size_t)head[10] << 8 | head[11];
+	if (signature_len >= rest)
+		return -EBADMSG;
+	*ret = rest - signature_len;
+	return 0;
+}
+
+int kmod_device_pattern(const char *alias, char **ret)
+{
+	/* These have a modalias, but in a class and not on a bus. */
+	static const char *const elsewhere[] = { "devname:", "dmi:", "input:" };
+	bool in_brackets = false;
+	char *pattern;
+
+	*ret = NULL;
+	if (!strchr(alias, ':'))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
+		if (startswith(alias, elsewhere[i]))
+			return 0;
+	for (const char *c = alias; *c; c++) /* one line of the list */
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return 0;
+	pattern = strdup(alias);
+	if (!pattern)
+		return -ENOMEM;
+	for (char *c = pattern; *c; c++) {
+		if (*c == '[' || *c == ']')
+			in_brackets = *c == '[';
+		else if (*c == '-' && !in_brackets)
+			*c = '_';
+	}
+	*ret = pattern;
+	return 0;
+}
+
 /* ---- the modules of one root ---------------------------------------------- */
 
 /* A line of modules.dep: a module, and all it needs, each by its path. */
@@ -94,13 +154,18 @@ struct module {
 	char *params;	/* or NULL */
 	struct blob ko; /* unpacked */
 	bool required;
+	bool asked;  /* by a wish, not only by another module */
+	bool late;   /* see struct kmod_want */
+	bool always; /* bf-init shall not wait for a device or another module */
 	bool watchdog;
 	unsigned level;
+	size_t number; /* in k->modules before it is sorted: edges say so */
 };
 
 struct kmods {
 	const struct tree *tree;
 	const char *release;
+	bool strip;
 	struct problem *problem;
 	struct kmod_ctx *ctx;
 	int fd;	   /* the module directory */
@@ -113,6 +178,7 @@ struct kmods {
 	struct kmod_edge *edges;
 	size_t edge_count;
 	FILE *skipped;
+	size_t signed_count;
 };
 
 static void kmods_done(struct kmods *k)
@@ -367,6 +433,20 @@ static int set_paths(struct kmods *k, struct module *m)
 	return m->target ? 0 : oom(k);
 }
 
+static int check_signature(struct kmods *k, struct module *m)
+{
+	size_t size;
+
+	if (kmod_unsigned_size(m->ko.data, m->ko.size, &size) < 0)
+		return problem_say(k->problem,
+				   "%s/%s: its signature is damaged; reinstall the kernel package",
+				   k->tree->path, m->source);
+	k->signed_count += size < m->ko.size;
+	if (k->strip)
+		m->ko.size = size;
+	return 0;
+}
+
 static int read_module(struct kmods *k, struct module *m)
 {
 	_cleanup_blob_ struct blob file = { 0 };
@@ -383,14 +463,16 @@ static int read_module(struct kmods *k, struct module *m)
 	codec = codec_detect(file.data, file.size);
 	if (codec == CODEC_NONE) {
 		m->ko = blob_take(&file);
-		return 0;
+		return check_signature(k, m);
 	}
 	r = codec_decompress(codec, &file, BLOB_MAX, &m->ko);
 	if (r == -EBADMSG)
 		return problem_say(k->problem,
 				   "%s/%s: damaged %s file; reinstall the kernel package",
 				   k->tree->path, m->source, codec_name(codec));
-	return r < 0 ? problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source) : 0;
+	if (r < 0)
+		return problem_errno(k->problem, r, "%s/%s", k->tree->path, m->source);
+	return check_signature(k, m);
 }
 
 /* A new, empty module at the end of the list; NULL when out of memory. */
@@ -426,6 +508,8 @@ static int take_module(struct kmods *k, const struct dep *dep, const char *why, 
 	if (!m)
 		return oom(k);
 	m->dep = dep;
+	m->late = true;
+	m->number = k->count - 1;
 	m->why = strdup(why);
 	if (!m->why)
 		return oom(k);
@@ -647,6 +731,8 @@ static int take_want(struct kmods *k, const struct kmod_want *w)
 
 		/* Several behind one alias are one for each kind of CPU: some may refuse. */
 		m->required |= !w->optional && count == 1;
+		m->asked = true;
+		m->late &= w->late;
 		m->watchdog |= w->watchdog;
 		if (!w->params)
 			continue;
@@ -669,7 +755,82 @@ static int by_order(const void *a, const void *b)
 	return strcmp(x->target, y->target);
 }
 
-static int put_modules(struct kmods *k, struct image *img)
+static int print_alias(const char *alias, void *ctx)
+{
+	_cleanup_free_ char *pattern = NULL;
+	int r = kmod_device_pattern(alias, &pattern);
+
+	if (r == 0 && pattern)
+		(void)fprintf(ctx, "alias %s\n", pattern);
+	return r;
+}
+
+/*
+ * A circle of soft dependencies was cut: bf-init, which follows them backwards only, shall not
+ * wait for the one behind the cut.
+ */
+static void keep_cut(struct kmods *k)
+{
+	for (size_t i = 0; i < k->edge_count; i++) {
+		const struct kmod_edge *e = &k->edges[i];
+
+		if (k->modules[e->to]->level >= k->modules[e->from]->level)
+			k->modules[e->to]->always = true;
+	}
+}
+
+/* The lines of one module; places[number of a module]: its number in the list. */
+static int print_module(struct kmods *k, const struct module *m, const size_t *places, FILE *out)
+{
+	_cleanup_free_ char *aliases = NULL;
+	_cleanup_file_ FILE *alias_out = NULL;
+	bool on_demand = false;
+	size_t size;
+	int r = 0;
+
+	alias_out = open_memstream(&aliases, &size);
+	if (!alias_out)
+		return oom(k);
+	if (!m->required && !m->always && !m->late)
+		r = elf_modinfo(&m->ko, "alias", print_alias, alias_out);
+	if (fflush(alias_out) != 0 || r == -ENOMEM)
+		return oom(k);
+	if (r < 0)
+		return problem_say(k->problem, "%s/%s: not a kernel module, or damaged",
+				   k->tree->path, m->source);
+	on_demand = !m->required && !m->always && (size || m->late || !m->asked);
+	(void)fprintf(out, "%u %s%s%s%s\n", m->level,
+		      m->required ? ""
+		      : on_demand ? "?"
+				  : "-",
+		      m->target, m->params ? " " : "", m->params ? m->params : "");
+	for (size_t i = 0; i < k->edge_count; i++) {
+		const struct kmod_edge *e = &k->edges[i];
+
+		if (e->from == m->number && places[e->to] < places[e->from])
+			(void)fprintf(out, "needs %zu\n", places[e->to]);
+	}
+	(void)fputs(aliases, out);
+	return 0;
+}
+
+/* The list, with the modules sorted. */
+static int print_list(struct kmods *k, FILE *out)
+{
+	_cleanup_free_ size_t *places = calloc(k->count + 1, sizeof(*places));
+	int r = 0;
+
+	if (!places)
+		return oom(k);
+	for (size_t i = 0; i < k->count; i++)
+		places[k->modules[i]->number] = i;
+	(void)fprintf(out, MODULES_LIST_HEAD "%s\n", k->release);
+	for (size_t i = 0; i < k->count && r == 0; i++)
+		r = print_module(k, k->modules[i], places, out);
+	return r;
+}
+
+static int put_list(struct kmods *k, struct image *img)
 {
 	_cleanup_free_ char *list = NULL;
 	_cleanup_file_ FILE *out = NULL;
@@ -679,21 +840,32 @@ static int put_modules(struct kmods *k, struct image *img)
 	out = open_memstream(&list, &size);
 	if (!out)
 		return oom(k);
-	(void)fprintf(out, "# bf-modules 1 %s\n", k->release);
-	for (size_t i = 0; i < k->count; i++) {
+	r = print_list(k, out);
+	if (r < 0)
+		return r;
+	if (fflush(out) != 0)
+		return oom(k);
+	if (size > MODULES_LIST_MAX)
+		return problem_say(k->problem, "the list of modules has more than %d bytes",
+				   MODULES_LIST_MAX);
+	r = image_add_text(img, KMODS_LIST, list, "what bf-init loads");
+	return r < 0 ? problem_errno(k->problem, r, "%s in the image", KMODS_LIST) : 0;
+}
+
+static int put_modules(struct kmods *k, struct image *img)
+{
+	/* First, as the image takes the modules' content over. */
+	int r = put_list(k, img);
+
+	for (size_t i = 0; i < k->count && r == 0; i++) {
 		struct module *m = k->modules[i];
 
-		(void)fprintf(out, "%u %s%s%s%s\n", m->level, m->required ? "" : "-", m->target,
-			      m->params ? " " : "", m->params ? m->params : "");
 		m->ko.mode = S_IFREG | 0644;
 		r = image_add_file(img, m->target, &m->ko, m->why);
 		if (r < 0)
 			return problem_errno(k->problem, r, "%s in the image", m->target);
 	}
-	if (fflush(out) != 0)
-		return oom(k);
-	r = image_add_text(img, KMODS_LIST, list, "what bf-init loads");
-	return r < 0 ? problem_errno(k->problem, r, "%s in the image", KMODS_LIST) : 0;
+	return r;
 }
 
 static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *img)
@@ -709,18 +881,19 @@ static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *i
 	if (r < 0)
 		return r;
 	spread(k);
+	keep_cut(k);
 	if (k->count)
 		qsort(k->modules, k->count, sizeof(struct module *), by_order);
 	return put_modules(k, img);
 }
 
 int kmods_pack(const struct tree *tree, const char *release, const struct kmod_wants *wants,
-	       struct image *img, struct kmod_report *ret, struct problem *p)
+	       bool strip, struct image *img, struct kmod_report *ret, struct problem *p)
 {
 	_cleanup_free_ char *skipped = NULL;
 	size_t size;
 	_cleanup_(kmods_done) struct kmods k = {
-		.tree = tree, .release = release, .problem = p, .fd = -1
+		.tree = tree, .release = release, .strip = strip, .problem = p, .fd = -1
 	};
 	int r;
 
@@ -733,6 +906,7 @@ int kmods_pack(const struct tree *tree, const char *release, const struct kmod_w
 	if (fflush(k.skipped) != 0)
 		return oom(&k);
 	ret->count = k.count;
+	ret->signed_count = k.signed_count;
 	ret->skipped = strdup(skipped);
 	return ret->skipped ? 0 : oom(&k);
 }

@@ -19,14 +19,29 @@
 #define KMODS_LIST "/lib/modules/bf-modules"
 
 struct kmod_report {
-	size_t count;  /* modules packed */
-	char *skipped; /* a line for each wish that needed nothing, and why; owned */
+	size_t count;	     /* modules packed */
+	size_t signed_count; /* of these, how many had a signature */
+	char *skipped;	     /* a line for each wish that needed nothing, and why; owned */
 };
 
-/* Adds the modules for @wants and the list to the image. */
+/* Adds the modules for @wants and the list to the image. @strip: without their signatures. */
 _must_check_ int kmods_pack(const struct tree *tree, const char *release,
-			    const struct kmod_wants *wants, struct image *img,
+			    const struct kmod_wants *wants, bool strip, struct image *img,
 			    struct kmod_report *ret, struct problem *p);
+
+/*
+ * The size of the module without the signature behind it; @size when it has
+ * none. -EBADMSG: a damaged one. Pure. Format: the PKCS #7 message, struct module_signature,
+ * the marker (Linux include/linux/module_signature.h, kernel/module_signature.c).
+ */
+_must_check_ int kmod_unsigned_size(const void *data, size_t size, size_t *ret);
+
+/*
+ * An alias of a module as a pattern for the modalias of a device, with "_" for each
+ * "-" outside of brackets, as libkmod compares them. NULL in *ret: it is none (a file
+ * system, a cipher, a device that sysfs does not list by bus).
+ */
+_must_check_ int kmod_device_pattern(const char *alias, char **ret);
 
 /*
  * The load order; pure. Module @i must come after edges[...].to for each edge

@@ -10,7 +10,7 @@ static const struct {
 	{ "usb", KMOD_USB },
 };
 
-enum { REQUIRED = 0, OPTIONAL = 1, WATCHDOG = 2 };
+enum { REQUIRED = 0, OPTIONAL = 1, WATCHDOG = 2, LATE = 4 };
 
 /*
  * An optional module may be missing in the root (another kernel, another
@@ -34,7 +34,8 @@ static const struct {
 	{ "overlay", REQUIRED, KMOD_BASE, "writable paths over the read-only root" },
 
 	{ "virtio_pci", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
-	{ "virtio_mmio", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
+	/* QEMU has 32 of these sockets, and nothing in them when the disk is on PCI. */
+	{ "virtio_mmio", OPTIONAL | LATE, KMOD_BASE, "disk of virtual machines" },
 	{ "virtio_blk", OPTIONAL, KMOD_BASE, "disk of virtual machines" },
 	{ "nvme", OPTIONAL, KMOD_BASE, "NVMe disk" },
 	{ "pcie-brcmstb", OPTIONAL, KMOD_BASE, "PCIe (NVMe) of the Raspberry Pi 4 and 5" },
@@ -115,6 +116,7 @@ static int take_over(struct kmod_wants *w, struct kmod_want *new)
 		if (!same_name(old->name, new->name))
 			continue;
 		old->optional &= new->optional;
+		old->late &= new->late;
 		if (new->params) {
 			free(old->params);
 			old->params = TAKE_PTR(new->params);
@@ -140,6 +142,7 @@ int kmod_wants_merge(struct kmod_wants *w, const struct kmod_want *want)
 		.why = strdup(want->why),
 		.optional = want->optional,
 		.watchdog = want->watchdog,
+		.late = want->late,
 	};
 
 	if (!new.name || !new.why || (want->params && !new.params)) {
@@ -153,7 +156,8 @@ int kmod_wants_defaults(struct kmod_wants *w, unsigned set)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		struct kmod_want new = { .optional = table[i].flags & OPTIONAL,
-					 .watchdog = table[i].flags & WATCHDOG };
+					 .watchdog = table[i].flags & WATCHDOG,
+					 .late = table[i].flags & LATE };
 		int r;
 
 		if (table[i].group != KMOD_BASE && !(set & table[i].group))

@@ -20,6 +20,7 @@ struct kmod_want {
 	char *why;    /* for people */
 	bool optional;
 	bool watchdog; /* as early as can be */
+	bool late;     /* only when the disk is not found without it */
 };
 
 struct kmod_wants {

@@ -30,6 +30,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(*l.lines[i].path == '/' && !strstr(l.lines[i].path, "/../"));
 		must(!strchr(l.lines[i].params, '\n') && !strchr(l.lines[i].path, '\n'));
 	}
+	for (size_t i = 0; i < l.need_count; i++) {
+		must(l.needs[i].module < l.count && l.needs[i].needed < l.needs[i].module);
+		must(i == 0 || l.needs[i].module >= l.needs[i - 1].module);
+	}
+	for (size_t i = 0; i < l.alias_count; i++) {
+		must(l.aliases[i].module < l.count && *l.aliases[i].pattern);
+		must(l.lines[l.aliases[i].module].kind == MODULE_ON_DEMAND);
+		must(!strchr(l.aliases[i].pattern, '\n'));
+	}
 	modules_done(&l);
 	free(text);
 	return 0;

@@ -137,6 +137,10 @@ static void test_twice(void)
 	ok(find(&w, "nvme") && find(&w, "nvme")->optional, "nvme is optional");
 	ok(find(&w, "dm-verity") && !find(&w, "dm-verity")->optional, "dm-verity is required");
 	ok(find(&w, "bcm2835_wdt") && find(&w, "bcm2835_wdt")->watchdog, "a watchdog is one");
+	ok(find(&w, "virtio_mmio") && find(&w, "virtio_mmio")->late, "virtio_mmio is late");
+	ok_int(kmod_wants_add(&w, "virtio-mmio", true, false, "me"), 0, "virtio_mmio asked for");
+	ok(!find(&w, "virtio_mmio")->late && find(&w, "virtio_mmio")->optional,
+	   "now it is not late, and still optional");
 	ok(!find(&w, "usb-storage"), "no USB unless asked for");
 	ok_int(kmod_wants_add(&w, "nvme x=1", false, false, "me"), 0, "nvme asked for");
 	ok(!find(&w, "nvme")->optional, "now it is required");
@@ -157,8 +161,81 @@ static void test_with(void)
 	   "these, and no more");
 }
 
+#define MARKER "~Module signature appended~\n"
+#define SIGNED(head, sig_len)                                                                      \
+	"module"                                                                                   \
+	"signature" head sig_len MARKER
+
+static void test_signature(void)
+{
+#define ROW(text, want, left)                                                                      \
+	{                                                                                          \
+		text, sizeof(text) - 1, want, left                                                 \
+	}
+	static const struct {
+		const char *data;
+		size_t size;
+		int want;
+		size_t left;
+	} rows[] = {
+		ROW("module", 0, 6),
+		ROW("", 0, 0),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\0\0\0\x9"), 0, 6),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\0\0\0\x9") "x", 0, 56),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\0\0\0\xe"), 0, 1),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\0\0\0\xf"), -EBADMSG, 0),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\0\0\0\x10"), -EBADMSG, 0),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\xff\xff\xff\xff"), -EBADMSG, 0),
+		ROW(SIGNED("\0\0\2\0\0\0\0\0", "\x9\0\0\0"), -EBADMSG, 0),
+		ROW(SIGNED("\0\0\1\0\0\0\0\0", "\0\0\0\x9"), -EBADMSG, 0),
+		ROW(SIGNED("\1\0\2\0\0\0\0\0", "\0\0\0\x9"), -EBADMSG, 0),
+		ROW(SIGNED("\0\0\2\0\0\0\0\1", "\0\0\0\x9"), -EBADMSG, 0),
+		ROW("\0\0\2\0\0\0\0\0\0\0\0" MARKER, -EBADMSG, 0),
+		ROW(MARKER, -EBADMSG, 0),
+		ROW("~Module signature appended~", 0, 27),
+	};
+#undef ROW
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		size_t left = 0;
+
+		ok_int(kmod_unsigned_size(rows[i].data, rows[i].size, &left), rows[i].want,
+		       "signature, row %zu", i);
+		ok_int(left, rows[i].left, "signature, row %zu: what is left", i);
+	}
+}
+
+static void test_pattern(void)
+{
+	static const struct {
+		const char *alias, *want;
+	} rows[] = {
+		{ "pci:v*d*sv*sd*bc01sc08i02*", "pci:v*d*sv*sd*bc01sc08i02*" },
+		{ "platform:reg-fixed-voltage", "platform:reg_fixed_voltage" },
+		{ "acpi*:x-[0-9-]-y:*", "acpi*:x_[0-9-]_y:*" },
+		{ "cpu:type:*:feature:*0006*", "cpu:type:*:feature:*0006*" },
+		{ "fs-ext4", NULL },
+		{ "crypto-sha256", NULL },
+		{ "block-major-135-*", NULL },
+		{ "devname:loop-control", NULL },
+		{ "dmi:*:svnQEMU*", NULL },
+		{ "input:b*v*", NULL },
+		{ "of:x\n0 /evil.ko", NULL },
+		{ "", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *pattern = NULL;
+
+		ok_int(kmod_device_pattern(rows[i].alias, &pattern), 0, "pattern, row %zu", i);
+		ok_str(pattern, rows[i].want, "pattern, row %zu: right", i);
+	}
+}
+
 int main(void)
 {
+	test_signature();
+	test_pattern();
 	test_levels();
 	test_groups();
 	test_add();
