@@ -136,7 +136,7 @@ tests-build: $(UNIT_TESTS) $(UNIT_TOOLS) $(REPLAYS)
 
 # prove runs each test program; PROVE_EXEC puts another program in front (valgrind).
 prove-unit: tests-build
-	$(Q)prove --exec '$(PROVE_EXEC)' $(UNIT_TESTS) $(foreach t,$(REPLAYS),$(t)-corpus)
+	$(Q)prove -j2 --exec '$(PROVE_EXEC)' $(UNIT_TESTS) $(foreach t,$(REPLAYS),$(t)-corpus)
 prove-unit: $(REPLAYS:%=%-corpus)
 
 # A corpus is replayed by a small script, so that prove can start it like a test.
