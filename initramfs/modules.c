@@ -382,7 +382,8 @@ static void take_level(struct module_set *s, size_t *at, struct level *level)
 static int load_wanted(struct module_set *s, struct failure *f)
 {
 	_cleanup_free_ int *results = calloc(s->list.count + 1, sizeof(*results));
-	_cleanup_free_ const struct module_line **lines = calloc(s->list.count + 1, sizeof(*lines));
+	_cleanup_free_ const struct module_line **lines =
+		calloc(s->list.count + 1, sizeof(struct module_line *));
 	int on_demand = 0;
 
 	if (!results || !lines)

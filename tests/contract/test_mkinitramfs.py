@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -127,9 +127,15 @@ def chroot_run(top: Path, program: str) -> str:
 @dataclass(frozen=True)
 class Line:
     level: int
-    optional: bool
+    kind: str  # "": required; "-": may fail; "?": may fail, on demand
     path: str
     params: str
+    needs: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def optional(self) -> bool:
+        return self.kind != ""
 
     @property
     def name(self) -> str:
@@ -138,11 +144,17 @@ class Line:
 
 def module_list(image: bytes) -> list[Line]:
     first, *rest = content(image, "lib/modules/bf-modules").decode().splitlines()
-    assert first == f"# bf-modules 1 {RELEASE}"
-    lines = []
+    assert first == f"# bf-modules 2 {RELEASE}"
+    lines: list[Line] = []
     for text in rest:
-        level, path, *params = text.split(" ", 2)
-        lines.append(Line(int(level), path.startswith("-"), path.lstrip("-"), "".join(params)))
+        word, value, *params = text.split(" ", 2)
+        if word == "needs":
+            lines[-1] = replace(lines[-1], needs=(*lines[-1].needs, lines[int(value)].name))
+        elif word == "alias":
+            lines[-1] = replace(lines[-1], aliases=(*lines[-1].aliases, value))
+        else:
+            path = value.lstrip("-?")
+            lines.append(Line(int(word), value.removesuffix(path), path, "".join(params)))
     return lines
 
 
@@ -304,6 +316,65 @@ def test_which_may_fail(packer: Packer, root: Root) -> None:
     assert required == {"dm-verity", "dm-bufio", "dm-mod", "ext4", "jbd2", "overlay", "extra-disk"}
     # each for some CPU: of several behind one alias none must work
     assert lines["sha256-fast"].optional and lines["sha256-slow"].optional
+
+
+def test_what_waits_for_what(packer: Packer, root: Root) -> None:
+    lines = {line.name: line for line in module_list(
+        packer.image(root, "--with", "usb,erofs", "--optional-module", "extra-disk"))}
+    for line in lines.values():
+        assert line.kind == "?" or not line.aliases
+    # for a device
+    assert lines["nvme"].kind == "?" and lines["nvme"].aliases == ("pci:v*d*sv*sd*bc01sc08i02*",)
+    assert lines["i6300esb"].aliases == ("pci:v00008086d000025ABsv*", "platform:some_watch[a-z-]dog")
+    assert lines["sha256-fast"].aliases == ("cpu:type:*:feature:*0006*",)
+    # only for others
+    for name in ("nvme-core", "watchdog", "sha256-lib", "crc32c_generic", "usbcore"):
+        assert lines[name].kind == "?" and not lines[name].aliases, name
+    # for nothing: no device says that it is needed
+    for name in ("sha256-slow", "erofs", "extra-disk"):
+        assert lines[name].kind == "-", name
+    # last of all
+    assert lines["virtio_mmio"].kind == "?" and not lines["virtio_mmio"].aliases
+    assert set(lines["dm-verity"].needs) == {"dm-bufio", "dm-mod"}
+    assert set(lines["ext4"].needs) == {"jbd2", "crc32c_generic"}
+    assert set(lines["jbd2"].needs) == {"crc32c_generic"}
+    assert lines["nvme"].needs == ("nvme-core",)
+
+
+def test_a_late_module_that_is_asked_for_is_not_late(packer: Packer, root: Root) -> None:
+    lines = {line.name: line for line in module_list(
+        packer.image(root, "--optional-module", "virtio-mmio"))}
+    assert lines["virtio_mmio"].aliases == ("of:N*T*Cvirtio,mmio",)
+    lines = {line.name: line for line in module_list(packer.image(root, "--module", "virtio-mmio"))}
+    assert lines["virtio_mmio"].kind == ""
+
+
+SIGNATURE = b"\x30\x82" * 200 + bytes((0, 0, 2, 0, 0, 0, 0, 0)) + (400).to_bytes(4, "big")
+MARKER = b"~Module signature appended~\n"
+
+
+def test_signatures_stay_unless_they_are_stripped(packer: Packer, root: Root) -> None:
+    overlay, nvme = root.module("overlay"), root.module("nvme-core")
+    subprocess.run(["zstd", "-q", "-f", "-o", overlay],
+                   input=root.plain["overlay"] + SIGNATURE + MARKER, check=True)
+    nvme.write_bytes(root.plain["nvme-core"] + SIGNATURE + MARKER)
+    at = {line.name: line.path.lstrip("/") for line in module_list(packer.image(root))}
+    image = packer.image(root)
+    assert content(image, at["overlay"]) == root.plain["overlay"] + SIGNATURE + MARKER
+    done = packer.run(root, "--strip-signatures")
+    assert done.returncode == 0
+    image = packer.output.read_bytes()
+    for name, path in at.items():
+        assert content(image, path) == root.plain[name]
+    assert f"bf-mkinitramfs: signatures stripped from 2 of {len(at)} modules\n" in done.stderr
+
+
+@pytest.mark.parametrize("end", [MARKER, SIGNATURE[-12:-4] + b"\xff" * 4 + MARKER,
+                                 b"\1" + SIGNATURE[-11:] + MARKER],
+                         ids=["nothing before it", "too long", "another kind"])
+def test_damaged_signature(packer: Packer, root: Root, end: bytes) -> None:
+    root.module("nvme-core").write_bytes(root.plain["nvme-core"] + end)
+    assert "nvme-core.ko: its signature is damaged" in packer.fails(root)
 
 
 def test_groups_are_packed_when_asked_for(packer: Packer, root: Root) -> None:

@@ -281,6 +281,7 @@ static void machine(void)
 {
 	fake_reset();
 	levels = 0;
+	free(TAKE_PTR(log_at_level));
 	for (const char *c = hardware_names; *c; c++) {
 		_cleanup_free_ char *path = strf("/m/%c.ko", *c);
 
@@ -407,6 +408,7 @@ static void test_more(void)
 	ok_str(loaded_letters(), "", "nothing new: nothing is tried again");
 
 	levels = 0;
+	free(TAKE_PTR(log_at_level));
 	fake_result("init-module /m/s.ko", -ENODEV);
 	sys_sleep_usec(start_usec + 499999 - sys_monotonic_usec());
 	ok_int(modules_load_more(&s), 0, "just before the rest is due");
