@@ -175,7 +175,7 @@ check-vm: packages
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=1 all
 	$(Q)$(PYTEST) $(VM_WORKERS) tests/vm
 # Two virtual machines at a time: as many as the smallest machine has cores.
-VM_WORKERS ?= -n 2 --dist worksteal
+VM_WORKERS ?= -n 2 --dist load
 
 check: packages
 	$(Q)$(MAKE) --no-print-directory check-unit
@@ -192,12 +192,13 @@ demo: packages
 	$(Q)tests/demo --builddir $(abspath $(O))
 
 bench: packages
+	$(Q)tests/ensure-packages bench
 	$(Q)$(MAKE) --no-print-directory ARCH=host all
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
 	$(Q)tests/bench/bench --builddir $(abspath $(O)) $(BENCH_FLAGS)
 
 packages:
-	$(Q)tests/ensure-packages
+	$(Q)tests/ensure-packages build cross image vm check
 
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
@@ -243,28 +244,38 @@ lint-format:
 	else echo 'clang-format is not version 14: the format was not checked'; fi
 
 # ---- install ---------------------------------------------------------------
-# One table: SOURCE:DESTINATION:MODE. uninstall removes exactly these.
+# Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these.
+# What the image builder uses, on his own machine:
 man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] hooks/*/*.[1-9])
-INSTALL_TARGET := \
-	$(B)/bf-init:lib/betterframe/bf-init:0755 \
-	hooks/image/fstab:share/betterframe/fstab:0644 \
-	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
-	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
-	$(foreach f,$(wildcard hooks/systemd/system.conf.d/*.conf),$(f):lib/systemd/system.conf.d/$(notdir $(f)):0644) \
-	$(foreach f,$(wildcard hooks/systemd/tmpfiles.d/*.conf),$(f):lib/tmpfiles.d/$(notdir $(f)):0644)
-INSTALL_BUILDER := \
+INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	hooks/image/bf-mkimage:bin/bf-mkimage:0755 \
+	hooks/image/fstab:share/betterframe/fstab:0644 \
 	$(foreach f,$(man_PAGES),$(f):share/man/man$(subst .,,$(suffix $(f)))/$(notdir $(f)):0644)
-INSTALL := $(INSTALL_TARGET) $(if $(filter host,$(ARCH)),$(INSTALL_BUILDER))
+# What goes into the device's root (never into the builder's: its units and watchdog settings would act there).
+INSTALL_TARGET := \
+	$(B)/bf-init:lib/betterframe/bf-init:0755 \
+	hooks/systemd/bf-growfs:lib/betterframe/bf-growfs:0755 \
+	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
+	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
+	$(foreach f,$(wildcard hooks/systemd/system.conf.d/*.conf),$(f):lib/systemd/system.conf.d/$(notdir $(f)):0644)
 word-of = $(word $(2),$(subst :, ,$(1)))
+install-all = $(foreach i,$(1),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
+# Directories go when they are empty, and never DESTDIR itself.
+uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) \
+	{ [ ! -d '$(DESTDIR)$(PREFIX)' ] || cd '$(DESTDIR)$(PREFIX)' && rmdir -p --ignore-fail-on-non-empty -- \
+		$(sort $(foreach i,$(1),'$(patsubst %/,%,$(dir $(call word-of,$(i),2)))')) 2>/dev/null; :; }
 
-install: $(PROGRAMS)
-	$(Q)$(foreach i,$(INSTALL),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
+install: $(B)/bf-mkinitramfs
+	$(Q)$(call install-all,$(INSTALL))
+	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
+install-target: $(B)/bf-init
+	$(Q)$(call install-all,$(INSTALL_TARGET))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
 uninstall:
-	$(Q)$(foreach i,$(INSTALL),rm -f '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
-	$(Q)rmdir -p --ignore-fail-on-non-empty $(foreach i,$(INSTALL),'$(DESTDIR)$(PREFIX)/$(dir $(call word-of,$(i),2))') 2>/dev/null; :
+	$(Q)$(call uninstall-all,$(INSTALL))
+uninstall-target:
+	$(Q)$(call uninstall-all,$(INSTALL_TARGET))
 
 clean:
 	rm -rf $(O)
@@ -279,12 +290,15 @@ help:
 	'make bench        sizes and times against other initramfs makers' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make lint         static analysis, shellcheck, format' \
-	'make install      to DESTDIR and PREFIX (/usr); make uninstall takes it back' \
+	'make install      bf-mkinitramfs, bf-mkimage, man pages; to DESTDIR and PREFIX (/usr)' \
+	'make install-target   bf-init, units, udev rule; into the root of the device, DESTDIR' \
+	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \
 	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
 	contract-build check-contract arm64 check-vm check demo bench packages fuzz \
-	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install uninstall clean help
+	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
+	uninstall-target clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
