@@ -284,15 +284,13 @@ def read_cpio(packed: bytes) -> Archive:
 
 def edit_cpio(files: Archive, edit: str) -> None:
     """See ImageOptions.edits. FILE is the last part of a name."""
-    name, _, change = edit.rstrip("-").partition(":")
+    name, _, change = edit.removesuffix("-").partition(":")
     found = [n for n in files if Path(n).name == name]
     if len(found) != 1:
         raise BuildError(f"{edit}: {len(found)} such files")
-    if edit.endswith("-"):
-        del files[found[0]]
-        return
-    old, new = (text.encode() for text in change.split(":"))
-    mode, data = files[found[0]]
-    if old not in data:
-        raise BuildError(f"{edit}: no such text")
-    files[found[0]] = (mode, data.replace(old, new))
+    mode, data = files.pop(found[0])
+    if change:
+        old, new = (text.encode() for text in change.split(":"))
+        if old not in data:
+            raise BuildError(f"{edit}: no such text")
+        files[found[0]] = (mode, data.replace(old, new))

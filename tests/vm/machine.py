@@ -373,7 +373,7 @@ class Run:
 
     def mini(self) -> dict[str, str]:
         """What the mini root's init said: its "MINI key=value" lines."""
-        return dict(re.findall(r"^MINI ([^=\n ]+)=(.*)$", self.console, re.M))
+        return dict(re.findall(r"^MINI (?!mount )([^=\n]+)=(.*)$", self.console, re.M))
 
     def boot_file(self) -> dict[str, str]:
         """/run/bf/boot as the mini root's init found it: "BF_SLOT" is "slot" here."""
