@@ -399,6 +399,14 @@ int sys_keep_on_exec(int fd)
 	return RET_NERRNO(fcntl(fd, F_SETFD, 0));
 }
 
+int sys_make_stdio(int fd)
+{
+	for (int target = 0; target <= 2; target++)
+		if (dup2(fd, target) < 0)
+			return -errno;
+	return 0;
+}
+
 int sys_memfd(const char *name)
 {
 	return RET_NERRNO(memfd_create(name, 0));

@@ -76,6 +76,7 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 /* SIGALRM in @sec (0: never); @handler interrupts calls (no SA_RESTART) */
 void sys_alarm(uint32_t sec, void (*handler)(int));
 int sys_keep_on_exec(int fd);	      /* takes O_CLOEXEC away */
+int sys_make_stdio(int fd);	      /* @fd as 0, 1 and 2 */
 int sys_memfd(const char *name);      /* without CLOEXEC: made to be handed over */
 int sys_reboot(const char *argument); /* NULL: plain; returns only when it failed */
 void sys_sync(void);

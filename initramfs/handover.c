@@ -524,6 +524,15 @@ static int make_state(const struct boot *b, struct init *init, struct failure *f
 	return 0;
 }
 
+/* The console we were given is a file of the initramfs; init gets the one of /dev (ttyname(3)). */
+static void renew_console(void)
+{
+	_cleanup_close_ int fd = sys_open("/dev/console", O_RDWR | O_NOCTTY, 0);
+
+	if (fd > 2)
+		(void)sys_make_stdio(fd);
+}
+
 /* The old root is reached by its fd from here on: deleted only when the new one is /. */
 static int change_root(int old, dev_t old_dev, const char *sysroot, struct failure *f)
 {
@@ -547,6 +556,7 @@ static int change_root(int old, dev_t old_dev, const char *sysroot, struct failu
 		r = sys_chdir("/");
 	if (r < 0)
 		return failure_set(f, REASON_HANDOVER, -r, "making %s the root", sysroot);
+	renew_console();
 	delete_below(old, old_dev, 0);
 	return 0;
 }

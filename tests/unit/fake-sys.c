@@ -1377,6 +1377,16 @@ int sys_keep_on_exec(int fd)
 	return fd_call(fd, &r, "keep-on-exec", "") ? r : (int)errno_or(fcntl(fd, F_SETFD, 0));
 }
 
+int sys_make_stdio(int fd)
+{
+	char path[PATH_MAX];
+	int r;
+
+	fd_path(fd, path);
+	(void)privileged_call(&r, "stdio %s", shown(path));
+	return r;
+}
+
 int sys_memfd(const char *name)
 {
 	int r;

@@ -24,6 +24,7 @@
  *   spawn <path> <argv…>
  *   reboot <argument>    sync    clock <sec>    add-key <description> <bytes>
  *   watchdog-set <sec>   watchdog-kick
+ *   stdio <path>
  *   dm <command> <name> <details>                        e.g. "dm load root ro 0 8 verity 1 …"
  * With fake_log_files() file calls appear too, in the form "<call> <path> …"
  * (open says "direct" and "dsync" when asked for, as in "open /dev/vda1 direct,dsync");

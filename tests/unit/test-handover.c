@@ -505,6 +505,24 @@ static void test_switch(void)
 	ok(is_left("/root/sbin/init") && is_left("/root/etc"), "the new root is not");
 }
 
+static void test_console(void)
+{
+	_cleanup_free_ char *log = NULL, *failed = NULL;
+
+	prepare_switch();
+	fake_file("/root/dev/console", "");
+	(void)fake_run(do_switch, NULL);
+	log = switch_log();
+	ok_str(log, MOVES "stdio /root/dev/console\nexec /sbin/init /sbin/init\n",
+	       "init gets a console of its own");
+	prepare_switch();
+	fake_file("/root/dev/console", "");
+	fake_result("stdio", -EBUSY);
+	ok_int(fake_run(do_switch, NULL), FAKE_EXEC, "or keeps ours");
+	failed = switch_log();
+	ok(strstr(failed, "stdio /root/dev/console -> EBUSY\nexec"), "when that fails");
+}
+
 static void test_arguments(void)
 {
 	static char *arguments[] = { (char *)"/init", (char *)"single", (char *)"a b", NULL };
@@ -813,6 +831,7 @@ int main(void)
 	test_machine_id_file();
 	test_clock();
 	test_switch();
+	test_console();
 	test_arguments();
 	test_systemd();
 	test_not_systemd();
