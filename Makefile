@@ -77,8 +77,7 @@ $(B)/%.o: %.c $(B)/.flags $(ARCH_DEPS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Files still to be written are passed over while the tree grows.
-obj = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
+obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 LIB := $(B)/libbf.a
 $(LIB): $(call obj,$(boot_SRC) $(boot_SEAM))
@@ -165,7 +164,7 @@ PYTEST = /usr/bin/python3 -m pytest -q -p no:cacheprovider --builddir=$(abspath 
 contract-build: all tests-build
 check-contract: packages
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 contract-build
-	$(Q)$(PYTEST) tests/contract
+	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/contract
 
 arm64:
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=$(WERROR) all
@@ -173,7 +172,7 @@ arm64:
 check-vm: packages
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=1 all
-	$(Q)$(PYTEST) $(VM_WORKERS) tests/vm
+	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/vm
 # Two virtual machines at a time: as many as the smallest machine has cores.
 VM_WORKERS ?= -n 2 --dist load
 
