@@ -278,6 +278,10 @@ static void collect_facts(struct boot *b)
 	if (b->cmdline.roothash && strlen(b->cmdline.roothash) <= RECORD_HASH_MAX)
 		strcpy(facts->roothash, b->cmdline.roothash);
 	read_record(b);
+	/* Without a clock chip it is 1970 now; the record knows better. */
+	if (facts->record_readable && facts->record.history_count > 0 &&
+	    facts->record.history[0].time_sec > facts->now_sec)
+		facts->now_sec = facts->record.history[0].time_sec;
 }
 
 static bool write_decided(struct boot *b, enum boot_write what)

@@ -505,7 +505,7 @@ static void delete_below(int dir, dev_t dev, unsigned depth)
  */
 static int make_state(const struct boot *b, struct init *init, struct failure *f)
 {
-	uint64_t start = b->stage_end_usec[STAGE_START];
+	uint64_t start = b->start_monotonic_usec;
 	uint64_t age = sys_monotonic_usec() - start;
 	_cleanup_free_ char *text =
 		strf("initrd-timestamp=%llu %llu\n\n",

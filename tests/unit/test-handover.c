@@ -459,7 +459,7 @@ static void prepare_switch(void)
 	fake_symlink("/root", "/link");
 	fake_dir("/empty");
 	boot.argv = no_arguments;
-	boot.stage_end_usec[STAGE_START] = 400000;
+	boot.start_monotonic_usec = 400000;
 	fake_clock(1000000, (uint64_t)NOW * 1000000);
 	fake_log_clear();
 }
