@@ -244,6 +244,20 @@ class DiskImage:
     def ext4_symlink(self, which: int | str, path: str, target: str) -> None:
         self.debugfs(which, f'symlink "{path}" "{target}"')
 
+    def ext4_remove(self, which: int | str, path: str) -> None:
+        """Remove a file, or a directory with the files in it, if it exists."""
+        if not self.ext4_exists(which, path):
+            return
+        if "Type: directory" not in self.debugfs(which, f'stat "{path}"', write=False):
+            self.debugfs(which, f'rm "{path}"')
+            return
+        # ls -p: /inode/mode/uid/gid/name/size/
+        for line in self.debugfs(which, f'ls -p "{path}"', write=False).splitlines():
+            name = line.split("/")[5] if line.startswith("/") else ""
+            if name and name not in (".", ".."):
+                self.debugfs(which, f'rm "{path}/{name}"')
+        self.debugfs(which, f'rmdir "{path}"')
+
     def ext4_mkdir(self, which: int | str, path: str) -> None:
         self.debugfs(which, f'mkdir "{path}"')
 

@@ -100,8 +100,8 @@ class Boot:
 
     partition: int
     tryboot: bool
-    kernel: bytes
-    initramfs: bytes
+    kernel: bytes = field(repr=False)
+    initramfs: bytes = field(repr=False)
     cmdline: str
     config: str                         # config.txt or tryboot.txt
     device_tree: dict[str, int]         # cells of /chosen/bootloader

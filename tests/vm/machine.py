@@ -144,6 +144,11 @@ class Qmp:
             raise MachineError(f"{name}: {answer['error'].get('desc')}")
         return answer.get("return")
 
+    def drain(self) -> None:
+        """Read what QEMU said before it went away."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.closed, 30)
+
     def seen(self, event: str) -> dict | None:
         with self.changed:
             return next((e for e in self.events if e["event"] == event), None)
@@ -295,6 +300,7 @@ class Machine:
             raise Timeout(f"the guest did not end in {timeout:.0f} s; last lines:\n"
                           f"{tail(self.console)}") from None
         self._reader.join(30)
+        self.qmp.drain()
         self._close()
         return self.end()
 

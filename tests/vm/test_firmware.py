@@ -325,6 +325,9 @@ def test_ext4_helpers(tmp_path):
     at = image.ext4_flip("BF_ROOT_A", "/a/b/file", 2047)
     assert image.ext4_read("BF_ROOT_A", "/a/b/file") == b"y" * 2047 + b"\x86" + b"y" * 952
     assert image.read_at(at, 1) == b"\x86"
+    image.ext4_remove("BF_ROOT_A", "/a/b")
+    image.ext4_remove("BF_ROOT_A", "/a/b")
+    assert not image.ext4_exists("BF_ROOT_A", "/a/b") and image.ext4_exists("BF_ROOT_A", "/a/link")
     free = image.ext4_free_block("BF_ROOT_A")
     assert part.start < free < part.start + part.size
     assert image.e2fsck("BF_ROOT_A", "-fn") == 0
