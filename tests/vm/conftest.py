@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from artifacts import TOP, Artifacts, ImageOptions  # noqa: E402
-from machine import Device, Disk, Hardware, Settings, tail  # noqa: E402
+from machine import LAB_WORDS, SMALL, Device, Disk, Hardware, Settings, tail  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,11 +50,6 @@ def console_log(request: pytest.FixtureRequest, artifacts: Artifacts) -> Path:
 
 
 DeviceFactory = Callable[..., Device]
-
-# One processor emulates in less host time than two; what can differ with two has its own test.
-SMALL = Hardware(smp=1, memory=512)
-# A fifth of the kernel's boot, and nothing we test.
-LAB_WORDS = "cryptomgr.notests"
 
 
 @pytest.fixture

@@ -77,6 +77,12 @@ class Hardware:
     plugin: str | None = None           # -plugin argument
 
 
+# One processor emulates in less host time than two; what can differ with two has its own test.
+SMALL = Hardware(smp=1, memory=512)
+# A fifth of the kernel's boot, and nothing we test.
+LAB_WORDS = "cryptomgr.notests"
+
+
 # -- device tree --------------------------------------------------------------------------------
 
 def device_tree(hardware: Hardware, cells: dict[str, int] | None, out: Path, cache: Path) -> Path:

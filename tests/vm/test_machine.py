@@ -13,7 +13,7 @@ import pytest
 
 from artifacts import Artifacts, cpio
 from firmware import Request
-from machine import (Device, Disk, End, Hardware, Machine, MachineError, Timeout,
+from machine import (LAB_WORDS, SMALL, Device, Disk, End, Hardware, Machine, MachineError, Timeout,
                      device_tree)
 from test_firmware import CANONICAL, boot_files, make_image
 
@@ -63,7 +63,7 @@ def with_modules(artifacts: Artifacts, path: Path, modules: list[str]) -> str:
 def guest(artifacts: Artifacts, initramfs: Path, console_log: Path, tmp_path: Path):
     machines = []
 
-    def start(do: str, *disks: Disk, hardware: Hardware = Hardware(), modules: list[str] | None = None,
+    def start(do: str, *disks: Disk, hardware: Hardware = SMALL, modules: list[str] | None = None,
               cells: dict[str, int] | None = None, extra: str = "") -> Machine:
         initrd = initramfs
         if modules:
@@ -71,7 +71,7 @@ def guest(artifacts: Artifacts, initramfs: Path, console_log: Path, tmp_path: Pa
             do = f"{with_modules(artifacts, initrd, modules)};{do}"
         dtb = device_tree(hardware, cells, tmp_path / "dtb", artifacts.vm / "dtb-cache")
         machine = Machine(kernel=artifacts.kernel, initrd=initrd, dtb=dtb, disks=disks,
-                          cmdline=f"console=ttyAMA0 mini.do={do} {extra}", log=console_log,
+                          cmdline=f"console=ttyAMA0 {LAB_WORDS} mini.do={do} {extra}", log=console_log,
                           hardware=hardware)
         machines.append(machine)
         return machine
@@ -123,7 +123,7 @@ def test_power_cut_at_a_marker(guest):
 
 
 def test_watchdog_resets_a_hanging_guest(guest):
-    machine = guest("watchdog:5;hang", hardware=Hardware(watchdog=True),
+    machine = guest("watchdog:5;hang", hardware=Hardware(smp=2, watchdog=True),
                     modules=["watchdog", "i6300esb"])
     machine.wait(r"MINI did watchdog:5=ok")
     assert machine.wait_end(60) == End("watchdog")
@@ -207,7 +207,7 @@ def box(artifacts, initramfs, tmp_path, console_log):
     for part, name in (("BF_BOOT_A", "A"), ("BF_BOOT_B", "B")):
         image.fat_write(part, "kernel8.img", artifacts.kernel.read_bytes())
         image.fat_write(part, "initramfs.img", initramfs.read_bytes())
-    device = Device(Disk(path), tmp_path / "work", console_log)
+    device = Device(Disk(path), tmp_path / "work", console_log, hardware=SMALL, append=LAB_WORDS)
     yield device
     device.close()
 
