@@ -14,7 +14,11 @@
 #include <unistd.h>
 
 static const char *const wanted[] = {
-	"Unpacking initramfs", "Freeing initrd memory", "Run /init", "bf-init:", "bench-init:",
+	"Trying to unpack rootfs image",
+	"Freeing initrd memory",
+	"Run /init",
+	"bf-init:",
+	"bench-init:",
 };
 
 static int is_wanted(const char *record)
