@@ -257,7 +257,7 @@ INSTALL_TARGET := \
 	hooks/systemd/bf-growfs:lib/betterframe/bf-growfs:0755 \
 	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
 	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
-	$(foreach f,$(wildcard hooks/systemd/system.conf.d/*.conf),$(f):lib/systemd/system.conf.d/$(notdir $(f)):0644)
+	$(foreach d,system.conf.d journald.conf.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/systemd/$(d)/$(notdir $(f)):0644))
 word-of = $(word $(2),$(subst :, ,$(1)))
 install-all = $(foreach i,$(1),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
 # Directories go when they are empty, and never DESTDIR itself.
