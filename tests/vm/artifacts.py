@@ -12,7 +12,8 @@ import hashlib
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Iterator, Sequence
@@ -57,6 +58,7 @@ def tree_digest(tree: Path) -> str:
     return h.hexdigest()[:12]
 
 
+IMAGE_MAX_AGE_SEC = 3600                # since its last use; longer than one run of all tests
 # A failing boot is not watched by anybody here: one second instead of ten.
 CMDLINE = "console=ttyAMA0 bf.show=1"
 
@@ -76,11 +78,15 @@ class ImageOptions:
     # replaces text in one. To play what bf-mkinitramfs itself refuses to make.
     edits: tuple[str, ...] = ()
 
+    @property
+    def one_off(self) -> bool:
+        return bool(self.fstab is not None or self.edits or self.bf_init or not self.init
+                    or not self.make_mount_points)
+
 
 @dataclass
 class Artifacts:
     builddir: Path
-    made: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.builddir = self.builddir.resolve()
@@ -214,11 +220,8 @@ class Artifacts:
         return out
 
     def image(self, options: ImageOptions = ImageOptions()) -> Path:
-        """A read-only base image; tests work on copies."""
-        # A third of a boot is the kernel checking signatures; the real root keeps them.
-        initramfs = self.initramfs("--strip-signatures", *options.initramfs, bf_init=options.bf_init,
-                                   edits=options.edits)
-        root = self.mini_root(options)
+        """A base image that several tests start from; they work on copies."""
+        root, initramfs = self.mini_root(options), self._packed(options)
         helpers = sorted(p for p in self.mkimage.parent.iterdir() if p.is_file())
         key = digest(*helpers, self.kernel.name, initramfs, tree_digest(root), options.mkimage,
                      options.cmdline)
@@ -226,17 +229,42 @@ class Artifacts:
         with self._locked("images"):
             if not out.exists():
                 out.parent.mkdir(exist_ok=True)
-                work = out.with_suffix(".tmp")
-                arguments: Sequence[str] = options.mkimage
-                if "--slot-b" not in arguments:
-                    arguments = (*arguments, "--slot-b", "same")
-                if "--data-size" not in arguments:
-                    arguments = (*arguments, "--data-size", "32M")
-                build(self.mkimage, "--root", root, "--kernel", self.kernel, "--initramfs", initramfs,
-                      "--output", work, "--cmdline", f"{CMDLINE} {options.cmdline}".strip(),
-                      "--unchecked", *arguments)
-                work.replace(out)
+                self._forget_old_images(out.parent)
+                self._make_image(options, root, initramfs, out)
+            os.utime(out)
         return out
+
+    def image_for(self, options: ImageOptions, to: Path) -> Path:
+        """An image of its own for one test, at `to`. Odd ones are not worth 100 MB in the cache."""
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if options.one_off:
+            self._make_image(options, self.mini_root(options), self._packed(options), to)
+            return to
+        return self.copy(self.image(options), to)
+
+    def _packed(self, options: ImageOptions) -> Path:
+        # A third of a boot is the kernel checking signatures; the real root keeps them.
+        return self.initramfs("--strip-signatures", *options.initramfs, bf_init=options.bf_init,
+                              edits=options.edits)
+
+    def _make_image(self, options: ImageOptions, root: Path, initramfs: Path, out: Path) -> None:
+        work = out.with_suffix(".tmp")
+        arguments: Sequence[str] = options.mkimage
+        if "--slot-b" not in arguments:
+            arguments = (*arguments, "--slot-b", "same")
+        if "--data-size" not in arguments:
+            arguments = (*arguments, "--data-size", "32M")
+        build(self.mkimage, "--root", root, "--kernel", self.kernel, "--initramfs", initramfs,
+              "--output", work, "--cmdline", f"{CMDLINE} {options.cmdline}".strip(),
+              "--unchecked", *arguments)
+        work.replace(out)
+
+    @staticmethod
+    def _forget_old_images(directory: Path) -> None:
+        """Each change of bf-init makes the images of before useless."""
+        for old in directory.glob("*.img"):
+            if old.stat().st_mtime < time.time() - IMAGE_MAX_AGE_SEC:
+                old.unlink()
 
     def copy(self, image: Path, to: Path) -> Path:
         """A copy that shares blocks or keeps holes, whatever the file system can."""

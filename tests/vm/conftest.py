@@ -64,9 +64,8 @@ def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_lo
              **options: object) -> Device:
         if sector_size != 512:
             options["mkimage"] = (*options.get("mkimage", ()), "--sector-size", str(sector_size))
-        base = artifacts.image(ImageOptions(**options))
         work = artifacts.vm / "run" / f"{tmp_path.parent.name}-{tmp_path.name}-{len(devices)}"
-        disk = artifacts.copy(base, work / "disk.img")
+        disk = artifacts.image_for(ImageOptions(**options), work / "disk.img")
         device = Device(disk=Disk(disk, kind=kind, sector_size=sector_size,
                                   write_log=work / "writes.log" if write_log else None),
                         work=work, log=console_log, hardware=hardware, settings=settings,

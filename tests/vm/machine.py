@@ -29,6 +29,8 @@ QEMU = os.environ.get("BF_QEMU", "qemu-system-aarch64")
 # Emulated seconds pass slowly on a busy host; these bound a failure, not a success.
 BOOT_TIMEOUT = float(os.environ.get("BF_VM_TIMEOUT", "180"))
 
+LINE_PAUSE_SEC = 1.0                    # a prompt, if nothing follows it for so long
+
 DISK_KINDS = ("virtio", "nvme", "sd", "usb")
 
 
@@ -281,15 +283,21 @@ class Machine:
     def wait(self, pattern: str, timeout: float = BOOT_TIMEOUT) -> re.Match[str]:
         """Wait for console text that no earlier wait() has passed. Ends early when the guest does."""
         regex = re.compile(pattern, re.M)
-        match = None
-
-        def ready() -> bool:
-            nonlocal match
-            match = regex.search(self._text, self._seen)
-            return match is not None or self._console_closed
-
+        until = time.monotonic() + timeout
         with self._grown:
-            self._grown.wait_for(ready, timeout)
+            while True:
+                match = regex.search(self._text, self._seen)
+                known = len(self._text)
+                # A match at the very end may be half a line of which more is on its way.
+                at_end = match is not None and match.end() == known and self._text[-1:] != "\n"
+                if self._console_closed or (match and not at_end):
+                    break
+                grew = self._grown.wait_for(
+                    lambda: len(self._text) > known or self._console_closed,
+                    min(LINE_PAUSE_SEC, until - time.monotonic()) if at_end
+                    else until - time.monotonic())
+                if not grew and (at_end or time.monotonic() >= until):
+                    break
             if match is None:
                 how = "ended" if self._console_closed else f"said nothing of it in {timeout:.0f} s"
                 raise Timeout(f"waiting for {pattern!r}, the guest {how}; "
