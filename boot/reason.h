@@ -67,6 +67,12 @@
 	  "Look at the console of a trial boot; the system hangs or crashes.")                     \
 	X(TRIAL_NEVER_RAN, "trial-never-ran", "The trial was asked for but never ran.",            \
 	  "Check power and firmware, then install with force.")                                    \
+	X(TRIAL_REJECTED, "trial-rejected", "The trial was rejected by hand.",                     \
+	  "Nothing: somebody marked the slot bad.")                                                \
+	X(LEFT_BY_HAND, "left-by-hand", "Somebody sent the device to its other slot.",             \
+	  "Nothing: it was asked for.")                                                            \
+	X(KIOSK_FAILING, "kiosk-failing", "The kiosk of the committed slot does not live.",        \
+	  "See the kiosk's journal; install a good version.")                                      \
 	X(COMMITTED_FAILING, "committed-failing", "The committed slot failed too often.",          \
 	  "The other slot is tried; install a good version.")
 

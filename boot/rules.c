@@ -174,7 +174,7 @@ static void weigh_evidence(struct record *rec, const struct boot_facts *facts)
 		increment(&rec->trials, RULES_TRIALS_MAX);
 }
 
-static void mark_bad(struct record *rec, enum slot slot)
+void rules_mark_bad(struct record *rec, enum slot slot)
 {
 	enum slot other = slot == SLOT_A ? SLOT_B : SLOT_A;
 
@@ -185,7 +185,7 @@ static void mark_bad(struct record *rec, enum slot slot)
 		rec->state[other] = STATE_UNKNOWN;
 }
 
-static void unstage(struct record *rec)
+void rules_unstage(struct record *rec)
 {
 	rec->staged = SLOT_NONE;
 	rec->kind = KIND_UPDATE;
@@ -209,10 +209,10 @@ void rules_resolve(struct record *rec, uint64_t now_sec)
 	if (rec->kind == KIND_UPDATE)
 		record_refuse(rec, rec->hash[slot]);
 	if (rejected)
-		mark_bad(rec, slot);
+		rules_mark_bad(rec, slot);
 	else
 		rec->state[slot] = STATE_UNKNOWN;
-	unstage(rec);
+	rules_unstage(rec);
 	record_add_history(rec, now_sec, rejected ? HISTORY_REJECTED : HISTORY_GIVEN_UP, slot, why);
 }
 
@@ -243,9 +243,9 @@ static void count_last_boot(struct record *rec, const struct boot_facts *facts)
 		increment(&rec->soft, RECORD_COUNTER_MAX);
 }
 
-static void stage_fallback(struct record *rec)
+void rules_stage_fallback(struct record *rec)
 {
-	unstage(rec);
+	rules_unstage(rec);
 	rec->staged = slot_other(rec->committed);
 	rec->kind = KIND_FALLBACK;
 	rec->attempts = 1;
@@ -273,12 +273,12 @@ static bool decide_to_leave(struct record *rec)
 		return true;
 	}
 	if (rec->state[other] == STATE_GOOD) {
-		stage_fallback(rec);
+		rules_stage_fallback(rec);
 		return true;
 	}
 	if (!retry_is_due(rec) || rec->proven[other] == PROVEN_NO)
 		return false;
-	stage_fallback(rec);
+	rules_stage_fallback(rec);
 	rec->hard = rec->soft = 0;
 	increment(&rec->doublings, RULES_DOUBLINGS_MAX);
 	return true;

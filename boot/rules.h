@@ -95,3 +95,8 @@ void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_deci
  * or leaves it staged. Only on a boot of the committed slot, outside of a trial.
  */
 void rules_resolve(struct record *rec, uint64_t now_sec);
+
+/* Steps on a record that requests.c shares. */
+void rules_mark_bad(struct record *rec, enum slot slot); /* never leaves both bad */
+void rules_unstage(struct record *rec);
+void rules_stage_fallback(struct record *rec); /* the first attempt is counted */

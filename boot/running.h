@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The running device: finds out what requests.h decides by, and carries out
+ * what it decided. Stands on what bf-init left in /run/bf/boot.
+ *
+ * Files:
+ *   /run/bf/boot                what bf-init said of this boot (bf-init(8))
+ *   /run/bf/lock                flock(2): one at a time changes anything
+ *   /run/bf/armed               "armed\n" or "counted\n": the next reboot is to be the
+ *                               trial; counted: that attempt stands in the record
+ *   /run/bf/staying             exists: the guard does not switch slots in this boot
+ *   /run/systemd/reboot-param   systemd's reboot argument, "0 tryboot\n"
+ */
+#pragma once
+
+#include "boot/requests.h"
+
+#define RUNNING_DIR	     "/run/bf"
+#define RUNNING_BOOT_FILE    RUNNING_DIR "/boot"
+#define RUNNING_LOCK	     RUNNING_DIR "/lock"
+#define RUNNING_ARMED	     RUNNING_DIR "/armed"
+#define RUNNING_STAYING	     RUNNING_DIR "/staying"
+#define RUNNING_REBOOT_PARAM "/run/systemd/reboot-param"
+#define RUNNING_LOCK_SEC     10
+
+/* What the reboot call passes on: the Pi firmware's partition 0, tryboot flag set. */
+#define REBOOT_TRYBOOT "0 tryboot"
+
+enum run_part {
+	RUN_BOOTSEL,
+	RUN_BOOT_A,
+	RUN_BOOT_B,
+	RUN_ROOT_A,
+	RUN_ROOT_B,
+	RUN_DATA,
+	RUN_PART_COUNT
+};
+
+/* /run/bf/boot, as far as somebody needs it; unknown keys are passed over. */
+struct boot_file {
+	enum slot slot;
+	bool trial, committable, limbo, mismatch, degraded, tryboot;
+	bool has_count;
+	uint32_t count;
+	char boot_id[33];
+	char roothash[RECORD_HASH_MAX + 1];
+	char reason[RECORD_CODE_MAX + 1]; /* "" */
+	char data[16];			  /* BF_DATA=: ok, readonly, missing */
+	char part[RUN_PART_COUNT][32];	  /* kernel names; "" = missing */
+};
+
+/* -EBADMSG: no slot line, or a value that cannot be. Pure. */
+_must_check_ int boot_file_parse(const char *text, struct boot_file *ret);
+
+struct running {
+	int lock_fd;
+	int data_fd; /* root directory of BF_DATA, -1: not there */
+	enum record_status record_status;
+	struct boot_file boot;
+	struct selector selector;
+	struct run_facts facts;
+	char why[256]; /* after an error: the object and the path; one line */
+};
+
+enum running_mode {
+	RUNNING_READ,	/* shared lock; nothing will be changed */
+	RUNNING_CHANGE, /* exclusive lock, kept until running_close() */
+};
+
+/*
+ * Takes the lock (waiting at most RUNNING_LOCK_SEC: -ETIMEDOUT) and reads
+ * everything. A BF_DATA or selector that cannot be read is not an error: it
+ * stands in the facts, and in .why. -ENOENT: bf-init did not start this system.
+ * -EPERM: not root. running_close() in any case.
+ */
+_must_check_ int running_open(enum running_mode mode, struct running *ret);
+void running_close(struct running *r);
+
+/*
+ * Carries out the steps of @plan, which was made from r->facts. Each is durable
+ * before the next. On success r->facts is what holds now, so that the next plan can be made.
+ * STEP_SECTOR when autoboot.txt is gone: made anew through a mount, the one exception.
+ */
+_must_check_ int running_carry_out(struct running *r, const struct request_plan *plan);
+
+/* requests_plan() and running_carry_out() in one. A refusal is no error: see *ret. */
+_must_check_ int running_request(struct running *r, enum request request,
+				 const struct request_args *args, struct request_plan *ret);
+
+/*
+ * The last word before the reboot, when BF_DATA is already unmounted: plain
+ * `reboot` has deleted the reboot argument; it is written again if and only if
+ * the attempt was counted. Returns 1 when the next boot is the trial, 0 when not.
+ */
+_must_check_ int running_arm_again(void);
+
+/*
+ * roothash= of the image in the boot partition of @slot, read through a
+ * read-only mount. -ENOENT: there is none. *ret is lower case.
+ */
+_must_check_ int running_image_hash(struct running *r, enum slot slot,
+				    char ret[static RECORD_HASH_MAX + 1]);
