@@ -53,10 +53,10 @@ def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
 
 
 def device(art: Artifacts, base: Path, work: Path, log: Path,
-           say: Callable[[str], None] | None = None) -> Device:
+           say: Callable[[str], None] | None = None, hardware: Hardware = HARDWARE) -> Device:
     """A device with its own copy of the image."""
     return Device(disk=Disk(art.copy(base, work / "disk.img")), work=work, log=log,
-                  hardware=HARDWARE, say=say)
+                  hardware=hardware, say=say)
 
 
 class Shell:

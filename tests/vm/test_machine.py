@@ -14,7 +14,7 @@ import pytest
 from artifacts import Artifacts, cpio
 from firmware import Request
 from machine import (LAB_WORDS, SMALL, Device, Disk, End, Hardware, Machine, MachineError, Timeout,
-                     device_tree)
+                     device_tree, last_words)
 from test_firmware import CANONICAL, boot_files, make_image
 
 DIRECTORY, PROGRAM, FILE = 0o040755, 0o100755, 0o100644
@@ -94,6 +94,23 @@ ENDS = [
 @pytest.mark.parametrize("do,extra,expected", ENDS, ids=[row[0] for row in ENDS])
 def test_how_a_run_ended(guest, do, extra, expected):
     assert guest(do, extra=extra).wait_end() == expected
+
+
+FAREWELLS = [
+    ("plain", "reboot: Restarting system\n", End("reboot")),
+    ("argument", "[ 1.0] reboot: Restarting system with command '0 tryboot'\n", End("reboot", "0 tryboot")),
+    ("last", "reboot: Restarting system\nreboot: Restarting system with command 'x'\n", End("reboot", "x")),
+    ("panic", "[ 1.0] Kernel panic - not syncing: x\nRebooting in 1 seconds..\n", End("reset")),
+    ("sysrq", "[ 1.0] sysrq: Resetting\n", End("reset")),
+    ("half-a-line", "reboot: Restarting system with comm", End("unheard")),
+    ("silence", "[ 1.0] I/O error, dev vda, sector 8\n", End("unheard")),
+]
+
+
+@pytest.mark.parametrize("console,expected", [row[1:] for row in FAREWELLS],
+                         ids=[row[0] for row in FAREWELLS])
+def test_what_the_last_words_tell(console, expected):
+    assert last_words(console) == expected
 
 
 def test_console_is_logged_and_matched_once(guest, console_log):
