@@ -441,6 +441,9 @@ static int story(struct boot *b, struct failure *f)
 		return r;
 	}
 	stage_end(b, STAGE_HANDOVER);
+	r = handover_tell(b, f);
+	if (r < 0)
+		return r;
 	expedite_rcu(false);
 	/* From here on the new init has the time it needs: only the watchdog counts. */
 	sys_alarm(0, SIG_DFL);

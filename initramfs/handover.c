@@ -56,6 +56,32 @@ static void put_stages(FILE *out, const struct boot *b)
 	}
 }
 
+/* So that nobody searches again, on a machine where a second disk may have come since. */
+static void put_partitions(FILE *out, const struct disk *disk)
+{
+	static const struct {
+		const char *key;
+		enum part part;
+	} rows[] = {
+		{ "BF_BOOTSEL_DEV", PART_BOOTSEL }, { "BF_DATA_DEV", PART_DATA },
+		{ "BF_BOOT_A_DEV", PART_BOOT_A },   { "BF_BOOT_B_DEV", PART_BOOT_B },
+		{ "BF_ROOT_A_DEV", PART_ROOT_A },   { "BF_ROOT_B_DEV", PART_ROOT_B },
+	};
+
+	put_text(out, "BF_DISK", disk->name);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		put_text(out, rows[i].key, disk->part[rows[i].part].name);
+}
+
+static void put_firmware(FILE *out, const struct firmware *fw)
+{
+	put_flag(out, "BF_TRYBOOT", fw->tryboot);
+	if (fw->has_count)
+		(void)fprintf(out, "BF_COUNT=%u\n", fw->count);
+	else
+		(void)fputs("BF_COUNT=-\n", out);
+}
+
 static void put_boot(FILE *out, const struct boot *b)
 {
 	static const char *const records[] = { [RECORD_OK] = "ok",
@@ -84,7 +110,9 @@ static void put_boot(FILE *out, const struct boot *b)
 	put_text(out, "BF_DATA_WHY", b->data.why);
 	(void)fprintf(out, "BF_RECORD=%s\n", records[b->record_status]);
 	(void)fprintf(out, "BF_SELECTOR=%s\n", selectors[b->selector.state]);
-	put_text(out, "BF_DISK", b->disk.name);
+	(void)fprintf(out, "BF_BOOT_ID=%s\n", b->facts.boot_id);
+	put_firmware(out, &b->firmware);
+	put_partitions(out, &b->disk);
 	put_text(out, "BF_ROOTHASH", b->cmdline.roothash ? b->cmdline.roothash : "");
 	(void)fprintf(out, "BF_VERITY=%c\n", b->root.status ? b->root.status : '-');
 	put_flag(out, "BF_VERITY_FEC", b->root.fec);
@@ -173,7 +201,7 @@ static int announce_root(const struct boot *b, struct failure *f)
 }
 
 /* Plain directories of /run: systemd would unmount anything else there at shutdown. */
-static int write_boot_file(const struct boot *b, struct failure *f)
+int handover_tell(const struct boot *b, struct failure *f)
 {
 	_cleanup_free_ char *text = handover_boot_file(b);
 	int r;
@@ -374,7 +402,7 @@ int handover_prepare(struct boot *b, const char *sysroot, struct failure *f)
 		return r;
 	set_clock_floor(b, root);
 	give_machine_id(b, root, sysroot);
-	return write_boot_file(b, f);
+	return 0;
 }
 
 /* The switch */

@@ -13,9 +13,12 @@
  */
 char *handover_boot_file(const struct boot *b);
 
+/* Writes /run/bf/boot: the last word before the switch, when every stage has its end. */
+_must_check_ int handover_tell(const struct boot *b, struct failure *f);
+
 /*
- * Writes /run/bf/boot, the udev database line of the dm node, /dev/mapper/root,
- * the machine-id, and sets the clock to a floor (the newest of: newest entry of
+ * Writes the udev database line of the dm node, /dev/mapper/root, the machine-id,
+ * and sets the clock to a floor (the newest of: newest entry of
  * the record's history, build time of the image, of the EEPROM) when it is behind.
  *
  * The machine-id is a plain file in the /etc of @sysroot, when that is an

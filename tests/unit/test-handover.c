@@ -29,12 +29,18 @@ static void prepare(void)
 	fake_statfs("/root/etc", OVERLAYFS_SUPER_MAGIC);
 	boot = (struct boot) {
 		.slot = SLOT_A,
-		.disk = { .name = "nvme0n1" },
+		.firmware = { .tryboot = true, .has_count = true, .count = 1 },
+		.disk = { .name = "nvme0n1",
+			  .part = { [PART_BOOTSEL].name = "nvme0n1p1",
+				    [PART_BOOT_A].name = "nvme0n1p2",
+				    [PART_BOOT_B].name = "nvme0n1p3",
+				    [PART_ROOT_A].name = "nvme0n1p4",
+				    [PART_DATA].name = "nvme0n1p6" } },
 		.data = { .fd = sys_open("/data", O_RDONLY | O_DIRECTORY, 0) },
 		.cmdline = { .roothash = (char *)"00ff" },
 		.decided = true,
 		.decision = { .next = NEXT_BOOT, .record.committed = SLOT_A },
-		.facts = { .running = SLOT_A },
+		.facts = { .running = SLOT_A, .boot_id = "0123456789abcdef0123456789abcdef" },
 		.root = { .dm_name = "dm-0", .dm_major = 253, .dm_minor = 0, .status = 'V' },
 	};
 	failure = (struct failure) { 0 };
@@ -74,7 +80,12 @@ static void test_boot_file(void)
 				    "BF_LIMBO=no\nBF_MISMATCH=no\nBF_REASON=-\nBF_DEGRADED=no\n"
 				    "BF_DATA=ok\nBF_DATA_CHECKED=no\nBF_DATA_LOST_LINES=0\n"
 				    "BF_DATA_WHY=\"\"\nBF_RECORD=ok\nBF_SELECTOR=valid\n"
-				    "BF_DISK=\"nvme0n1\"\nBF_ROOTHASH=\"00ff\"\nBF_VERITY=V\n"
+				    "BF_BOOT_ID=0123456789abcdef0123456789abcdef\n"
+				    "BF_TRYBOOT=yes\nBF_COUNT=1\nBF_DISK=\"nvme0n1\"\n"
+				    "BF_BOOTSEL_DEV=\"nvme0n1p1\"\nBF_DATA_DEV=\"nvme0n1p6\"\n"
+				    "BF_BOOT_A_DEV=\"nvme0n1p2\"\nBF_BOOT_B_DEV=\"nvme0n1p3\"\n"
+				    "BF_ROOT_A_DEV=\"nvme0n1p4\"\nBF_ROOT_B_DEV=\"\"\n"
+				    "BF_ROOTHASH=\"00ff\"\nBF_VERITY=V\n"
 				    "BF_VERITY_FEC=no\nBF_VERITY_SIGNATURE=no\nBF_MACHINE_ID=-\n"
 				    "BF_CLOCK_SET=no\nBF_WATCHDOG=no\nBF_RESCUE=no\n"
 				    "BF_USEC_START=1000\nBF_USEC_MODULES=2000\n";
@@ -83,7 +94,11 @@ static void test_boot_file(void)
 				    "BF_DEGRADED=yes\nBF_DATA=missing\nBF_DATA_CHECKED=yes\n"
 				    "BF_DATA_LOST_LINES=2\n"
 				    "BF_DATA_WHY=\"a \\\"b\\\" \\$(c) \\`d\\` \\\\ ??e\"\n"
-				    "BF_RECORD=future\nBF_SELECTOR=gone\nBF_DISK=\"\"\n"
+				    "BF_RECORD=future\nBF_SELECTOR=gone\nBF_BOOT_ID=\n"
+				    "BF_TRYBOOT=no\nBF_COUNT=-\nBF_DISK=\"\"\n"
+				    "BF_BOOTSEL_DEV=\"\"\nBF_DATA_DEV=\"\"\n"
+				    "BF_BOOT_A_DEV=\"\"\nBF_BOOT_B_DEV=\"\"\n"
+				    "BF_ROOT_A_DEV=\"\"\nBF_ROOT_B_DEV=\"\"\n"
 				    "BF_ROOTHASH=\"\"\nBF_VERITY=-\nBF_VERITY_FEC=yes\n"
 				    "BF_VERITY_SIGNATURE=yes\nBF_MACHINE_ID=stored\n"
 				    "BF_CLOCK_SET=yes\nBF_WATCHDOG=no\nBF_RESCUE=yes\n";
@@ -157,9 +172,22 @@ static void test_prepare(void)
 	ok(sys_readlinkat(AT_FDCWD, "/dev/mapper/root", target, sizeof(target)) == 0 &&
 		   streq(target, "../dm-0"),
 	   "/dev/mapper/root");
-	ok(fake_exists("/run/bf/boot"), "/run/bf/boot");
 	ok_int(handover_prepare(&boot, "/root", &failure), 0, "prepared again");
 	finish("prepare");
+}
+
+static void test_tell(void)
+{
+	_cleanup_free_ char *want = NULL;
+
+	prepare();
+	boot.stage_end_usec[STAGE_HANDOVER] = 3000;
+	want = handover_boot_file(&boot);
+	ok_int(handover_tell(&boot, &failure), 0, "told");
+	same_file("/run/bf/boot", want, "told");
+	ok(strstr(want, "BF_USEC_HANDOVER=3000\n"), "with the last stage");
+	ok_int(handover_tell(&boot, &failure), 0, "told again");
+	finish("tell");
 }
 
 static void test_prepare_fails(void)
@@ -172,9 +200,6 @@ static void test_prepare_fails(void)
 		{ "no place for udev", "mkdir /run/udev/data", "mkdir /run/udev/data" },
 		{ "no udev database", "open " UDEV, UDEV },
 		{ "no link", "symlink /dev/mapper/root", "/dev/mapper/root" },
-		{ "no place for the boot file", "mkdir /run/bf", "/run/bf/boot" },
-		{ "no boot file", "open /run/bf/boot", "/run/bf/boot" },
-		{ "no room for the boot file", "write /run/bf/boot", "/run/bf/boot" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -183,6 +208,26 @@ static void test_prepare_fails(void)
 		ok_int(handover_prepare(&boot, "/root", &failure), -ENOSPC, "%s", rows[i].name);
 		ok_str(reason_text(failure.reason)->code, "handover", "%s: reason", rows[i].name);
 		ok_str(failure.text, rows[i].text, "%s: text", rows[i].name);
+		finish(rows[i].name);
+	}
+}
+
+static void test_tell_fails(void)
+{
+	static const struct {
+		const char *name, *rule;
+	} rows[] = {
+		{ "no place for the boot file", "mkdir /run/bf" },
+		{ "no boot file", "open /run/bf/boot" },
+		{ "no room for the boot file", "write /run/bf/boot" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		prepare();
+		fake_result(rows[i].rule, -ENOSPC);
+		ok_int(handover_tell(&boot, &failure), -ENOSPC, "%s", rows[i].name);
+		ok_str(reason_text(failure.reason)->code, "handover", "%s: reason", rows[i].name);
+		ok_str(failure.text, "/run/bf/boot", "%s: text", rows[i].name);
 		finish(rows[i].name);
 	}
 }
@@ -357,7 +402,7 @@ static void test_machine_id(void)
 		ok_str(boot.machine_id, rows[i].how, "machine-id: %s: how", rows[i].name);
 		same_file("/root/etc/machine-id", rows[i].in_etc, rows[i].name);
 		same_file("/data/bf/machine-id", rows[i].on_data, rows[i].name);
-		text = fake_read("/run/bf/boot", NULL);
+		text = handover_boot_file(&boot);
 		ok(text && strstr(text, rows[i].how), "machine-id: %s: is told", rows[i].name);
 		finish(rows[i].name);
 	}
@@ -827,6 +872,8 @@ int main(void)
 	test_degraded_kinds();
 	test_prepare();
 	test_prepare_fails();
+	test_tell();
+	test_tell_fails();
 	test_machine_id();
 	test_machine_id_file();
 	test_clock();

@@ -162,10 +162,20 @@ def test_hand_over(device):
     assert extra == {}
 
 
-def test_stages_are_timed(device):
+def test_boot_file_is_whole(device):
+    """What bf-boot stands on: stages, partitions, the firmware's words."""
+    bootrecord.seasoned(image_of(device), staged="B", state_B="unknown", attempts="1")
+    request_trial(device)
     boot = device.boot().boot_file()
-    stages = [value for key, value in boot.items() if key.startswith("usec_")]
-    assert len(stages) >= 5 and all(v.isdigit() for v in stages), boot
+    stages = ("start", "modules", "disk", "data", "decide", "root", "mounts", "handover")
+    times = [int(boot[f"usec_{stage}"]) for stage in stages]
+    assert times == sorted(times) and times[0] > 0
+    parts = ("bootsel", "boot_a", "boot_b", "root_a", "root_b", "data")
+    assert [boot[f"{part}_dev"] for part in parts] == [f"vda{n}" for n in range(1, 7)]
+    assert boot["slot"] == "B" and boot["tryboot"] == "yes"
+    assert boot["count"] == str(device.runs[0].decision.device_tree["count"])
+    assert re.fullmatch(r"[0-9a-f]{32}", boot["boot_id"])
+    assert bootrecord.load(image_of(device))["last.boot_id"] == boot["boot_id"]
 
 
 def test_watchdog_is_handed_over_ticking(make_device):
