@@ -7,6 +7,7 @@ boot_SRC := \
 	boot/firmware.c \
 	boot/reason.c \
 	boot/record.c \
+	boot/requests.c \
 	boot/rules.c \
 	boot/selector.c
 # The seam to the kernel; tests put tests/unit/fake-sys.c in its place.

@@ -69,6 +69,8 @@
 	  "Check power and firmware, then install with force.")                                    \
 	X(TRIAL_REJECTED, "trial-rejected", "The trial was rejected by hand.",                     \
 	  "Nothing: somebody marked the slot bad.")                                                \
+	X(TRIAL_CANCELLED, "trial-cancelled",                                                      \
+	  "The staged slot was taken back before it was tried.", "Nothing: it was asked for.")     \
 	X(LEFT_BY_HAND, "left-by-hand", "Somebody sent the device to its other slot.",             \
 	  "Nothing: it was asked for.")                                                            \
 	X(KIOSK_FAILING, "kiosk-failing", "The kiosk of the committed slot does not live.",        \

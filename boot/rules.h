@@ -92,7 +92,8 @@ void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_deci
 
 /*
  * What became of the staged slot, as far as @rec tells: rejects it, gives it up
- * or leaves it staged. Only on a boot of the committed slot, outside of a trial.
+ * or leaves it staged. For a boot of the committed slot, and for a trial that ends with a
+ * .trial_reason.
  */
 void rules_resolve(struct record *rec, uint64_t now_sec);
 
