@@ -359,7 +359,11 @@ static int make_mounts(struct boot *b, struct failure *f)
 	r = plan_make(fstab, &plan, f);
 	if (r < 0)
 		return r;
-	return mounts_make(&plan, b->slot, &b->data, DATA_EARLY, SYSROOT, b->cmdline.roothash, f);
+	r = mounts_make(&plan, b->slot, &b->data, DATA_EARLY, SYSROOT, b->cmdline.roothash, f);
+	if (r < 0 || !plan.data_target)
+		return r;
+	b->data.dir = strdup(plan.data_target);
+	return b->data.dir ? 0 : failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "/run/bf/boot");
 }
 
 /* All that reads the root itself: a bad block here is an error that can be reported. */

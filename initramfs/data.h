@@ -14,6 +14,7 @@ struct data {
 	bool readonly; /* the real one, but (re)mounted read-only: degraded for writing */
 	/* Lines of the mount plan that got a tmpfs although BF_DATA is there. */
 	unsigned lost_lines;
+	char *dir; /* where the running system finds it; NULL: the plan has no place. Never freed */
 	char why[160]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
 };
 
