@@ -76,7 +76,28 @@
 	X(KIOSK_FAILING, "kiosk-failing", "The kiosk of the committed slot does not live.",        \
 	  "See the kiosk's journal; install a good version.")                                      \
 	X(COMMITTED_FAILING, "committed-failing", "The committed slot failed too often.",          \
-	  "The other slot is tried; install a good version.")
+	  "The other slot is tried; install a good version.")                                      \
+	X(KIOSK_NEVER_STARTED, "kiosk-never-started", "The kiosk never started.",                  \
+	  "See why its unit fails: systemctl status, journalctl -b -1.")                           \
+	X(KIOSK_NOT_ALIVE, "kiosk-not-alive", "The kiosk stopped and did not come back.",          \
+	  "See the journal of its unit.")                                                          \
+	X(KIOSK_RESTARTS, "kiosk-restarts", "The kiosk crashed again and again.",                  \
+	  "See the journal of its unit.")                                                          \
+	X(KIOSK_SILENT, "kiosk-silent", "The kiosk runs but shows no sign of life.",               \
+	  "See the journal of its unit, and the kiosk's own log.")                                 \
+	X(SERVER_SILENT, "server-silent",                                                          \
+	  "The kiosk did not reach its server, though the network is there.",                      \
+	  "Check the server's address and certificates in this version.")                          \
+	X(CHECK_FAILED, "check-failed", "A required health check failed.",                         \
+	  "See the output of the check in the saved diagnostics.")                                 \
+	X(ROOT_CORRUPT, "root-corrupt", "The root image cannot be read without errors.",           \
+	  "Install it again; if it happens again, replace the disk.")                              \
+	X(TRIAL_DEADLINE, "trial-deadline", "The trial was not healthy for long enough in time.",  \
+	  "See the saved diagnostics: which check came and went.")                                 \
+	X(COMMIT_FAILED, "commit-failed", "The slot was healthy, but could not be committed.",     \
+	  "See the journal of rauc.service and bf-boot.")                                          \
+	X(REJECTED, "rejected", "A person or a program rejected the trial.",                       \
+	  "Nothing; install another version.")
 
 enum reason {
 	REASON_NONE,
