@@ -45,12 +45,15 @@ static int new_request(const char *name, size_t payload, struct dm_ioctl **ret)
 }
 
 /* A command without payload. */
-static int simple(int control, unsigned long command, const char *name)
+static int simple(int control, unsigned long command, const char *name, uint32_t flags)
 {
 	_cleanup_free_ struct dm_ioctl *io = NULL;
 	int r = new_request(name, 0, &io);
 
-	return r < 0 ? r : sys_dm_ioctl(control, command, io);
+	if (r < 0)
+		return r;
+	io->flags = flags;
+	return sys_dm_ioctl(control, command, io);
 }
 
 static void *payload_of(struct dm_ioctl *io)
@@ -128,10 +131,14 @@ int dm_load(int control, const char *name, const char *target, uint64_t sectors,
 	return sys_dm_ioctl(control, DM_TABLE_LOAD, io);
 }
 
-/* Suspend without DM_SUSPEND_FLAG: also takes the live table out, when a new one is loaded. */
+/*
+ * Suspend without DM_SUSPEND_FLAG: also takes the live table out, when a new one is loaded.
+ * The kernel would freeze a filesystem on it for that, and wait for whoever holds it; one
+ * that is mounted read-only has nothing to bring in order.
+ */
 int dm_resume(int control, const char *name)
 {
-	return simple(control, DM_DEV_SUSPEND, name);
+	return simple(control, DM_DEV_SUSPEND, name, DM_SKIP_LOCKFS_FLAG);
 }
 
 int dm_status(int control, const char *name, char ret[static DM_STATUS_MAX])
@@ -157,5 +164,5 @@ int dm_status(int control, const char *name, char ret[static DM_STATUS_MAX])
 
 int dm_remove(int control, const char *name)
 {
-	return simple(control, DM_DEV_REMOVE, name);
+	return simple(control, DM_DEV_REMOVE, name, 0);
 }
