@@ -84,8 +84,8 @@ $(LIB): $(call obj,$(boot_SRC) $(boot_SEAM))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-# What is packed is stripped; bf-init.debug keeps the symbols for gdb and for tests.
-$(B)/bf-init: $(B)/bf-init.debug
+# What goes into the device is stripped; .debug keeps the symbols for gdb and for tests.
+$(B)/bf-init $(B)/bf-boot: %: %.debug
 	$(call say,STRIP,$@)
 	$(Q)$(STRIP) -o $@ $<
 
@@ -93,11 +93,15 @@ $(B)/bf-init.debug: $(call obj,$(bf-init_MAIN) $(bf-init_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(INIT_LDFLAGS) -o $@ $^ $(call pkg,$(bf-init_PKGS),$(PKG_STATIC) --libs)
 
+$(B)/bf-boot.debug: $(call obj,$(bf-boot_MAIN) $(bf-boot_SRC)) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-boot_PKGS),--libs)
+
 $(B)/bf-mkinitramfs: $(call obj,$(bf-mkinitramfs_MAIN) $(bf-mkinitramfs_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-mkinitramfs_PKGS),--libs)
 
-PROGRAMS := $(B)/bf-init
+PROGRAMS := $(B)/bf-init $(B)/bf-boot
 ifeq ($(ARCH),host)
 PROGRAMS += $(B)/bf-mkinitramfs
 endif
@@ -110,13 +114,14 @@ $(O)/sysroot-arm64/.done: tests/sysroot
 
 # ---- unit tests: no root, no VM, seconds ---------------------------------
 UNIT_LIB := $(B)/libbf-test.a
-$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) tests/unit/fake-sys.c)
+$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) tests/unit/fake-sys.c)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS),--libs)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TESTS))
 UNIT_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TOOLS))
+SEAM_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(seam_TOOLS))
 REPLAYS    := $(patsubst tests/fuzz/fuzz-%.c,$(B)/tests/replay-%,$(fuzz_TARGETS))
 
 $(B)/tests/%: $(B)/tests/unit/%.o $(UNIT_LIB)
@@ -129,9 +134,14 @@ $(B)/tests/replay-%: $(B)/tests/fuzz/fuzz-%.o $(B)/tests/fuzz/replay.o $(UNIT_LI
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(UNIT_LIBS)
 
+$(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/unit/%.o $(LIB)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=sys_block_size -o $@ $^ $(UNIT_LIBS)
+
 .SECONDARY:
 
-tests-build: $(UNIT_TESTS) $(UNIT_TOOLS) $(REPLAYS)
+tests-build: $(UNIT_TESTS) $(UNIT_TOOLS) $(SEAM_TOOLS) $(REPLAYS)
 
 # prove runs each test program; PROVE_EXEC puts another program in front (valgrind).
 prove-unit: tests-build
@@ -254,6 +264,7 @@ INSTALL := \
 # What goes into the device's root (never into the builder's: its units and watchdog settings would act there).
 INSTALL_TARGET := \
 	$(B)/bf-init:lib/betterframe/bf-init:0755 \
+	$(B)/bf-boot:sbin/bf-boot:0755 \
 	hooks/systemd/bf-growfs:lib/betterframe/bf-growfs:0755 \
 	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
 	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
@@ -268,7 +279,7 @@ uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),
 install: $(B)/bf-mkinitramfs
 	$(Q)$(call install-all,$(INSTALL))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
-install-target: $(B)/bf-init
+install-target: $(B)/bf-init $(B)/bf-boot
 	$(Q)$(call install-all,$(INSTALL_TARGET))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
 uninstall:
@@ -281,7 +292,7 @@ clean:
 
 help:
 	@printf '%s\n' \
-	'make              build bf-init and bf-mkinitramfs (ARCH=arm64: for the device)' \
+	'make              build bf-init, bf-boot and bf-mkinitramfs (ARCH=arm64: for the device)' \
 	'make demo         boot a real Debian 13 from a verity slot in QEMU, then watch a bad slot fall back' \
 	'make check        every test; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
@@ -290,7 +301,7 @@ help:
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make lint         static analysis, shellcheck, format' \
 	'make install      bf-mkinitramfs, bf-mkimage, man pages; to DESTDIR and PREFIX (/usr)' \
-	'make install-target   bf-init, units, udev rule; into the root of the device, DESTDIR' \
+	'make install-target   bf-init, bf-boot, units, udev rule; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \
 	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
