@@ -9,6 +9,7 @@ boot_SRC := \
 	boot/record.c \
 	boot/requests.c \
 	boot/rules.c \
+	boot/running.c \
 	boot/selector.c
 # The seam to the kernel; tests put tests/unit/fake-sys.c in its place.
 boot_SEAM := boot/sys.c

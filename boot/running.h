@@ -46,6 +46,7 @@ struct boot_file {
 	char roothash[RECORD_HASH_MAX + 1];
 	char reason[RECORD_CODE_MAX + 1]; /* "" */
 	char data[16];			  /* BF_DATA=: ok, readonly, missing */
+	char data_dir[256];		  /* where BF_DATA is mounted; "" nowhere */
 	char part[RUN_PART_COUNT][32];	  /* kernel names; "" = missing */
 };
 

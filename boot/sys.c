@@ -13,12 +13,14 @@
 #include <linux/watchdog.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -111,6 +113,22 @@ int sys_fstatat(int dirfd, const char *path, struct stat *ret, int flags)
 int sys_mkdirat(int dirfd, const char *path, mode_t mode)
 {
 	return RET_NERRNO(mkdirat(dirfd, path, mode));
+}
+
+/* flock(2) has no timeout of its own, and an alarm is not a library's to set. */
+int sys_lock(int fd, bool exclusive, uint32_t timeout_sec)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	for (uint32_t tries = timeout_sec * 100;; tries--) {
+		if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (tries == 0)
+			return -ETIMEDOUT;
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 int sys_symlinkat(const char *target, int dirfd, const char *path)
@@ -316,6 +334,15 @@ int sys_chroot(const char *path)
 	return RET_NERRNO(chroot(path));
 }
 
+int sys_is_readonly(int fd)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) < 0)
+		return -errno;
+	return fs.f_flag & ST_RDONLY ? 1 : 0;
+}
+
 int sys_statfs_type(const char *path, uint64_t *ret_magic)
 {
 	struct statfs fs;
@@ -324,6 +351,11 @@ int sys_statfs_type(const char *path, uint64_t *ret_magic)
 		return -errno;
 	*ret_magic = (uint64_t)fs.f_type;
 	return 0;
+}
+
+bool sys_is_root(void)
+{
+	return geteuid() == 0;
 }
 
 int sys_init_module(int fd, const char *params)

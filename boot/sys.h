@@ -44,6 +44,8 @@ int sys_list(int fd, size_t max, char ***ret, size_t *ret_count);
 void sys_names_free(char **names, size_t count);
 int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_fchmod(int fd, mode_t mode);
+/* flock(2); tries for @timeout_sec, then -ETIMEDOUT */
+int sys_lock(int fd, bool exclusive, uint32_t timeout_sec);
 int sys_faccessat(int dirfd, const char *path, int mode);
 /* Whole small file below @dirfd (or absolute), NUL-terminated, at most @max bytes: -EFBIG above.
  * Caller frees. */
@@ -64,9 +66,11 @@ int sys_umount(const char *target, int flags);
 int sys_bind_fd(int source_fd, const char *target, bool recursive);
 int sys_chdir(const char *path);
 int sys_chroot(const char *path);
+int sys_is_readonly(int fd); /* 1: the filesystem is mounted read-only, 0: it is not */
 int sys_statfs_type(const char *path, uint64_t *ret_magic);
 
 /* Processes and the end */
+bool sys_is_root(void);
 int sys_init_module(int fd, const char *params);
 int sys_exec(const char *path, char *const argv[], char *const envp[]);
 /* Own process group; @tick (may be NULL) once a second; -ETIMEDOUT: it was killed. ret_status as

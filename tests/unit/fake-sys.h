@@ -30,8 +30,8 @@
  * (open says "direct" and "dsync" when asked for, as in "open /dev/vda1 direct,dsync");
  * rules match them in any case:
  *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
- *   list chmod access keep-on-exec random
- *   read-file memfd block-size device-size statfs uevent-socket uevent close
+ *   list lock is-readonly is-root chmod access keep-on-exec random
+ *   read-file memfd block-size device-size statfs uevent-socket uevent close alarm
  */
 #pragma once
 

@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: MIT
+#include "boot/running.h"
+
+#include "boot/cmdline.h"
+#include "boot/product.h"
+#include "boot/sys.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+
+#define BOOT_FILE_MAX	65536
+#define SMALL_FILE_MAX	4096
+#define MOUNT_POINT	RUNNING_DIR "/mnt"
+#define MOUNT_FLAGS	(MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define SELECTOR_FILE	"autoboot.txt"
+#define ARMED_TEXT	"armed\n"
+#define COUNTED_TEXT	"counted\n"
+#define DEVICE_PATH_MAX (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
+
+/* ---- /run/bf/boot --------------------------------------------------------- */
+
+/* The values of an environment file as bf-init writes it: bare, or in double quotes. In place. */
+static char *unquote(char *value)
+{
+	char *to = value, *from = value;
+
+	if (*value != '"')
+		return value;
+	for (from++; *from && *from != '"'; from++) {
+		if (*from == '\\' && from[1])
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+	return value;
+}
+
+static int take_flag(const char *value, bool *ret)
+{
+	if (!streq(value, "yes") && !streq(value, "no"))
+		return -EBADMSG;
+	*ret = streq(value, "yes");
+	return 0;
+}
+
+static int take_text(const char *value, char *to, size_t size)
+{
+	if (strlen(value) >= size)
+		return -EBADMSG;
+	strcpy(to, value);
+	return 0;
+}
+
+static int take_count(const char *value, struct boot_file *b)
+{
+	if (streq(value, "-"))
+		return 0;
+	if (parse_u32(value, 10, &b->count) < 0)
+		return -EBADMSG;
+	b->has_count = true;
+	return 0;
+}
+
+/* A kernel name of a block device becomes part of paths in /dev and /sys. */
+static int take_part(const char *value, char to[static 32])
+{
+	if (strchr(value, '/') || value[0] == '.')
+		return -EBADMSG;
+	return take_text(value, to, 32);
+}
+
+static const char *const part_keys[RUN_PART_COUNT] = {
+	[RUN_BOOTSEL] = "BF_BOOTSEL_DEV", [RUN_BOOT_A] = "BF_BOOT_A_DEV",
+	[RUN_BOOT_B] = "BF_BOOT_B_DEV",	  [RUN_ROOT_A] = "BF_ROOT_A_DEV",
+	[RUN_ROOT_B] = "BF_ROOT_B_DEV",	  [RUN_DATA] = "BF_DATA_DEV",
+};
+
+static int take_line(struct boot_file *b, const char *key, const char *value)
+{
+	const struct {
+		const char *key;
+		bool *flag;
+	} flags[] = {
+		{ "BF_TRIAL", &b->trial },	 { "BF_COMMITTABLE", &b->committable },
+		{ "BF_LIMBO", &b->limbo },	 { "BF_MISMATCH", &b->mismatch },
+		{ "BF_DEGRADED", &b->degraded }, { "BF_TRYBOOT", &b->tryboot },
+	};
+	const struct {
+		const char *key;
+		char *to;
+		size_t size;
+	} texts[] = {
+		{ "BF_REASON", b->reason, sizeof(b->reason) },
+		{ "BF_DATA", b->data, sizeof(b->data) },
+		{ "BF_DATA_DIR", b->data_dir, sizeof(b->data_dir) },
+		{ "BF_BOOT_ID", b->boot_id, sizeof(b->boot_id) },
+		{ "BF_ROOTHASH", b->roothash, sizeof(b->roothash) },
+	};
+
+	if (streq(key, "BF_SLOT")) {
+		b->slot = slot_parse(value);
+		return 0;
+	}
+	if (streq(key, "BF_COUNT"))
+		return take_count(value, b);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (streq(key, flags[i].key))
+			return take_flag(value, flags[i].flag);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (streq(key, texts[i].key))
+			return take_text(value, texts[i].to, texts[i].size);
+	for (size_t i = 0; i < RUN_PART_COUNT; i++)
+		if (streq(key, part_keys[i]))
+			return take_part(value, b->part[i]);
+	return 0;
+}
+
+static bool boot_file_is_sound(const struct boot_file *b)
+{
+	return (!*b->boot_id || record_is_hex(b->boot_id, sizeof(b->boot_id) - 1)) &&
+	       (!*b->roothash || record_is_hex(b->roothash, sizeof(b->roothash) - 1));
+}
+
+int boot_file_parse(const char *text, struct boot_file *ret)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	struct boot_file b = { .slot = SLOT_NONE };
+	bool seen = false;
+	char *rest = copy;
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		char *value = strchr(line, '=');
+		int r;
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		seen = seen || streq(line, "BF_SLOT");
+		r = take_line(&b, line, unquote(value));
+		if (r < 0)
+			return r;
+	}
+	if (!seen || !boot_file_is_sound(&b))
+		return -EBADMSG;
+	if (streq(b.reason, "-"))
+		b.reason[0] = '\0';
+	*ret = b;
+	return 0;
+}
+
+/* ---- finding out ---------------------------------------------------------- */
+
+/* The first thing that went wrong is what a person wants to read. */
+static int note(struct running *r, int error, const char *fmt, ...) _printf_(3, 4);
+static int note(struct running *r, int error, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (*r->why)
+		return error;
+	va_start(ap, fmt);
+	n = vsnprintf(r->why, sizeof(r->why), fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < sizeof(r->why) && error < 0)
+		(void)snprintf(r->why + n, sizeof(r->why) - (size_t)n, ": %s", strerror(-error));
+	return error;
+}
+
+static void device_path(const struct running *r, enum run_part part,
+			char ret[static DEVICE_PATH_MAX])
+{
+	(void)snprintf(ret, DEVICE_PATH_MAX, "/dev/%s", r->boot.part[part]);
+}
+
+static int make_dir(const char *path)
+{
+	int r = sys_mkdirat(AT_FDCWD, path, 0755);
+
+	return r == -EEXIST ? 0 : r;
+}
+
+static int take_lock(struct running *r, enum running_mode mode)
+{
+	int fd, e;
+
+	e = make_dir(RUNNING_DIR);
+	if (e < 0)
+		return note(r, e, RUNNING_DIR);
+	fd = sys_open(RUNNING_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return note(r, fd, RUNNING_LOCK);
+	r->lock_fd = fd;
+	e = sys_lock(fd, mode == RUNNING_CHANGE, RUNNING_LOCK_SEC);
+	return e < 0 ? note(r, e,
+			    "waiting for another program that changes the boot selection "
+			    "(" RUNNING_LOCK ")")
+		     : 0;
+}
+
+static int read_boot_file(struct running *r)
+{
+	_cleanup_free_ char *text = NULL;
+	int e;
+
+	e = sys_read_file(AT_FDCWD, RUNNING_BOOT_FILE, BOOT_FILE_MAX, &text, NULL);
+	if (e >= 0)
+		e = boot_file_parse(text, &r->boot);
+	return e < 0 ? note(r, e, RUNNING_BOOT_FILE) : 0;
+}
+
+static int read_selector(struct running *r)
+{
+	_cleanup_close_ int fd = -1;
+	char path[DEVICE_PATH_MAX];
+	int e;
+
+	r->selector = (struct selector) { .state = SELECTOR_GONE, .committed = SLOT_NONE };
+	if (!*r->boot.part[RUN_BOOTSEL])
+		return note(r, -ENODEV, BF_LABEL_PREFIX "_BOOTSEL");
+	device_path(r, RUN_BOOTSEL, path);
+	/* What the disk holds, not what somebody has in the cache. */
+	fd = sys_open(path, O_RDONLY | O_DIRECT, 0);
+	e = fd < 0 ? fd : selector_read(fd, &r->selector);
+	return e < 0 ? note(r, e, SELECTOR_FILE " on %s", path) : 0;
+}
+
+static bool number_is(const char *text, dev_t dev)
+{
+	char want[32];
+
+	(void)snprintf(want, sizeof(want), "%u:%u\n", major(dev), minor(dev));
+	return streq(text, want);
+}
+
+/* Really the partition: a tmpfs may stand in its place, or somebody may have mounted over it. */
+static int check_data(struct running *r, int fd)
+{
+	char path[sizeof("/sys/class/block//dev") + sizeof(r->boot.part[0])];
+	_cleanup_free_ char *number = NULL;
+	struct stat st;
+	int e;
+
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/dev", r->boot.part[RUN_DATA]);
+	e = sys_read_file(AT_FDCWD, path, SMALL_FILE_MAX, &number, NULL);
+	if (e >= 0)
+		e = sys_fstat(fd, &st);
+	if (e < 0)
+		return e;
+	return number_is(number, st.st_dev) ? sys_is_readonly(fd) : -EXDEV;
+}
+
+static int open_data(struct running *r)
+{
+	int fd, e;
+
+	if (!*r->boot.data_dir || streq(r->boot.data, "missing") || !*r->boot.part[RUN_DATA])
+		return note(r, -ENODEV, BF_LABEL_PREFIX "_DATA");
+	fd = sys_open(r->boot.data_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return note(r, fd, "%s", r->boot.data_dir);
+	r->data_fd = fd;
+	e = check_data(r, fd);
+	if (e < 0) {
+		close_p(&r->data_fd);
+		return note(r, e, BF_LABEL_PREFIX "_DATA at %s", r->boot.data_dir);
+	}
+	r->facts.writable = e == 0;
+	return 0;
+}
+
+static void read_record(struct running *r)
+{
+	struct run_facts *f = &r->facts;
+	int e;
+
+	r->record_status = RECORD_LOST;
+	f->record_readable = f->record_future = false;
+	if (r->data_fd < 0)
+		return;
+	e = record_load(r->data_fd, &f->record);
+	if (e < 0) {
+		f->writable = false;
+		(void)note(r, e, "the boot record in %s", r->boot.data_dir);
+		return;
+	}
+	r->record_status = (enum record_status)e;
+	f->record_readable = e == RECORD_OK || e == RECORD_BACKUP;
+	f->record_future = e == RECORD_FUTURE;
+}
+
+static bool has_holder(const struct running *r, enum slot slot)
+{
+	const char *name = r->boot.part[slot == SLOT_A ? RUN_ROOT_A : RUN_ROOT_B];
+	char path[sizeof("/sys/class/block//holders") + sizeof(r->boot.part[0])];
+	_cleanup_close_ int fd = -1;
+	char **names = NULL;
+	size_t count = 0;
+
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/holders", name);
+	fd = *name ? sys_open(path, O_RDONLY | O_DIRECTORY, 0) : -1;
+	if (fd < 0 || sys_list(fd, 64, &names, &count) < 0)
+		return false;
+	sys_names_free(names, count);
+	return count > 0;
+}
+
+/* The verity device of the running root stands on the slot's partition, and on no other. */
+static bool root_is_elsewhere(const struct running *r, enum slot slot)
+{
+	return slot != SLOT_NONE && !has_holder(r, slot) && has_holder(r, slot_other(slot));
+}
+
+static bool exists(const char *path)
+{
+	return sys_faccessat(AT_FDCWD, path, F_OK) >= 0;
+}
+
+static void take_facts(struct running *r)
+{
+	const struct boot_file *b = &r->boot;
+	struct run_facts *f = &r->facts;
+
+	f->running = b->slot;
+	f->mismatch = b->mismatch || root_is_elsewhere(r, b->slot);
+	f->limbo = b->limbo;
+	f->validated = b->trial;
+	f->committable = b->committable;
+	f->staying = exists(RUNNING_STAYING);
+	f->armed = exists(RUNNING_ARMED);
+	f->selector = r->selector.state;
+	f->selector_committed = r->selector.committed;
+	f->has_count = b->has_count;
+	f->count = b->count;
+	f->now_sec = sys_realtime_usec() / 1000000;
+	memcpy(f->boot_id, b->boot_id, sizeof(f->boot_id));
+}
+
+int running_open(enum running_mode mode, struct running *ret)
+{
+	struct running *r = ret;
+	int e;
+
+	*r = (struct running) { .lock_fd = -1, .data_fd = -1, .record_status = RECORD_LOST };
+	r->boot.slot = SLOT_NONE;
+	if (!sys_is_root())
+		return note(r, -EPERM, "this needs root");
+	e = take_lock(r, mode);
+	if (e >= 0)
+		e = read_boot_file(r);
+	if (e < 0)
+		return e;
+	/* What cannot be read stands in the facts, and in r->why. */
+	(void)read_selector(r);
+	(void)open_data(r);
+	read_record(r);
+	take_facts(r);
+	return 0;
+}
+
+void running_close(struct running *r)
+{
+	close_p(&r->data_fd);
+	close_p(&r->lock_fd);
+}
+
+/* ---- the reboot argument -------------------------------------------------- */
+
+/* /run is a tmpfs: nothing to sync, and nobody reads it before the system goes down. */
+static int write_file(const char *path, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+	int fd, e;
+
+	fd = sys_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return fd;
+	n = sys_write(fd, text, len);
+	e = sys_close(fd);
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == len ? e : -EIO;
+}
+
+static int remove_file(const char *path)
+{
+	int e = sys_unlinkat(AT_FDCWD, path, 0);
+
+	return e == -ENOENT ? 0 : e;
+}
+
+static int arm(struct running *r, const char *marker)
+{
+	int e;
+
+	e = write_file(RUNNING_ARMED, marker);
+	if (e < 0)
+		return note(r, e, RUNNING_ARMED);
+	e = make_dir("/run/systemd");
+	if (e >= 0)
+		e = write_file(RUNNING_REBOOT_PARAM, REBOOT_TRYBOOT "\n");
+	if (e < 0)
+		return note(r, e, RUNNING_REBOOT_PARAM);
+	r->facts.armed = true;
+	return 0;
+}
+
+static int disarm(struct running *r)
+{
+	int e;
+
+	e = remove_file(RUNNING_REBOOT_PARAM);
+	if (e < 0)
+		return note(r, e, RUNNING_REBOOT_PARAM);
+	e = remove_file(RUNNING_ARMED);
+	if (e < 0)
+		return note(r, e, RUNNING_ARMED);
+	r->facts.armed = false;
+	return 0;
+}
+
+int running_arm_again(void)
+{
+	_cleanup_free_ char *marker = NULL;
+	int r;
+
+	r = sys_read_file(AT_FDCWD, RUNNING_ARMED, SMALL_FILE_MAX, &marker, NULL);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT || !streq(marker, COUNTED_TEXT))
+		return remove_file(RUNNING_REBOOT_PARAM);
+	r = make_dir("/run/systemd");
+	if (r >= 0)
+		r = write_file(RUNNING_REBOOT_PARAM, REBOOT_TRYBOOT "\n");
+	return r < 0 ? r : 1;
+}
+
+/* ---- mounts ---------------------------------------------------------------- */
+
+static int mount_boot(struct running *r, enum run_part part, unsigned long flags)
+{
+	char path[DEVICE_PATH_MAX];
+	int e;
+
+	if (!*r->boot.part[part])
+		return -ENODEV;
+	device_path(r, part, path);
+	e = make_dir(MOUNT_POINT);
+	if (e < 0)
+		return e;
+	(void)sys_umount(MOUNT_POINT, MNT_DETACH); /* left behind by one that was killed */
+	return sys_mount(path, MOUNT_POINT, "vfat", MOUNT_FLAGS | flags, NULL);
+}
+
+static int write_selector_file(void)
+{
+	char text[AUTOBOOT_SIZE];
+	ssize_t n;
+	int fd, e;
+
+	e = remove_file(MOUNT_POINT "/" SELECTOR_FILE);
+	if (e < 0)
+		return e;
+	fd = sys_open(MOUNT_POINT "/" SELECTOR_FILE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+		      0644);
+	if (fd < 0)
+		return fd;
+	/* The place only; what it says is written by selector_write(), as ever. */
+	memset(text, '\n', sizeof(text));
+	n = sys_write(fd, text, sizeof(text));
+	e = n < 0 ? (int)n : n == (ssize_t)sizeof(text) ? sys_fsync(fd) : -EIO;
+	close_p(&fd);
+	return e;
+}
+
+/*
+ * The firmware has no selection to lose any more: the one case in which
+ * BF_BOOTSEL is mounted and its filesystem changed.
+ */
+static int make_selector_file(struct running *r)
+{
+	int e, u;
+
+	e = mount_boot(r, RUN_BOOTSEL, 0);
+	if (e < 0)
+		return note(r, e, "mounting " BF_LABEL_PREFIX "_BOOTSEL to make " SELECTOR_FILE);
+	e = write_selector_file();
+	u = sys_umount(MOUNT_POINT, 0);
+	if (e >= 0)
+		e = u;
+	return e < 0 ? note(r, e, "making " SELECTOR_FILE) : 0;
+}
+
+int running_image_hash(struct running *r, enum slot slot, char ret[static RECORD_HASH_MAX + 1])
+{
+	_cleanup_(cmdline_done) struct cmdline line = { 0 };
+	_cleanup_free_ char *text = NULL;
+	struct failure ignored;
+	const char *path =
+		slot == SLOT_A ? MOUNT_POINT "/cmdline-a.txt" : MOUNT_POINT "/cmdline-b.txt";
+	int e;
+
+	ret[0] = '\0';
+	e = mount_boot(r, slot == SLOT_A ? RUN_BOOT_A : RUN_BOOT_B, MS_RDONLY);
+	if (e < 0)
+		return e;
+	e = sys_read_file(AT_FDCWD, path, SMALL_FILE_MAX, &text, NULL);
+	(void)sys_umount(MOUNT_POINT, MNT_DETACH);
+	if (e < 0)
+		return e;
+	e = cmdline_parse(text, &line, &ignored);
+	if (!line.roothash)
+		return e < 0 ? e : -ENOENT;
+	record_set_hash(ret, line.roothash);
+	return 0;
+}
+
+/* ---- carrying out ---------------------------------------------------------- */
+
+static int write_sector(struct running *r, enum slot slot)
+{
+	char path[DEVICE_PATH_MAX];
+	int e = -ENOENT;
+
+	device_path(r, RUN_BOOTSEL, path);
+	if (*r->boot.part[RUN_BOOTSEL])
+		e = selector_write(path, slot);
+	if (e == -ENOENT) {
+		e = make_selector_file(r);
+		if (e >= 0)
+			e = selector_write(path, slot);
+	}
+	if (e < 0)
+		return note(r, e, SELECTOR_FILE " on %s", path);
+	r->facts.selector = SELECTOR_VALID;
+	r->facts.selector_committed = slot;
+	return 0;
+}
+
+static int write_record(struct running *r, const struct record *rec)
+{
+	struct record stored = *rec;
+	int e;
+
+	e = r->data_fd < 0 ? -ENODEV : record_store(r->data_fd, &stored);
+	if (e < 0)
+		return note(r, e, "writing the boot record in %s", r->boot.data_dir);
+	r->facts.record = stored;
+	r->facts.record_readable = true;
+	return 0;
+}
+
+int running_carry_out(struct running *r, const struct request_plan *plan)
+{
+	int e = 0;
+
+	r->why[0] = '\0';
+	for (size_t i = 0; e >= 0 && plan->steps[i] != STEP_END; i++) {
+		switch (plan->steps[i]) {
+		case STEP_SECTOR:
+			e = write_sector(r, plan->sector);
+			break;
+		case STEP_RECORD:
+			e = write_record(r, &plan->record);
+			break;
+		case STEP_ARM:
+			e = arm(r, ARMED_TEXT);
+			break;
+		case STEP_COUNTED:
+			e = arm(r, COUNTED_TEXT);
+			break;
+		case STEP_DISARM:
+			e = disarm(r);
+			break;
+		case STEP_END:
+			break;
+		}
+	}
+	return e;
+}
+
+int running_request(struct running *r, enum request request, const struct request_args *args,
+		    struct request_plan *ret)
+{
+	requests_plan(&r->facts, request, args, ret);
+	return running_carry_out(r, ret);
+}
