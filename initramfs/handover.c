@@ -105,6 +105,7 @@ static void put_boot(FILE *out, const struct boot *b)
 		      b->data.degraded	 ? "missing"
 		      : b->data.readonly ? "readonly"
 					 : "ok");
+	put_text(out, "BF_DATA_DIR", b->data.dir ? b->data.dir : "");
 	put_flag(out, "BF_DATA_CHECKED", b->data.checked);
 	(void)fprintf(out, "BF_DATA_LOST_LINES=%u\n", b->data.lost_lines);
 	put_text(out, "BF_DATA_WHY", b->data.why);
