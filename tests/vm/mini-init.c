@@ -34,6 +34,8 @@
 #include <unistd.h>
 
 #define KLOG_SET_CONSOLE_LEVEL 8
+#define MARK_AT		       (512 * 1024)
+#define REBOOT_PARAM	       "/run/systemd/reboot-param"
 
 static char file_buffer[64 * 1024];
 
@@ -265,6 +267,39 @@ static int read_all(const char *path, bool sum)
 	return (int)n;
 }
 
+/* As an installer writes a slot: durable when it returns. */
+static int flash(const char *from, const char *to)
+{
+	int result = copy_file(from, to), fd;
+
+	if (result < 0)
+		return result;
+	fd = open(to, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	result = done(fsync(fd));
+	close(fd);
+	return result;
+}
+
+/*
+ * Says in the log of a disk's writes how far we are (powercut_log.py): between the partition table
+ * and the first partition, past the page cache, and without a flush.
+ */
+static int mark(const char *path, const char *text)
+{
+	static char block[4096] __attribute__((aligned(4096)));
+	int result, fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	memset(block, 0, sizeof(block));
+	(void)snprintf(block, sizeof(block), "BF-MARK %s", text);
+	result = pwrite(fd, block, sizeof(block), MARK_AT) == sizeof(block) ? 0 : -errno;
+	close(fd);
+	return result;
+}
+
 /* Writes the first 512 bytes of a device back as they are. */
 static int poke(const char *path)
 {
@@ -319,6 +354,30 @@ static int try_exec(const char *path)
 	close(channel[0]);
 	(void)waitpid(child, &status, 0);
 	return -error;
+}
+
+/* "PROGRAM ARGUMENT ..."; what it says goes to the console. */
+static void run_program(const char *command)
+{
+	char words[1024], *argv[32], *rest;
+	int status = 0, argc = 0;
+	pid_t child;
+
+	(void)snprintf(words, sizeof(words), "%s", command);
+	for (char *word = strtok_r(words, " ", &rest); word && argc < 31;
+	     word = strtok_r(NULL, " ", &rest))
+		argv[argc++] = word;
+	argv[argc] = NULL;
+	child = fork();
+	if (child == 0) {
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	(void)waitpid(child, &status, 0);
+	if (WIFEXITED(status))
+		say("MINI ran %s=%d", command, WEXITSTATUS(status));
+	else
+		say("MINI ran %s=signal %d", command, WTERMSIG(status));
 }
 
 /* nodev: making a node may work, opening it must not. */
@@ -413,6 +472,10 @@ static int act(const char *verb, char *a, char *b)
 		return write_file(a, b, 0);
 	if (!strcmp(verb, "copy"))
 		return copy_file(a, b);
+	if (!strcmp(verb, "flash"))
+		return flash(a, b);
+	if (!strcmp(verb, "mark"))
+		return mark(a, b);
 	if (!strcmp(verb, "mkdir"))
 		return done(mkdir(a, 0755));
 	if (!strcmp(verb, "unlink"))
@@ -460,6 +523,13 @@ static bool act_special(const char *verb, const char *a)
 	} else if (!strcmp(verb, "reboot")) {
 		unmount_all();
 		restart(a);
+	} else if (!strcmp(verb, "run")) {
+		run_program(a);
+	} else if (!strcmp(verb, "shutdown")) {
+		char *argument = slurp_line(REBOOT_PARAM); /* what systemd passes on */
+
+		unmount_all();
+		restart(argument ? argument : "");
 	} else if (!strcmp(verb, "tryboot")) {
 		unmount_all();
 		restart("0 tryboot");
