@@ -95,9 +95,7 @@
 	X(TRIAL_DEADLINE, "trial-deadline", "The trial was not healthy for long enough in time.",  \
 	  "See the saved diagnostics: which check came and went.")                                 \
 	X(COMMIT_FAILED, "commit-failed", "The slot was healthy, but could not be committed.",     \
-	  "See the journal of rauc.service and bf-boot.")                                          \
-	X(REJECTED, "rejected", "A person or a program rejected the trial.",                       \
-	  "Nothing; install another version.")
+	  "See the journal of rauc.service and bf-boot.")
 
 enum reason {
 	REASON_NONE,
