@@ -13,3 +13,14 @@ boot_SRC := \
 	boot/selector.c
 # The seam to the kernel; tests put tests/unit/fake-sys.c in its place.
 boot_SEAM := boot/sys.c
+
+# bf-boot: RAUC's backend and the tool for people. Everything but main() is also linked by the unit tests.
+bf-boot_SRC := \
+	boot/backend.c \
+	boot/bf-boot.c \
+	boot/json.c \
+	boot/reconcile.c \
+	boot/status.c \
+	boot/trial.c
+bf-boot_MAIN := boot/bf-boot-main.c
+bf-boot_PKGS := zlib

@@ -11,6 +11,13 @@
 
 #include "boot/base.h"
 
+/*
+ * Older EEPROMs do not know [boot_partition=N] in config.txt, by which one boot
+ * image serves both slots (raspberrypi/rpi-eeprom, firmware-2712/release-notes.md).
+ */
+#define FIRMWARE_BUILD_FLOOR 1741564800 /* Unix seconds */
+#define FIRMWARE_FLOOR_DATE  "2025-03-10"
+
 /* Same document, "boot-mode" */
 enum boot_mode {
 	BOOT_MODE_UNKNOWN = 0,

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#include "boot/bf-boot.h"
+
+int main(int argc, char **argv)
+{
+	return bf_boot_main(argc, argv, stdout, stderr);
+}

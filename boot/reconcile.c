@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What units ask: after a boot, before a shutdown, and at its very end. What is
+ * armed lives in /run only, so that a reboot nobody planned is a plain one.
+ */
+#include "boot/bf-boot.h"
+
+/* For the journal: how this boot stands, in one line. */
+static void report(const struct call *call)
+{
+	const struct run_facts *facts = &call->running.facts;
+	struct record rec;
+
+	requests_record(facts, &rec);
+	call_say(call, "running slot %s, committed %s, staged %s%s%s%s%s",
+		 slot_name(facts->running), slot_name(rec.committed), slot_name(rec.staged),
+		 requests_is_trial(facts) ? ", trial boot" : "", facts->armed ? ", armed" : "",
+		 facts->limbo ? ", in limbo" : "", facts->writable ? "" : ", record not writable");
+}
+
+int command_reconcile(struct call *call)
+{
+	struct request_plan plan;
+	int status = call_request(call, REQUEST_RECONCILE, NULL, &plan);
+
+	report(call);
+	return status;
+}
+
+int command_shutdown(struct call *call)
+{
+	bool reboot = streq(call->args[0], "reboot");
+	struct request_plan plan;
+
+	if (!reboot && !streq(call->args[0], "halt"))
+		return call_usage(call);
+	return call_request(call, reboot ? REQUEST_SHUTDOWN_REBOOT : REQUEST_SHUTDOWN_HALT, NULL,
+			    &plan);
+}
+
+int command_arm(struct call *call)
+{
+	int r = running_arm_again();
+
+	if (r < 0)
+		return call_failed(call, r, RUNNING_REBOOT_PARAM);
+	if (r > 0)
+		call_say(call, "the next boot is the trial");
+	return BF_BOOT_OK;
+}
