@@ -74,6 +74,7 @@ class ImageOptions:
     mkimage: tuple[str, ...] = ()       # further arguments of bf-mkimage
     cmdline: str = ""                   # added to the kernel command line of both slots
     bf_init: Path | None = None         # another bf-init
+    programs: tuple[str, ...] = ()      # of ours, for the mini root's /usr/sbin ("bf-boot")
     # What happens to the packed initramfs afterwards: "FILE-" takes a file out, "FILE:OLD:NEW"
     # replaces text in one. To play what bf-mkinitramfs itself refuses to make.
     edits: tuple[str, ...] = ()
@@ -129,6 +130,11 @@ class Artifacts:
         self._make(f"{self.builddir}/arm64/bf-init", ARCH="arm64")
         return self.builddir / "arm64" / "bf-init"
 
+    def program(self, name: str) -> Path:
+        """A program of ours for the device."""
+        self._make(f"{self.builddir}/arm64/{name}", ARCH="arm64")
+        return self.builddir / "arm64" / name
+
     @cached_property
     def mkinitramfs(self) -> Path:
         self._make(f"{self.builddir}/host/bf-mkinitramfs")
@@ -168,8 +174,11 @@ class Artifacts:
             argv.append("--no-init")
         if not options.make_mount_points:
             argv.append("--no-mkdir")
+        programs = [self.program(name) for name in options.programs]
+        for program in programs:
+            argv += ["--program", program]
         key = digest(HERE / "mini-root", HERE / "mini-init.c", text, options.init,
-                     options.make_mount_points)
+                     options.make_mount_points, *programs)
         out = self.vm / "roots" / key
         with self._locked("roots"):
             if not out.exists():
