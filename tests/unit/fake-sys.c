@@ -54,6 +54,7 @@ struct statfs_row {
 };
 
 static char *root;		/* real path */
+static bool root_is_kept;	/* fake_use_root() */
 static char chrooted[PATH_MAX]; /* below root, "" or "/dir" */
 static char cwd[PATH_MAX];	/* below root and chrooted */
 static struct open_fd fds[FDS_MAX];
@@ -74,6 +75,7 @@ static struct {
 	unsigned calls, fail_at, cut_at, violations;
 	int fail_error;
 	size_t short_io;
+	bool lock_waits;
 	uint32_t block_bytes;
 	uint64_t monotonic_usec, realtime_usec;
 	int spawn_status;
@@ -130,7 +132,7 @@ static void remove_tree(const char *path)
 
 static void remove_root(void)
 {
-	if (root)
+	if (root && !root_is_kept)
 		remove_tree(root);
 	free(root);
 	root = NULL;
@@ -663,16 +665,34 @@ static void forget(void)
 	*chrooted = *cwd = '\0';
 }
 
-void fake_reset(void)
+static void set_defaults(void)
 {
-	if (root && nftw(root, remove_below, 16, FTW_DEPTH | FTW_PHYS) != 0)
-		die("empty", root);
 	forget();
 	s.block_bytes = 512;
 	fake_dm_status("V");
 	fake_dm_version(1, 9, 0);
 	fake_dm_device(253, 0);
 	fake_clock(1000000, UINT64_C(1735689600) * 1000000);
+}
+
+void fake_use_root(const char *path)
+{
+	remove_root();
+	root_is_kept = true;
+	root = check(realpath(path, NULL));
+	set_defaults();
+}
+
+void fake_lock_waits(bool on)
+{
+	s.lock_waits = on;
+}
+
+void fake_reset(void)
+{
+	if (root && nftw(root, remove_below, 16, FTW_DEPTH | FTW_PHYS) != 0)
+		die("empty", root);
+	set_defaults();
 	(void)fake_root();
 }
 
@@ -1038,12 +1058,17 @@ int sys_lock(int fd, bool exclusive, uint32_t timeout_sec)
 {
 	int r;
 
-	(void)timeout_sec;
 	if (fd_call(fd, &r, "lock", exclusive ? "exclusive" : "shared"))
 		return r;
-	if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
-	return 0;
+	for (uint32_t tries = s.lock_waits ? timeout_sec * 100 : 0;; tries--) {
+		if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (tries == 0)
+			return -ETIMEDOUT;
+		(void)usleep(10000);
+	}
 }
 
 int sys_faccessat(int dirfd, const char *path, int mode)

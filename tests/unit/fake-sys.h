@@ -43,6 +43,12 @@ void fake_reset(void);
 /* The root's own path: created at the first use, removed at exit. */
 const char *fake_root(void);
 
+/*
+ * From now on the root is the directory @path, as it stands; it is not removed
+ * at exit. For a tool that is run several times. No fake_reset() after this.
+ */
+void fake_use_root(const char *path);
+
 /* The real path of @path below the root; valid until the next call. */
 const char *fake_path(const char *path);
 
@@ -94,6 +100,9 @@ void fake_then(const char *match, void (*fn)(void));
 void fake_fail_at(unsigned k, int error);
 void fake_cut_at(unsigned k);
 unsigned fake_calls(void);
+
+/* Somebody else's lock is waited for, in real time; else -ETIMEDOUT comes at once. */
+void fake_lock_waits(bool on);
 
 /* read, write, pread and pwrite move at most @max bytes; 0: no limit. */
 void fake_short_io(size_t max);
