@@ -293,11 +293,22 @@ static void give_trial_up(const struct ask *a, enum reason reason)
 	add_record(a);
 }
 
+/* This boot was a trial, and somebody has decided on it since: what is asked again is done. */
+static bool was_trial(const struct ask *a)
+{
+	const struct run_facts *f = a->facts;
+
+	return f->validated && f->committable && f->record_readable &&
+	       f->record.committed != f->running;
+}
+
 static void set_bad_running(const struct ask *a)
 {
 	if (!requests_is_trial(a->facts)) {
-		refuse(a, a->plan->record.committed == a->facts->running ? REFUSAL_COMMITTED
-									 : REFUSAL_NOT_COMMITTED);
+		if (!was_trial(a))
+			refuse(a, a->plan->record.committed == a->facts->running
+					  ? REFUSAL_COMMITTED
+					  : REFUSAL_NOT_COMMITTED);
 		return;
 	}
 	refuse(a, write_refusal(a->facts));
@@ -491,7 +502,9 @@ static void end_clean(const struct ask *a)
 	if (!can_write(a->facts) || rec->last.phase == PHASE_CLEAN || a->facts->mismatch)
 		return;
 	if (requests_is_trial(a->facts)) {
-		if (rec->trials > 0)
+		/* Only what this trial itself has counted. */
+		if (rec->trials > 0 && rec->last.phase == PHASE_TRIAL &&
+		    rec->last.slot == a->facts->running)
 			rec->trials--;
 	} else if (rec->committed != a->facts->running || rec->last.phase == PHASE_SETTLED ||
 		   rec->last.phase == PHASE_ATTEMPT || rec->last.slot != a->facts->running) {
@@ -536,6 +549,7 @@ static void retry_other(const struct ask *a)
 		try_staged(a);
 		return;
 	}
+	rules_resolve(rec, a->facts->now_sec);
 	if (rec->proven[slot_other(rec->committed)] == PROVEN_NO) {
 		refuse(a, REFUSAL_NO_OTHER);
 		return;
@@ -548,13 +562,16 @@ static void retry_other(const struct ask *a)
 /* A person sends the committed slot away: as the guard would, but at once. */
 static void leave(const struct ask *a)
 {
-	const struct record *rec = &a->plan->record;
+	struct record *rec = &a->plan->record;
 
 	if (refused_outside_committed(a))
 		return;
-	if (may_try(rec))
+	if (may_try(rec)) {
 		try_staged(a);
-	else if (rec->proven[slot_other(rec->committed)] == PROVEN_NO)
+		return;
+	}
+	rules_resolve(rec, a->facts->now_sec);
+	if (rec->proven[slot_other(rec->committed)] == PROVEN_NO)
 		refuse(a, REFUSAL_NO_OTHER);
 	else
 		try_fallback(a, reason_or(a, REASON_LEFT_BY_HAND));
@@ -565,8 +582,11 @@ static void reject(const struct ask *a)
 	if (requests_is_trial(a->facts)) {
 		a->plan->always = true;
 		give_trial_up(a, reason_or(a, REASON_TRIAL_REJECTED));
+	} else if (a->plan->record.committed != a->facts->running && !a->facts->validated) {
+		refuse(a, REFUSAL_NOT_COMMITTED); /* nothing would bound such reboots */
+		return;
 	} else if (a->plan->record.committed != a->facts->running) {
-		add_step(a->plan, STEP_DISARM); /* rejected before, or a slot nobody chose */
+		add_step(a->plan, STEP_DISARM); /* rejected before */
 	} else if (a->args->force) {
 		leave(a);
 		return;
