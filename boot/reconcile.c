@@ -31,11 +31,18 @@ int command_shutdown(struct call *call)
 {
 	bool reboot = streq(call->args[0], "reboot");
 	struct request_plan plan;
+	int status;
 
 	if (!reboot && !streq(call->args[0], "halt"))
 		return call_usage(call);
-	return call_request(call, reboot ? REQUEST_SHUTDOWN_REBOOT : REQUEST_SHUTDOWN_HALT, NULL,
-			    &plan);
+	status = call_request(call, reboot ? REQUEST_SHUTDOWN_REBOOT : REQUEST_SHUTDOWN_HALT, NULL,
+			      &plan);
+	for (size_t i = 0; status == BF_BOOT_OK && plan.steps[i] != STEP_END; i++)
+		if (plan.steps[i] == STEP_COUNTED)
+			call_say(call, "attempt %u of %u to start the trial of slot %s",
+				 plan.record.attempts, RULES_ATTEMPTS_MAX,
+				 slot_name(plan.record.staged));
+	return status;
 }
 
 int command_arm(struct call *call)

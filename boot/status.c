@@ -176,7 +176,8 @@ static void print_staged(FILE *out, const struct record *rec, bool armed)
 		row(out, "staged", "-");
 		return;
 	}
-	row(out, "staged", "%s (%s), trial asked for %u of %u times, ran dark %u of %u times%s",
+	row(out, "staged",
+	    "%s (%s), trial asked for %u of %u times, ran %u of %u times without a verdict%s",
 	    slot_name(rec->staged), kind_names[rec->kind], rec->attempts, RULES_ATTEMPTS_MAX,
 	    rec->trials, RULES_TRIALS_MAX, armed ? ", armed" : "");
 	if (*rec->trial_reason)
@@ -229,9 +230,9 @@ static void print_status(FILE *out, const struct status *s)
 	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++)
 		row(out, slot == SLOT_A ? "slot A" : "slot B", "%s%s, root hash %.16s%s",
 		    state_names[rec->state[slot]],
-		    rec->proven[slot] == PROVEN_YES  ? ", ran well before"
-		    : rec->proven[slot] == PROVEN_NO ? ", did not run well"
-						     : "",
+		    rec->state[slot] != STATE_UNKNOWN ? ""
+		    : rec->proven[slot] == PROVEN_YES ? ", but it ran well before"
+						      : ", not known to run well",
 		    *rec->hash[slot] ? rec->hash[slot] : "unknown", *rec->hash[slot] ? "…" : "");
 	print_counters(out, rec);
 	print_reason(out, "last reason", s->reason);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A whole device below the test double's root, as bf-boot finds it: what bf-init
+ * said, a selector partition, boot partitions, BF_DATA with a record.
+ */
+#pragma once
+
+#include "boot/bf-boot.h"
+#include "boot/sys.h"
+#include "tests/unit/fake-sys.h"
+#include "tests/unit/fat-make.h"
+
+#include <sys/sysmacros.h>
+
+#define DEVICE_DATA    "/data"
+#define DEVICE_BOOT_ID "0123456789abcdef0123456789abcdef"
+/* The root hash that the boot image of the other slot names. */
+#define DEVICE_HASH "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
+
+struct device {
+	const char *part_prefix; /* "nvme0n1p": the partitions are this and 1 to 6 */
+	unsigned fat_bits;
+	uint32_t block_bytes;
+	enum slot running, selector; /* SLOT_NONE: no autoboot.txt */
+	bool trial;
+	const char *boot_file;	     /* lines that come last in /run/bf/boot, so they win */
+	const struct record *record; /* NULL: none stored */
+};
+
+static const struct device device_default = {
+	.part_prefix = "nvme0n1p",
+	.fat_bits = 12,
+	.block_bytes = 512,
+	.running = SLOT_A,
+	.selector = SLOT_A,
+	.boot_file = "",
+};
+
+/* A record some months old: both slots were committed once. */
+__attribute__((unused)) static void device_record(struct record *rec, enum slot committed)
+{
+	record_init(rec, committed);
+	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++) {
+		rec->state[slot] = STATE_GOOD;
+		rec->proven[slot] = PROVEN_YES;
+	}
+	record_set_last(rec, committed, PHASE_STARTED, DEVICE_BOOT_ID, false, 0);
+}
+
+static void device_text(const char *path, const char *fmt, ...) _printf_(2, 3);
+static void device_text(const char *path, const char *fmt, ...)
+{
+	char text[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fake_file(path, text);
+}
+
+__attribute__((unused)) static void device_boot_file(const struct device *d)
+{
+	const char *p = d->part_prefix;
+
+	device_text(RUNNING_BOOT_FILE,
+		    "BF_SLOT=%s\nBF_TRIAL=%s\nBF_COMMITTABLE=%s\nBF_LIMBO=no\nBF_MISMATCH=no\n"
+		    "BF_REASON=-\nBF_DEGRADED=no\nBF_DATA=ok\nBF_DATA_DIR=" DEVICE_DATA "\n"
+		    "BF_TRYBOOT=%s\nBF_COUNT=-\nBF_BOOT_ID=" DEVICE_BOOT_ID "\n"
+		    "BF_DISK=%.*s\nBF_BOOTSEL_DEV=%s1\nBF_BOOT_A_DEV=%s2\nBF_BOOT_B_DEV=%s3\n"
+		    "BF_ROOT_A_DEV=%s4\nBF_ROOT_B_DEV=%s5\nBF_DATA_DEV=%s6\nBF_VERITY=V\n"
+		    "BF_RESCUE=no\n%s",
+		    slot_name(d->running), d->trial ? "yes" : "no", d->trial ? "yes" : "no",
+		    d->trial ? "yes" : "no", (int)strcspn(p, "0") + 1, p, p, p, p, p, p, p,
+		    d->boot_file);
+}
+
+__attribute__((unused)) static void device_selector(const struct device *d)
+{
+	char path[64], text[AUTOBOOT_SIZE + 1] = "";
+	const struct fat_make_file file = { "AUTOBOOTTXT", text, AUTOBOOT_SIZE };
+
+	if (d->selector != SLOT_NONE)
+		autoboot_format(d->selector, text);
+	(void)snprintf(path, sizeof(path), "/dev/%s1", d->part_prefix);
+	fake_file(path, "");
+	fat_make(fake_path(path), d->fat_bits, d->block_bytes, &file, d->selector != SLOT_NONE);
+}
+
+__attribute__((unused)) static void device_store(struct record *rec)
+{
+	int fd = sys_open(DEVICE_DATA, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0 || record_store(fd, rec) < 0) {
+		puts("Bail out! the record could not be stored");
+		exit(99);
+	}
+	close_p(&fd);
+}
+
+/* The fake root must be there and empty. */
+__attribute__((unused)) static void device_make(const struct device *d)
+{
+	struct stat st;
+	char path[64];
+
+	fake_block_size(d->block_bytes);
+	fake_dir("/run/systemd");
+	fake_dir(DEVICE_DATA);
+	device_boot_file(d);
+	device_selector(d);
+	for (unsigned i = 2; i <= 6; i++) {
+		(void)snprintf(path, sizeof(path), "/dev/%s%u", d->part_prefix, i);
+		fake_file(path, "");
+	}
+	if (stat(fake_path(DEVICE_DATA), &st) < 0)
+		abort();
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s6/dev", d->part_prefix);
+	device_text(path, "%u:%u\n", major(st.st_dev), minor(st.st_dev));
+	/* Mounts are only written down: what a mounted boot partition would show. */
+	fake_file("/run/bf/mnt/cmdline-a.txt", "quiet roothash=" DEVICE_HASH " rauc.slot=A\n");
+	fake_file("/run/bf/mnt/cmdline-b.txt", "quiet roothash=" DEVICE_HASH " rauc.slot=B\n");
+	if (d->record) {
+		struct record rec = *d->record;
+
+		device_store(&rec);
+	}
+}
