@@ -253,28 +253,35 @@ lint-format:
 	else echo 'clang-format is not version 14: the format was not checked'; fi
 
 # ---- install ---------------------------------------------------------------
-# Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these.
+# Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these. Below PREFIX, or
+# absolute: what RAUC and D-Bus look for in /etc only.
 # What the image builder uses, on his own machine:
 man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] hooks/*/*.[1-9])
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
-	hooks/image/bf-mkimage:bin/bf-mkimage:0755 \
+	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \
+	hooks/rauc/install-check:share/betterframe/install-check:0755 \
 	hooks/image/fstab:share/betterframe/fstab:0644 \
 	$(foreach f,$(man_PAGES),$(f):share/man/man$(subst .,,$(suffix $(f)))/$(notdir $(f)):0644)
 # What goes into the device's root (never into the builder's: its units and watchdog settings would act there).
 INSTALL_TARGET := \
 	$(B)/bf-init:lib/betterframe/bf-init:0755 \
 	$(B)/bf-boot:sbin/bf-boot:0755 \
-	hooks/systemd/bf-growfs:lib/betterframe/bf-growfs:0755 \
+	$(foreach s,bf-growfs bf-boot-shutdown,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
+	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
+	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
+	$(foreach d,modules-load.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \
+	$(foreach f,$(wildcard hooks/systemd/*.service.d/*.conf),$(f):lib/systemd/system/$(f:hooks/systemd/%=%):0644) \
 	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
 	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
 	$(foreach d,system.conf.d journald.conf.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/systemd/$(d)/$(notdir $(f)):0644))
 word-of = $(word $(2),$(subst :, ,$(1)))
-install-all = $(foreach i,$(1),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) :
+place-of = $(if $(filter /%,$(call word-of,$(1),2)),,$(PREFIX)/)$(call word-of,$(1),2)
+install-all = $(foreach i,$(1),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(call place-of,$(i))' &&) :
 # Directories go when they are empty, and never DESTDIR itself.
-uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(PREFIX)/$(call word-of,$(i),2)' &&) \
-	{ [ ! -d '$(DESTDIR)$(PREFIX)' ] || cd '$(DESTDIR)$(PREFIX)' && rmdir -p --ignore-fail-on-non-empty -- \
-		$(sort $(foreach i,$(1),'$(patsubst %/,%,$(dir $(call word-of,$(i),2)))')) 2>/dev/null; :; }
+uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(call place-of,$(i))' &&) \
+	{ [ ! -d '$(DESTDIR)/' ] || cd '$(DESTDIR)/' && rmdir -p --ignore-fail-on-non-empty -- \
+		$(sort $(foreach i,$(1),'$(patsubst /%,%,$(patsubst %/,%,$(dir $(call place-of,$(i)))))')) 2>/dev/null; :; }
 
 install: $(B)/bf-mkinitramfs
 	$(Q)$(call install-all,$(INSTALL))
@@ -300,7 +307,7 @@ help:
 	'make bench        sizes and times against other initramfs makers' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make lint         static analysis, shellcheck, format' \
-	'make install      bf-mkinitramfs, bf-mkimage, man pages; to DESTDIR and PREFIX (/usr)' \
+	'make install      bf-mkinitramfs, bf-mkimage, bf-mkbundle, bf-mkkeys, man pages; to DESTDIR and PREFIX (/usr)' \
 	'make install-target   bf-init, bf-boot, units, udev rule; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \

@@ -75,6 +75,7 @@ def systemd_tree(tree: Path) -> Path:
     write(tree / "usr/lib/systemd/system.conf.d/50-bf.conf",
           "[Manager]\nRuntimeWatchdogSec=60\nRebootWatchdogSec=2min\n")
     write(tree / "usr/lib/systemd/system/ldconfig.service")
+    write(tree / "usr/lib/os-release", 'ID=kiosk\nIMAGE_VERSION="1.2.3"\n')
     write(tree / "usr/lib/modules/6.12/modules.dep", "kernel/dm-verity.ko.xz:\n")
     write(tree / "usr/lib/modules/6.12/modules.builtin", "kernel/fs/overlayfs/overlay.ko\n")
     write(tree / "usr/lib/modules/6.12/kernel/dm-verity.ko.xz", "x")
@@ -284,7 +285,7 @@ def test_boot_partition(bench: Bench, tree: Path, tmp_path: Path) -> None:
     assert sections["all"].split() == ["dtparam=watchdog=on"], "the last [all] has the user's lines"
     assert re.search(r"^arm_64bit=1\nkernel=kernel8.img\n(.*\n)*initramfs initramfs.img followkernel$", config, re.M)
     a, b = (disk.fat_file("BF_BOOT_A", f"cmdline-{s}.txt").decode() for s in "ab")
-    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 quiet a=b=c\n", a)
+    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 gpt quiet a=b=c\n", a)
     assert b == a.replace("rauc.slot=A", "rauc.slot=B")
     run("fsck.vfat", "-n", disk.extract("BF_BOOT_A"))
 
@@ -297,6 +298,18 @@ def test_data_partition(bench: Bench, tree: Path) -> None:
     listing = run("debugfs", "-R", "ls -l /", data).stdout
     assert re.search(r"\b40700 \(2\) +0 +0 .* bf\n", listing)
     assert "has_journal" in run("dumpe2fs", "-h", data).stdout
+
+
+def test_default_data_partition_survives_its_superblock(bench: Bench, tree: Path) -> None:
+    data = bench.image(tree).extract("BF_DATA")
+    with open(data, "r+b") as f:
+        f.seek(1024)
+        f.write(bytes(1024))
+    # 1: errors were corrected.
+    assert run("e2fsck", "-f", "-y", data, check=False).returncode == 1
+    assert "bf" in run("debugfs", "-R", "ls -p /", data).stdout
+    small = bench.try_image(tree, "--data-size", "64M")
+    assert small.returncode == 0 and "too small for a second superblock" in small.stderr
 
 
 def test_slot_b(bench: Bench, tree: Path) -> None:
@@ -515,7 +528,8 @@ def test_artifacts(bench: Bench, tree: Path, tmp_path: Path) -> None:
     roothash = (kept / "roothash").read_text().strip()
     assert roothash == disk.cmdline()["roothash"]
     env = dict(line.split("=", 1) for line in (kept / "verity.env").read_text().splitlines())
-    assert env["BF_ROOTHASH"] == roothash and len(env) == 13 and all(env.values())
+    assert env["BF_ROOTHASH"] == roothash and len(env) == 14 and all(env.values())
+    assert env["BF_IMAGE_VERSION"] == "1.2.3"
     root = (kept / "root.img").read_bytes()
     assert len(root) == int(env["BF_ROOT_IMAGE_SIZE"])
     assert disk.read(disk.part("BF_ROOT_A").start, len(root)) == root
