@@ -196,6 +196,7 @@ class Replay:
         self._barriers = [e.index for e in self.entries if e.barrier]
         self._touching = {number: [e.index for e in self.entries if e.touches(p.start, p.size)]
                           for number, p in self.image.partitions.items()}
+        self._marks = [(e.index, e.mark) for e in self.entries if e.mark is not None]
         self._applied: int | None = None
 
     def written(self, p: Partition, before: int) -> int:
@@ -258,4 +259,4 @@ class Replay:
 
     def marks(self, before: int) -> list[str]:
         """What the guest had said by then."""
-        return [e.mark for e in self.entries[:before] if e.mark is not None]
+        return [mark for index, mark in self._marks if index < before]
