@@ -60,6 +60,7 @@ all:
 
 include boot/files.mk
 include initramfs/files.mk
+include guard/files.mk
 include tests/files.mk
 
 pkg = $(shell $(PKG_CONFIG_ENV) $(PKG_CONFIG) $(2) $(1))
@@ -114,11 +115,11 @@ $(O)/sysroot-arm64/.done: tests/sysroot
 
 # ---- unit tests: no root, no VM, seconds ---------------------------------
 UNIT_LIB := $(B)/libbf-test.a
-$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) tests/unit/fake-sys.c)
+$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) tests/unit/fake-sys.c)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS),--libs)
+UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS) libsystemd,--libs)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TESTS))
 UNIT_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TOOLS))
 SEAM_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(seam_TOOLS))
@@ -212,7 +213,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) tests/unit/fake-sys.c
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) tests/unit/fake-sys.c
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
@@ -234,11 +235,11 @@ lint-analyzer:
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/analyzer CFLAGS='-O1 -g -fanalyzer $(ANALYZER_BLIND)' all
 lint-tidy:
 	$(call say,TIDY,clang-tidy)
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(filter boot/% initramfs/%,$(C_SOURCES)) -- $(ALL_CPPFLAGS) -std=gnu11
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(filter boot/% initramfs/% guard/%,$(C_SOURCES)) -- $(ALL_CPPFLAGS) -std=gnu11
 lint-cppcheck:
 	$(call say,CPPCHECK,)
 	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
-		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__linux__ -I. boot initramfs
+		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__linux__ -I. boot initramfs guard
 lint-shell:
 	$(call say,SHELL,shellcheck)
 	$(Q)shellcheck $(SH_SOURCES)
@@ -256,7 +257,7 @@ lint-format:
 # Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these. Below PREFIX, or
 # absolute: what RAUC and D-Bus look for in /etc only.
 # What the image builder uses, on his own machine:
-man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] hooks/*/*.[1-9])
+man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] guard/*.[1-9] hooks/*/*.[1-9])
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \

@@ -1,0 +1,3 @@
+# bf-guard: commits a slot only when the kiosk really lives. Everything but main() is also linked by the unit tests.
+bf-guard_SRC := \
+	guard/policy.c

@@ -1,0 +1,994 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The states and what ends them; "give up" is saving → rejecting → rebooting,
+ * "abort" is aborting → rebooting:
+ *
+ *  trial       collecting    all local checks pass                     → window
+ *              window        unbroken for its length                   → waiting
+ *              waiting       server answered, or may be missing        → verifying
+ *              verifying     root read in full                         → committing
+ *              committing    RAUC answered, or its patience is over    → reading-back
+ *              reading-back  committed: → probation; else              → committing
+ *              up to verifying: a check breaks → collecting; a hopeless one, or
+ *              the deadline → give up; the server silent → give up or abort
+ *              committing: not by its deadline → give up, or abort while a Mark
+ *              is pending (it may still happen; the opposite would race it)
+ *  committed   collecting → window → confirming → probation → committed
+ *              ill for too long → recovering (unit restarted), then escalating:
+ *              the boot library says reboot, other slot, or stay → staying
+ *              an update staged, and it is time → trying → rebooting
+ *  any         somebody shuts down → going-down; facts unclear → limbo
+ *
+ * Waiting is passed in no time when there is nothing to wait for; so is verifying.
+ */
+#include "guard/policy.h"
+
+#define SEC UINT64_C(1000000)
+
+/* Answers of the boot library: its lock alone may take 10 s, a dying disk much longer. */
+#define ANSWER_TIMEOUT	 (60 * SEC)
+#define FACTS_TRIES	 5
+#define SAVE_TIMEOUT	 (45 * SEC)
+#define MARK_AGAIN	 (5 * SEC)
+#define SERVER_GRACE	 (300 * SEC) /* after the network came back */
+#define SETTLE_AGAIN	 (3600 * SEC)
+#define GOING_DOWN_LIMIT (1200 * SEC) /* longer: the shutdown is not one */
+#define STAY_DOUBLINGS	 4
+#define TRANSITIONS_MAX	 12 /* in one step; the longest real chain has 5 */
+
+/* How long each way to reboot may take: stopping the services is the longest part. */
+static const uint64_t rung_timeout[RUNG_COUNT] = {
+	[RUNG_LOGIND] = 120 * SEC, [RUNG_JOB] = 120 * SEC,	 [RUNG_MANAGER] = 60 * SEC,
+	[RUNG_KERNEL] = 30 * SEC,  [RUNG_STARVE] = POLICY_NEVER,
+};
+
+#define NAMES(table) ((unsigned)value < ARRAY_SIZE(table) && table[value] ? (table)[value] : "?")
+
+const char *policy_phase_name(enum phase value)
+{
+	static const char *const names[] = {
+#define X(id, name, waits) [GUARD_##id] = name,
+		PHASES(X)
+#undef X
+	};
+
+	return NAMES(names);
+}
+
+const char *policy_phase_waits(enum phase value)
+{
+	static const char *const waits_for[] = {
+#define X(id, name, waits) [GUARD_##id] = waits,
+		PHASES(X)
+#undef X
+	};
+
+	return NAMES(waits_for);
+}
+
+const char *check_name(enum check value)
+{
+	static const char *const names[] = { [CHECK_UNIT] = "unit",
+					     [CHECK_HEARTBEAT] = "heartbeat",
+					     [CHECK_SCRIPTS] = "scripts",
+					     [CHECK_SERVER] = "server" };
+
+	return NAMES(names);
+}
+
+const char *verdict_name(enum verdict value)
+{
+	static const char *const names[] = { [VERDICT_INCONCLUSIVE] = "inconclusive",
+					     [VERDICT_PASS] = "pass",
+					     [VERDICT_FAIL] = "fail",
+					     [VERDICT_HOPELESS] = "hopeless" };
+
+	return NAMES(names);
+}
+
+const char *rung_name(enum rung value)
+{
+	static const char *const names[] = { [RUNG_LOGIND] = "logind",
+					     [RUNG_JOB] = "systemd-job",
+					     [RUNG_MANAGER] = "systemd-now",
+					     [RUNG_KERNEL] = "kernel",
+					     [RUNG_STARVE] = "watchdog" };
+
+	return NAMES(names);
+}
+
+void policy_config_init(struct policy_config *ret)
+{
+	*ret = (struct policy_config) {
+		.window = 60 * SEC,
+		.deadline = 600 * SEC,
+		.server_deadline = 1800 * SEC,
+		.offline = OFFLINE_AFTER,
+		.offline_after = 1800 * SEC,
+		.read_root_timeout = 1800 * SEC,
+		.commit_timeout = 300 * SEC,
+		.mark_patience = 30 * SEC,
+		.probation = 3600 * SEC,
+		.settle = 3600 * SEC,
+		.patience = 60 * SEC,
+		.start_deadline = 600 * SEC,
+		.restarts = 2,
+		.recovery = 180 * SEC,
+		.stay = 6 * 3600 * SEC,
+		.try_when = TRY_NOW,
+		.try_wait_max = 24 * 3600 * SEC,
+		.try_again = 3600 * SEC,
+	};
+}
+
+/* ---- small helpers ------------------------------------------------------ */
+
+static uint64_t later(uint64_t now, uint64_t span)
+{
+	return span >= POLICY_NEVER - now ? POLICY_NEVER : now + span;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void enter(struct policy *p, enum phase phase, uint64_t now, uint64_t due)
+{
+	p->phase = phase;
+	p->since = now;
+	p->due = due;
+	p->awaited = 0;
+}
+
+static struct policy_action *act(struct policy *p, struct policy_actions *out,
+				 enum policy_action_type type)
+{
+	struct policy_action *a = &out->list[out->count];
+
+	if (out->count < POLICY_ACTIONS_MAX)
+		out->count++;
+	*a = (struct policy_action) { .type = type, .id = ++p->last_id };
+	return a;
+}
+
+/* A phase that ends with the answer to this action. */
+static struct policy_action *ask(struct policy *p, struct policy_actions *out,
+				 enum policy_action_type type)
+{
+	struct policy_action *a = act(p, out, type);
+
+	p->awaited = a->id;
+	return a;
+}
+
+static bool local_pass(const struct policy *p)
+{
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		if (p->checks[c].verdict != VERDICT_PASS)
+			return false;
+	return true;
+}
+
+static bool is_ill(const struct policy *p)
+{
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		if (p->checks[c].verdict >= VERDICT_FAIL)
+			return true;
+	return false;
+}
+
+static enum reason hopeless(const struct policy *p)
+{
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		if (p->checks[c].verdict == VERDICT_HOPELESS)
+			return p->checks[c].reason != REASON_NONE ? p->checks[c].reason
+								  : REASON_KIOSK_NOT_ALIVE;
+	return REASON_NONE;
+}
+
+/* What to say when time is up: the first check that does not pass, or that nothing stayed. */
+static enum reason illness(const struct policy *p)
+{
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		if (p->checks[c].verdict >= VERDICT_FAIL && p->checks[c].reason != REASON_NONE)
+			return p->checks[c].reason;
+	return REASON_TRIAL_DEADLINE;
+}
+
+static bool in_trial(const struct policy *p)
+{
+	return p->facts.role == ROLE_TRIAL;
+}
+
+uint64_t policy_trial_deadline(const struct policy *p)
+{
+	uint64_t times = p->facts.trials > 1 ? p->facts.trials : 1, deadline;
+
+	return __builtin_mul_overflow(p->config.deadline, times, &deadline) ? POLICY_NEVER
+									    : deadline;
+}
+
+static bool window_over(const struct policy *p, uint64_t now)
+{
+	return p->local_since != POLICY_NEVER && now >= later(p->local_since, p->config.window);
+}
+
+/* ---- the end of this boot ------------------------------------------------ */
+
+static void climb(struct policy *p, enum rung rung, uint64_t now, struct policy_actions *out)
+{
+	struct policy_action *a;
+
+	enter(p, GUARD_REBOOTING, now, later(now, rung_timeout[rung]));
+	p->rung = rung;
+	a = ask(p, out, ACTION_REBOOT);
+	a->rung = rung;
+	a->trial = p->reboot_trial;
+	a->reason = p->reason;
+}
+
+static void reboot(struct policy *p, bool trial, uint64_t now, struct policy_actions *out)
+{
+	p->reboot_trial = trial;
+	climb(p, p->facts.starved ? RUNG_STARVE : RUNG_LOGIND, now, out);
+}
+
+static void give_up(struct policy *p, enum reason reason, uint64_t now, struct policy_actions *out)
+{
+	p->reason = reason;
+	enter(p, GUARD_SAVING, now, later(now, SAVE_TIMEOUT));
+	ask(p, out, ACTION_SAVE)->reason = reason;
+}
+
+static void reject(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_REJECTING, now, later(now, ANSWER_TIMEOUT));
+	ask(p, out, ACTION_REJECT)->reason = p->reason;
+}
+
+static void abort_trial(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_ABORTING, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(p, out, ACTION_ABORT);
+}
+
+/* ---- a trial -------------------------------------------------------------- */
+
+/* An absolute end for what the server's silence may delay, however the network comes and goes. */
+static uint64_t server_end(const struct policy *p)
+{
+	uint64_t more = p->config.offline == OFFLINE_AFTER ? p->config.offline_after : 0;
+
+	if (more < p->config.server_deadline)
+		more = p->config.server_deadline;
+	return later(p->config.server_deadline, more);
+}
+
+static bool server_ok(const struct policy *p, uint64_t now)
+{
+	if (p->checks[CHECK_SERVER].ever)
+		return true;
+	if (p->expected_since != POLICY_NEVER)
+		return false;
+	return p->config.offline == OFFLINE_YES ||
+	       (p->config.offline == OFFLINE_AFTER && now >= p->config.offline_after);
+}
+
+static uint64_t server_due(const struct policy *p)
+{
+	uint64_t due = p->config.server_deadline;
+
+	if (p->expected_since != POLICY_NEVER) {
+		uint64_t grace = later(p->expected_since, SERVER_GRACE);
+
+		if (grace > due)
+			due = grace;
+	} else if (p->config.offline == OFFLINE_AFTER) {
+		due = p->config.offline_after;
+	}
+	return sooner(due, server_end(p));
+}
+
+static bool trial_collect(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (local_pass(p)) {
+		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
+		return true;
+	}
+	if (hopeless(p) != REASON_NONE) {
+		give_up(p, hopeless(p), now, out);
+		return true;
+	}
+	if (now >= policy_trial_deadline(p)) {
+		give_up(p, illness(p), now, out);
+		return true;
+	}
+	p->due = policy_trial_deadline(p);
+	return false;
+}
+
+static void mark(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (p->commit_due == POLICY_NEVER)
+		p->commit_due = later(now, p->config.commit_timeout);
+	enter(p, GUARD_COMMITTING, now, sooner(later(now, p->config.mark_patience), p->commit_due));
+	p->mark_id = act(p, out, ACTION_MARK_GOOD)->id;
+	p->mark_pending = true;
+}
+
+static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_VERIFYING, now, later(now, p->config.read_root_timeout));
+	if (p->root_id == 0 && p->config.read_root && !p->root_done)
+		p->root_id = act(p, out, ACTION_READ_ROOT)->id;
+}
+
+/* Window, waiting, verifying: all of them only while nothing breaks. */
+static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (!local_pass(p)) {
+		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		return true;
+	}
+	if (p->phase == GUARD_WINDOW) {
+		p->due = later(p->local_since, p->config.window);
+		if (window_over(p, now))
+			enter(p, GUARD_WAITING, now, server_due(p));
+		return p->phase != GUARD_WINDOW;
+	}
+	/* The checks may have broken and passed again within one step. */
+	if (!window_over(p, now)) {
+		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
+		return true;
+	}
+	if (p->phase == GUARD_WAITING) {
+		if (server_ok(p, now) && !p->facts.committable)
+			enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		else if (server_ok(p, now))
+			verify(p, now, out);
+		else if (now >= server_due(p) && p->expected_since != POLICY_NEVER &&
+			 now < server_end(p))
+			give_up(p, REASON_SERVER_SILENT, now, out);
+		else if (now >= server_due(p))
+			abort_trial(p, now, out);
+		else
+			p->due = server_due(p);
+		return p->phase != GUARD_WAITING;
+	}
+	if (!p->facts.committable) {
+		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		return true;
+	}
+	if (p->root_corrupt) {
+		give_up(p, REASON_ROOT_CORRUPT, now, out);
+		return true;
+	}
+	/* Not read in its time says nothing against the image: it goes on without. */
+	if (!p->config.read_root || p->root_done || now >= p->due) {
+		mark(p, now, out);
+		return true;
+	}
+	return false;
+}
+
+static void read_back(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_READING_BACK, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(p, out, ACTION_READ_BACK);
+}
+
+static void not_committed(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (now < p->commit_due)
+		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
+	else if (p->mark_pending)
+		abort_trial(p, now, out);
+	else
+		give_up(p, REASON_COMMIT_FAILED, now, out);
+}
+
+static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (!p->mark_pending && !local_pass(p)) {
+		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		return true;
+	}
+	if (now < p->due)
+		return false;
+	if (p->mark_pending || now >= p->commit_due)
+		read_back(p, now, out);
+	else if (!window_over(p, now) || !p->facts.committable)
+		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
+	else
+		mark(p, now, out);
+	return true;
+}
+
+static void committed(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	(void)act(p, out, ACTION_COMMITTED);
+	p->facts.role = ROLE_COMMITTED;
+	p->facts.probation = true;
+	p->facts.staged = false;
+	p->committed_here = p->confirmed = true;
+	p->staged_since = POLICY_NEVER;
+	p->settle_due = later(now, p->config.probation);
+	enter(p, GUARD_PROBATION, now, POLICY_NEVER);
+}
+
+/* ---- the committed slot ---------------------------------------------------- */
+
+static void rest(struct policy *p, uint64_t now)
+{
+	enter(p, p->facts.probation ? GUARD_PROBATION : GUARD_COMMITTED, now, POLICY_NEVER);
+}
+
+static void escalate(struct policy *p, enum policy_action_type type, uint64_t now,
+		     struct policy_actions *out)
+{
+	enter(p, GUARD_ESCALATING, now, later(now, ANSWER_TIMEOUT));
+	ask(p, out, type)->reason = p->reason;
+}
+
+static void stay(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	uint64_t most = p->config.stay << STAY_DOUBLINGS;
+
+	if (!p->facts.staying)
+		(void)act(p, out, ACTION_STAY);
+	p->facts.staying = true;
+	p->stay_due = later(now, p->stay_interval);
+	p->stay_interval = sooner(p->stay_interval * 2, most);
+	enter(p, GUARD_STAYING, now, p->stay_due);
+}
+
+static void restart_unit(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	p->restarts_used++;
+	act(p, out, ACTION_RESTART_UNIT)->reason = p->reason;
+	/* What was said of the old kiosk is not said of the new one. */
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		if (c != CHECK_SCRIPTS)
+			p->checks[c].verdict = VERDICT_INCONCLUSIVE;
+	p->local_since = p->ill_since = p->healthy_since = POLICY_NEVER;
+	(void)now;
+}
+
+static bool may_restart(struct policy *p, uint64_t now)
+{
+	if (p->healthy_since != POLICY_NEVER && now >= later(p->healthy_since, p->config.settle))
+		p->restarts_used = 0;
+	return p->restarts_used < p->config.restarts;
+}
+
+static void fail(struct policy *p, enum reason reason, uint64_t now, struct policy_actions *out)
+{
+	p->reason = reason == REASON_TRIAL_DEADLINE ? REASON_KIOSK_FAILING : reason;
+	if (!may_restart(p, now)) {
+		escalate(p, ACTION_KIOSK_FAILS, now, out);
+		return;
+	}
+	restart_unit(p, now, out);
+	enter(p, GUARD_RECOVERING, now, later(now, p->config.recovery));
+	p->collect_due = p->due;
+}
+
+static bool committed_collect(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (local_pass(p)) {
+		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
+	} else if (hopeless(p) != REASON_NONE) {
+		fail(p, hopeless(p), now, out);
+	} else if (now >= p->collect_due && is_ill(p)) {
+		fail(p, illness(p), now, out);
+	} else if (now >= p->collect_due) {
+		rest(p, now); /* nobody can tell: nothing to act on */
+	} else {
+		p->due = p->collect_due;
+		return false;
+	}
+	return true;
+}
+
+static bool committed_window(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (!local_pass(p)) {
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
+		return true;
+	}
+	p->due = later(p->local_since, p->config.window);
+	if (!window_over(p, now))
+		return false;
+	p->facts.staying = false;
+	p->stay_due = POLICY_NEVER;
+	p->reason = REASON_NONE;
+	p->stay_interval = p->config.stay;
+	if (p->confirmed) {
+		rest(p, now);
+		return true;
+	}
+	enter(p, GUARD_CONFIRMING, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(p, out, ACTION_CONFIRM);
+	return true;
+}
+
+/* Confirmed, or it could not be written: there is no second try, settling writes the same. */
+static void confirmed(struct policy *p, uint64_t now)
+{
+	p->confirmed = true;
+	p->settle_due = later(now, p->facts.probation ? p->config.probation : p->config.settle);
+	rest(p, now);
+}
+
+static bool time_to_try(const struct policy *p, uint64_t now)
+{
+	if (!p->facts.staged || p->facts.installing || now < p->try_not_before)
+		return false;
+	return p->config.try_when == TRY_NOW || p->try_asked ||
+	       (p->config.try_when == TRY_IN_WINDOW && p->try_window) ||
+	       (p->staged_since != POLICY_NEVER &&
+		now >= later(p->staged_since, p->config.try_wait_max));
+}
+
+static uint64_t try_due(const struct policy *p)
+{
+	uint64_t due;
+
+	if (!p->facts.staged || p->facts.installing)
+		return POLICY_NEVER;
+	due = later(p->staged_since, p->config.try_wait_max);
+	return due > p->try_not_before ? due : p->try_not_before;
+}
+
+static void try_staged(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_TRYING, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(p, out, ACTION_TRY);
+}
+
+static void settle(struct policy *p, struct policy_actions *out)
+{
+	p->settle_due = POLICY_NEVER;
+	p->settle_id = act(p, out, ACTION_SETTLE)->id;
+}
+
+/* Probation and committed: at rest, as long as the kiosk is well. */
+static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	uint64_t patient = p->ill_since == POLICY_NEVER ? POLICY_NEVER
+							: later(p->ill_since, p->config.patience);
+
+	if (time_to_try(p, now)) {
+		try_staged(p, now, out);
+		return true;
+	}
+	if (hopeless(p) != REASON_NONE) {
+		fail(p, hopeless(p), now, out);
+		return true;
+	}
+	if (now >= patient) {
+		fail(p, illness(p), now, out);
+		return true;
+	}
+	if (!p->confirmed && local_pass(p)) {
+		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
+		p->collect_due = p->due;
+		return true;
+	}
+	/* Only what is well is settled; else it waits for the illness to end either way. */
+	if (now >= p->settle_due && p->ill_since == POLICY_NEVER)
+		settle(p, out);
+	p->due = sooner(patient, try_due(p));
+	if (p->ill_since == POLICY_NEVER)
+		p->due = sooner(p->due, p->settle_due);
+	return false;
+}
+
+static bool committed_recover(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	/* No check is hopeless enough to cut this short: restarts are kept apart. */
+	if (local_pass(p) || now >= p->due) {
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
+		return true;
+	}
+	(void)out;
+	return false;
+}
+
+static bool committed_stay(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (window_over(p, now)) {
+		enter(p, GUARD_WINDOW, now, now);
+		p->collect_due = later(now, p->config.recovery);
+		return true;
+	}
+	if (time_to_try(p, now)) {
+		try_staged(p, now, out);
+		return true;
+	}
+	if (now >= p->stay_due) {
+		escalate(p, ACTION_RETRY_OTHER, now, out);
+		return true;
+	}
+	p->due = sooner(p->stay_due, try_due(p));
+	if (p->local_since != POLICY_NEVER)
+		p->due = sooner(p->due, later(p->local_since, p->config.window));
+	return false;
+}
+
+/* ---- neither ---------------------------------------------------------------- */
+
+static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	uint64_t patient = p->ill_since == POLICY_NEVER ? POLICY_NEVER
+							: later(p->ill_since, p->config.patience);
+	bool ill = now >= patient;
+
+	p->due = POLICY_NEVER;
+	/* A trial that could not be written down: the next boot is the committed slot again. */
+	if ((ill || hopeless(p) != REASON_NONE) && in_trial(p)) {
+		give_up(p, hopeless(p) != REASON_NONE ? hopeless(p) : illness(p), now, out);
+		return true;
+	}
+	if (ill && may_restart(p, now)) {
+		p->reason = illness(p);
+		restart_unit(p, now, out);
+	} else if (!ill) {
+		p->due = patient;
+	}
+	return false;
+}
+
+static void enter_role(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (p->facts.starved) {
+		reboot(p, false, now, out);
+		return;
+	}
+	switch (p->facts.role) {
+	case ROLE_TRIAL:
+		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		break;
+	case ROLE_COMMITTED:
+		p->collect_due = p->config.start_deadline;
+		/* A guard that starts late gives the kiosk the time of a restart. */
+		if (p->collect_due < later(now, p->config.recovery))
+			p->collect_due = later(now, p->config.recovery);
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
+		break;
+	case ROLE_UNKNOWN:
+	case ROLE_LIMBO:
+		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		break;
+	}
+}
+
+static void resume(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (p->facts.role == ROLE_COMMITTED && p->stay_due != POLICY_NEVER) {
+		enter(p, GUARD_STAYING, now, p->stay_due);
+	} else if (p->facts.role == ROLE_COMMITTED && p->confirmed) {
+		rest(p, now);
+	} else if (p->mark_pending && in_trial(p)) {
+		read_back(p, now, out);
+	} else {
+		enter_role(p, now, out);
+	}
+}
+
+/* ---- events ------------------------------------------------------------------- */
+
+/* Phases that end this boot, or are about to: a shutdown by somebody else only helps them. */
+static bool is_ending(const struct policy *p)
+{
+	return p->phase == GUARD_SAVING || p->phase == GUARD_REJECTING ||
+	       p->phase == GUARD_ABORTING || p->phase == GUARD_ESCALATING ||
+	       p->phase == GUARD_TRYING || p->phase == GUARD_REBOOTING;
+}
+
+static void staged_now(struct policy *p, const struct policy_facts *facts, uint64_t now)
+{
+	if (facts->staged && !p->facts.staged) {
+		p->staged_since = now;
+		p->try_not_before = 0;
+	}
+	if (!facts->staged) {
+		p->staged_since = POLICY_NEVER;
+		p->try_asked = false;
+	}
+	p->facts.staged = facts->staged;
+	p->facts.installing = facts->installing;
+}
+
+/* A person committed or rejected the trial by hand. */
+static void decided_elsewhere(struct policy *p, enum role role, uint64_t now,
+			      struct policy_actions *out)
+{
+	bool down = p->phase == GUARD_GOING_DOWN;
+	uint64_t due = p->due;
+
+	if (role == ROLE_COMMITTED)
+		committed(p, now, out);
+	else
+		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+	p->facts.role = role;
+	if (down)
+		enter(p, GUARD_GOING_DOWN, now, due);
+}
+
+static void on_facts(struct policy *p, const struct policy_event *e, uint64_t now,
+		     struct policy_actions *out)
+{
+	struct policy_facts facts = e->facts;
+
+	if (p->phase != GUARD_STARTING && p->facts.role != ROLE_UNKNOWN) {
+		if (in_trial(p) && facts.role != ROLE_UNKNOWN && facts.role != ROLE_TRIAL &&
+		    (!is_ending(p) || p->phase == GUARD_SAVING))
+			decided_elsewhere(p, facts.role, now, out);
+		p->facts.committable = p->facts.committable && facts.committable;
+		staged_now(p, &facts, now);
+		return;
+	}
+	if (p->phase != GUARD_STARTING && p->phase != GUARD_LIMBO)
+		return;
+	if (facts.role == ROLE_UNKNOWN)
+		return;
+	staged_now(p, &facts, now);
+	p->facts = facts;
+	enter_role(p, now, out);
+}
+
+static void on_check(struct policy *p, const struct policy_event *e)
+{
+	struct policy_check *c = &p->checks[(unsigned)e->check < CHECK_COUNT ? e->check : 0];
+
+	c->verdict = e->verdict;
+	if (e->verdict >= VERDICT_FAIL)
+		c->reason = e->reason;
+	if (e->verdict == VERDICT_PASS)
+		c->ever = true;
+}
+
+static void on_marked(struct policy *p, const struct policy_event *e, uint64_t now,
+		      struct policy_actions *out)
+{
+	if (!p->mark_pending || e->id != p->mark_id)
+		return;
+	p->mark_pending = e->mark == MARK_UNKNOWN;
+	if (p->phase == GUARD_COMMITTING)
+		read_back(p, now, out);
+}
+
+static void on_done(struct policy *p, const struct policy_event *e, uint64_t now,
+		    struct policy_actions *out)
+{
+	if (e->id == 0)
+		return;
+	if (e->id == p->settle_id) {
+		p->settle_id = 0;
+		p->settle_due = e->yes ? POLICY_NEVER : later(now, SETTLE_AGAIN);
+		if (e->yes)
+			p->facts.probation = false;
+		if (p->phase == GUARD_PROBATION && e->yes)
+			rest(p, now);
+		return;
+	}
+	if (e->id != p->awaited)
+		return;
+	if (p->phase == GUARD_REJECTING || p->phase == GUARD_ABORTING) {
+		reboot(p, false, now, out);
+	} else if (p->phase == GUARD_CONFIRMING) {
+		confirmed(p, now);
+	} else if (p->phase == GUARD_ESCALATING || p->phase == GUARD_TRYING) {
+		if (e->yes && e->next != POLICY_GO_ON)
+			reboot(p, e->next == POLICY_REBOOT_TRIAL, now, out);
+		else
+			p->due = now; /* as no answer in time, see on_time() */
+	}
+}
+
+/* No answer came in time, or it was no. */
+static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (now < p->due)
+		return false;
+	switch (p->phase) {
+	case GUARD_STARTING:
+		if (++p->tries < FACTS_TRIES) {
+			enter(p, GUARD_STARTING, now, later(now, ANSWER_TIMEOUT));
+			(void)ask(p, out, ACTION_READ_FACTS);
+		} else {
+			enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		}
+		break;
+	case GUARD_READING_BACK:
+		not_committed(p, now, out);
+		break;
+	case GUARD_SAVING:
+		reject(p, now, out);
+		break;
+	case GUARD_REJECTING:
+	case GUARD_ABORTING:
+		reboot(p, false, now, out);
+		break;
+	case GUARD_CONFIRMING:
+		confirmed(p, now);
+		break;
+	case GUARD_ESCALATING:
+		stay(p, now, out);
+		break;
+	case GUARD_TRYING:
+		p->try_not_before = later(now, p->config.try_again);
+		p->try_asked = false;
+		resume(p, now, out);
+		break;
+	case GUARD_REBOOTING:
+		if (p->rung >= RUNG_STARVE)
+			return false;
+		climb(p, p->rung + 1, now, out);
+		break;
+	case GUARD_GOING_DOWN:
+		resume(p, now, out);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
+/* One transition that is due with what is known now; false: there is none. */
+static bool move(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	bool trial = in_trial(p);
+
+	switch (p->phase) {
+	case GUARD_COLLECTING:
+		return trial ? trial_collect(p, now, out) : committed_collect(p, now, out);
+	case GUARD_WINDOW:
+		return trial ? trial_go_on(p, now, out) : committed_window(p, now, out);
+	case GUARD_WAITING:
+	case GUARD_VERIFYING:
+		return trial_go_on(p, now, out);
+	case GUARD_COMMITTING:
+		return trial_commit(p, now, out);
+	case GUARD_PROBATION:
+	case GUARD_COMMITTED:
+		return committed_rest(p, now, out);
+	case GUARD_RECOVERING:
+		return committed_recover(p, now, out);
+	case GUARD_STAYING:
+		return committed_stay(p, now, out);
+	case GUARD_LIMBO:
+		return limbo(p, now, out);
+	default:
+		return unanswered(p, now, out);
+	}
+}
+
+static void on_going_down(struct policy *p, bool down, uint64_t now, struct policy_actions *out)
+{
+	if (down && p->phase != GUARD_GOING_DOWN && p->phase != GUARD_STARTING && !is_ending(p))
+		enter(p, GUARD_GOING_DOWN, now, later(now, GOING_DOWN_LIMIT));
+	else if (!down && p->phase == GUARD_GOING_DOWN)
+		resume(p, now, out);
+}
+
+static void on_root(struct policy *p, const struct policy_event *e)
+{
+	if (p->root_id == 0 || e->id != p->root_id)
+		return;
+	p->root_id = 0;
+	p->root_done = true;
+	p->root_corrupt = e->verdict >= VERDICT_FAIL;
+}
+
+static void on_event(struct policy *p, const struct policy_event *e, uint64_t now,
+		     struct policy_actions *out)
+{
+	bool mine = e->id != 0 && e->id == p->awaited;
+
+	switch (e->type) {
+	case EVENT_FACTS:
+		on_facts(p, e, now, out);
+		break;
+	case EVENT_CHECK:
+		on_check(p, e);
+		break;
+	case EVENT_SERVER:
+		if (!e->yes)
+			p->expected_since = POLICY_NEVER;
+		else if (p->expected_since == POLICY_NEVER)
+			p->expected_since = now;
+		break;
+	case EVENT_ROOT:
+		on_root(p, e);
+		break;
+	case EVENT_MARKED:
+		on_marked(p, e, now, out);
+		break;
+	case EVENT_READ_BACK:
+		if (mine && p->phase == GUARD_READING_BACK) {
+			if (e->yes)
+				committed(p, now, out);
+			else
+				not_committed(p, now, out);
+		}
+		break;
+	case EVENT_DONE:
+		on_done(p, e, now, out);
+		break;
+	case EVENT_SAVED:
+		if (mine && p->phase == GUARD_SAVING)
+			reject(p, now, out);
+		break;
+	case EVENT_STAGED:
+		staged_now(p, &e->facts, now);
+		break;
+	case EVENT_TRY_ASKED:
+		p->try_asked = p->facts.staged;
+		break;
+	case EVENT_TRY_WINDOW:
+		p->try_window = e->yes;
+		break;
+	case EVENT_GOING_DOWN:
+		on_going_down(p, e->yes, now, out);
+		break;
+	case EVENT_RUNG_FAILED:
+		if (mine && p->phase == GUARD_REBOOTING && p->rung < RUNG_STARVE)
+			climb(p, p->rung + 1, now, out);
+		break;
+	case EVENT_TIME:
+	case EVENT_COUNT:
+		break;
+	}
+}
+
+/* Since when all is well, or ill. Inconclusive is neither: it breaks a window, but blames nobody.
+ */
+static void weigh_checks(struct policy *p, uint64_t now)
+{
+	if (!local_pass(p))
+		p->local_since = p->healthy_since = POLICY_NEVER;
+	else if (p->local_since == POLICY_NEVER)
+		p->local_since = p->healthy_since = now;
+	if (!is_ill(p))
+		p->ill_since = POLICY_NEVER;
+	else if (p->ill_since == POLICY_NEVER)
+		p->ill_since = now;
+}
+
+void policy_init(struct policy *ret, const struct policy_config *config, uint64_t now,
+		 struct policy_actions *actions)
+{
+	*ret = (struct policy) {
+		.config = *config,
+		.local_since = POLICY_NEVER,
+		.ill_since = POLICY_NEVER,
+		.expected_since = POLICY_NEVER,
+		.commit_due = POLICY_NEVER,
+		.settle_due = POLICY_NEVER,
+		.healthy_since = POLICY_NEVER,
+		.staged_since = POLICY_NEVER,
+		.stay_due = POLICY_NEVER,
+		.stay_interval = config->stay,
+	};
+	actions->count = 0;
+	enter(ret, GUARD_STARTING, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(ret, actions, ACTION_READ_FACTS);
+}
+
+void policy_step(struct policy *p, const struct policy_event *event, uint64_t now,
+		 struct policy_actions *ret)
+{
+	ret->count = 0;
+	on_event(p, event, now, ret);
+	weigh_checks(p, now);
+	for (unsigned i = 0; i < TRANSITIONS_MAX && move(p, now, ret); i++)
+		weigh_checks(p, now);
+}
+
+uint64_t policy_due(const struct policy *p)
+{
+	return p->due;
+}
