@@ -438,7 +438,8 @@ static void cancel(const struct ask *a)
 static bool is_staged_afresh(const struct record *rec, enum slot slot, const char *hash)
 {
 	return rec->staged == slot && rec->kind == KIND_UPDATE && !rec->attempts && !rec->trials &&
-	       !*rec->trial_reason && streq(rec->hash[slot], hash);
+	       !*rec->trial_reason && rec->state[slot] == STATE_UNKNOWN &&
+	       streq(rec->hash[slot], hash);
 }
 
 static void set_primary(const struct ask *a)
@@ -605,8 +606,10 @@ static void settle(const struct ask *a)
 		return;
 	rec->hard = rec->soft = rec->doublings = rec->ladder = rec->repairs = 0;
 	rec->probation = false;
-	if (rec->last.phase != PHASE_ATTEMPT && rec->last.phase != PHASE_CLEAN &&
-	    (rec->last.phase != PHASE_SETTLED || !is_past_start(a->facts, &rec->last)))
+	/* Unless this boot is about to end: that is said already. */
+	if (!is_past_start(a->facts, &rec->last) ||
+	    (rec->last.phase != PHASE_ATTEMPT && rec->last.phase != PHASE_CLEAN &&
+	     rec->last.phase != PHASE_SETTLED))
 		set_last(a, PHASE_SETTLED);
 	add_sector(a, rec->committed);
 	add_record(a);

@@ -225,7 +225,7 @@ __attribute__((unused)) static void text_set(struct boot_facts *f, char *words)
 }
 
 /* A boot of the committed slot A with an empty record and everything in order. */
-static void text_defaults(struct boot_facts *f)
+__attribute__((unused)) static void text_defaults(struct boot_facts *f)
 {
 	*f = (struct boot_facts) {
 		.running = SLOT_A,
@@ -270,7 +270,8 @@ static void text_print_record(FILE *out, const struct record *r)
 			text_slots[r->history[i].slot], text_or_dash(r->history[i].reason));
 }
 
-static void text_print(FILE *out, const struct boot_decision *d, uint32_t delay_sec)
+__attribute__((unused)) static void text_print(FILE *out, const struct boot_decision *d,
+					       uint32_t delay_sec)
 {
 	static const char letters[] = { '-', 'W', 'S' };
 
