@@ -25,6 +25,8 @@ static const struct command commands[] = {
 	  ACCESS_READ, OPTION_JSON, 0, 0, command_status, BF_BOOT_FAILED },
 	{ "history", "[--json]", "what happened, newest first", NO_MORE, ACCESS_READ, OPTION_JSON,
 	  0, 0, command_history, BF_BOOT_FAILED },
+	{ "doctor", "", "check this device, one line each; fails on a fault", NO_MORE, ACCESS_NONE,
+	  0, 0, 0, command_doctor, BF_BOOT_FAILED },
 	{ "reasons", "", "the reason codes and what they mean", NO_MORE, ACCESS_NONE, 0, 0, 0,
 	  command_reasons, BF_BOOT_FAILED },
 	{ "try", "", "reboot into the staged slot, as a trial", NO_MORE, ACCESS_CHANGE, 0, 0, 0,

@@ -18,6 +18,10 @@ boot_SEAM := boot/sys.c
 bf-boot_SRC := \
 	boot/backend.c \
 	boot/bf-boot.c \
+	boot/doctor-boot.c \
+	boot/doctor-system.c \
+	boot/doctor.c \
+	boot/ini.c \
 	boot/json.c \
 	boot/reconcile.c \
 	boot/status.c \
