@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""The install-check hook that every bundle brings, run as RAUC runs it, on a device that is a directory.
+
+(That RAUC does run it, and stops when it says no, is seen in tests/vm/test_rauc.py.)"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HOOK = Path(__file__).resolve().parents[2] / "hooks/rauc/install-check"
+HASH = "5a" * 32
+FLOOR = 1741564800                      # 2025-03-10
+SHELLS = ["dash", "bash --posix"]
+
+
+@dataclass
+class Lab:
+    bundle: Path                        # where RAUC mounts it
+    device: Path
+    shell: str
+
+    def write(self, path: str, text: str | bytes) -> Path:
+        file = self.device / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def facts(self, text: str) -> None:
+        (self.bundle / "betterframe.env").write_text(text)
+
+    def bf_boot(self, status: int) -> None:
+        """Answers is-refused, and only for our hash."""
+        self.write("usr/sbin/bf-boot", f'#!/bin/sh\n[ "$*" = "is-refused {HASH}" ] || exit 77\n'
+                                       f'echo "bf-boot: chatter" >&2\nexit {status}\n').chmod(0o755)
+
+    def bootloader(self, built: int | bytes) -> None:
+        data = built if isinstance(built, bytes) else struct.pack(">I", built)
+        self.write("proc/device-tree/chosen/bootloader/build-timestamp", data)
+
+    def running(self, version: str, line: str = 'IMAGE_VERSION="{}"') -> None:
+        self.write("usr/lib/os-release", f'ID=debian\nVERSION_ID="13"\n{line.format(version)}\n')
+
+    def force(self) -> None:
+        self.write("run/bf/force-install", "")
+
+    def snapshot(self) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for d in (self.bundle, self.device) for p in d.rglob("*") if p.is_file()}
+
+    def check(self, what: str = "install-check", *, version: str = "2.0", compatible: str = "kiosk",
+              system: str = "kiosk") -> subprocess.CompletedProcess[str]:
+        """With RAUC 1.8's environment: later versions only add to it."""
+        before = self.snapshot()
+        env = {"PATH": os.environ["PATH"], "RAUC_SYSTEM_COMPATIBLE": system, "RAUC_SYSTEM_VARIANT": "",
+               "RAUC_MF_COMPATIBLE": compatible, "RAUC_MF_VERSION": version, "RAUC_MOUNT_PREFIX": "/run/rauc/mnt",
+               "BF_TEST_ROOT": str(self.device)}
+        done = subprocess.run([*self.shell.split(), self.bundle / "install-check", what], env=env, cwd="/",
+                              capture_output=True, text=True, check=False)
+        assert self.snapshot() == before, "a check writes nothing"
+        assert done.stdout == "" and done.returncode in (0, 10)
+        return done
+
+    def refused(self, **how: str) -> str:
+        """The reason that RAUC reports: the last line."""
+        done = self.check(**how)
+        assert done.returncode == 10, done.stderr
+        return done.stderr.splitlines()[-1]
+
+    def accepted(self, **how: str) -> str:
+        done = self.check(**how)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+
+@pytest.fixture(params=SHELLS, ids=["dash", "bash"])
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """A device that takes the bundle."""
+    made = Lab(tmp_path / "bundle", tmp_path / "device", request.param)
+    made.bundle.mkdir()
+    shutil.copy(HOOK, made.bundle / "install-check")
+    made.facts(f"BF_ROOTHASH={HASH}\nBF_EEPROM_FLOOR={FLOOR}\n")
+    made.bf_boot(1)
+    made.bootloader(FLOOR + 1)
+    made.running("1.9")
+    return made
+
+
+def test_takes_a_good_bundle(lab: Lab) -> None:
+    assert lab.accepted() == "bf-boot: chatter\n"
+
+
+def test_compatible(lab: Lab) -> None:
+    lab.force()
+    assert "for 'fridge', this device is a 'kiosk'" in lab.refused(compatible="fridge")
+    lab.refused(compatible="")
+    lab.refused(compatible="Kiosk")
+    lab.refused(compatible="", system="kiosk ")
+
+
+# running, bundle, older?
+AGES = [
+    ("1.9", "1.10", False), ("1.10", "1.9", True), ("2.0", "2.0", False), ("2.0", "2.0~rc1", True),
+    ("2.0~rc1", "2.0", False), ("20260101", "20251231", True), ("1.2-3", "1.2-4", False), ("1.2", "1.2.0", False),
+    ("1.2.0", "1.2", True), ("2026.1", "2", True), ("1", "0.9.9", True),
+]
+
+
+@pytest.mark.parametrize("running, version, older", AGES)
+def test_age(lab: Lab, running: str, version: str, older: bool) -> None:
+    lab.running(running)
+    if not older:
+        lab.accepted(version=version)
+        return
+    reason = lab.refused(version=version)
+    assert version in reason and running in reason and "/run/bf/force-install" in reason
+    lab.force()
+    assert "older" in lab.accepted(version=version)
+
+
+@pytest.mark.parametrize("line", ["IMAGE_VERSION={}", "IMAGE_VERSION='{}'", 'IMAGE_VERSION="{}"'])
+def test_spellings_of_the_running_version(lab: Lab, line: str) -> None:
+    lab.running("3.0", line)
+    lab.refused(version="2.0")
+    lab.accepted(version="3.0")
+
+
+def test_no_running_version(lab: Lab) -> None:
+    """Debian's VERSION_ID says nothing about the image."""
+    lab.running("", "X={}")
+    assert "ages are not compared" in lab.accepted(version="0.1")
+    (lab.device / "usr/lib/os-release").unlink()
+    assert "ages are not compared" in lab.accepted(version="0.1")
+
+
+def test_refused_before(lab: Lab) -> None:
+    lab.bf_boot(0)
+    assert "tried on this device and failed" in lab.refused()
+    lab.force()
+    assert "tried and failed" in lab.accepted()
+
+
+@pytest.mark.parametrize("status", [2, 3, 77, 127])
+def test_bf_boot_does_not_know(lab: Lab, status: int) -> None:
+    """Not knowing is no permission."""
+    lab.bf_boot(status)
+    assert "could not say" in lab.refused()
+    lab.force()
+    lab.accepted()
+
+
+def test_no_bf_boot(lab: Lab) -> None:
+    (lab.device / "usr/sbin/bf-boot").unlink()
+    assert "could not say" in lab.refused()
+
+
+@pytest.mark.parametrize("text", ["", "BF_EEPROM_FLOOR=1\n", "BF_ROOTHASH=\n"])
+def test_no_root_hash(lab: Lab, text: str) -> None:
+    lab.facts(text)
+    assert "does not name its root hash" in lab.refused()
+
+
+def test_no_facts_at_all(lab: Lab) -> None:
+    (lab.bundle / "betterframe.env").unlink()
+    assert "does not name its root hash" in lab.refused()
+
+
+def test_bootloader_floor(lab: Lab) -> None:
+    lab.bootloader(FLOOR - 1)
+    lab.force()                         # it would not start: nothing lets it in
+    reason = lab.refused()
+    assert "2025-03-09" in reason and "2025-03-10" in reason and "rpi-eeprom-update" in reason
+    lab.bootloader(FLOOR)
+    lab.accepted()
+    lab.bootloader(0xFFFFFFFF)
+    lab.accepted()
+    lab.bootloader(b"\0\0")
+    assert "cannot be read" in lab.refused()
+
+
+def test_no_bootloader_floor(lab: Lab) -> None:
+    lab.bootloader(1)
+    lab.facts(f"BF_ROOTHASH={HASH}\nBF_EEPROM_FLOOR=\n")
+    lab.accepted()
+
+
+def test_not_a_raspberry_pi(lab: Lab) -> None:
+    shutil.rmtree(lab.device / "proc")
+    lab.accepted()
+
+
+@pytest.mark.parametrize("what", ["", "slot-install", "slot-pre-install", "slot-post-install"])
+def test_it_is_no_slot_hook(lab: Lab, what: str) -> None:
+    assert "does not know" in lab.refused(what=what)
