@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guard's configuration: INI as systemd has it (bf-guard.conf(5) holds every
+ * key). The first of /etc/bf-guard.conf and /usr/lib/bf-guard.conf, then the
+ * drop-ins /usr/lib/bf-guard.conf.d and /etc/bf-guard.conf.d, all *.conf, sorted by name
+ * together; one of /etc hides one of /usr/lib with the same name.
+ *
+ * Nothing in here can keep the guard from working: what cannot be read or
+ * understood is warned about, with file and line, and the default stays.
+ */
+#pragma once
+
+#include "guard/policy.h"
+
+#define CONFIG_NAME_MAX 255
+#define CONFIG_FILE_MAX 65536 /* bytes; a longer file is not read */
+
+/* Who has heard the heartbeat that the marker file stands for. */
+enum marker_proves { MARKER_PROVES_SERVER, MARKER_PROVES_LOCAL };
+
+struct config {
+	struct policy_config policy; /* microseconds */
+	char unit[CONFIG_NAME_MAX + 1];
+	char user[CONFIG_NAME_MAX + 1]; /* "": the unit's own */
+	uint32_t crashes;		/* restarts of the unit within crash_window: hopeless */
+	uint64_t crash_window;
+	uint64_t failed_grace; /* "failed" may pass by between two restarts for so long */
+	bool heartbeat_required;
+	uint64_t heartbeat_max_age;	  /* of datagrams, once they are periodic */
+	char marker[CONFIG_NAME_MAX + 1]; /* "": none */
+	enum marker_proves marker_proves;
+	uint64_t marker_max_age; /* 0: written once is enough */
+	bool server_required;
+	char check_dir[CONFIG_NAME_MAX + 1];
+	uint64_t check_timeout, check_interval;
+	uint32_t try_from_min, try_to_min; /* TRY_IN_WINDOW: minutes of the local day */
+};
+
+void config_init(struct config *ret);
+
+/* @line 0: the whole file. @text is one sentence without a line break. */
+typedef void (*config_warn_fn)(void *userdata, const char *file, unsigned line, const char *text);
+
+/* Applies one file's text, which needs no NUL. Pure. */
+void config_parse(struct config *c, const char *text, size_t len, const char *file,
+		  config_warn_fn warn, void *userdata);
+
+/* Reads the files below @root_fd ("/"). Never fails. */
+void config_load(struct config *c, int root_fd, config_warn_fn warn, void *userdata);
+
+/* "90", "1h 30min", "500ms": microseconds; a bare number is seconds. -EINVAL, -ERANGE. */
+_must_check_ int span_parse(const char *s, uint64_t *ret_usec);
+/* For people: "1 h 30 min", "12 s". */
+void span_format(uint64_t usec, char buf[static 32]);
+
+/* Is the minute @now of the day within the hours? Over midnight when to < from. */
+bool config_in_hours(const struct config *c, uint32_t now_min);

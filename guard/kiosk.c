@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#include "guard/kiosk.h"
+
+static const uint8_t no_invocation[16];
+
+bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
+{
+	bool first = memcmp(k->now.invocation, no_invocation, 16) == 0;
+	bool none = memcmp(p->invocation, no_invocation, 16) == 0;
+	bool other = !none && memcmp(k->now.invocation, p->invocation, 16) != 0;
+	uint8_t last[16];
+
+	if (other && !first) {
+		if (k->restart_count < KIOSK_RESTARTS_MAX)
+			k->restart_count++;
+		memmove(&k->restarts[1], &k->restarts[0],
+			(k->restart_count - 1) * sizeof(k->restarts[0]));
+		k->restarts[0] = now;
+		k->broke = true;
+	}
+	/* Between two invocations there is none: the last one is still what the next differs from.
+	 */
+	memcpy(last, none ? k->now.invocation : p->invocation, 16);
+	k->now = *p;
+	memcpy(k->now.invocation, last, 16);
+	k->known = true;
+	if (streq(p->active, "active"))
+		k->ever_active = true;
+	if (!streq(p->active, "failed"))
+		k->failed_since = 0;
+	else if (k->failed_since == 0)
+		k->failed_since = now;
+	return other && !first;
+}
+
+void kiosk_lost(struct kiosk *k)
+{
+	k->known = false;
+}
+
+void kiosk_forget(struct kiosk *k)
+{
+	k->restart_count = 0;
+	k->failed_since = 0;
+	memset(k->now.invocation, 0, sizeof(k->now.invocation));
+	k->known = false;
+}
+
+unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now)
+{
+	unsigned n = 0;
+
+	while (n < k->restart_count && now - k->restarts[n] <= c->crash_window)
+		n++;
+	return n;
+}
+
+bool kiosk_beats(const struct kiosk *k)
+{
+	return k->known && streq(k->now.active, "active") && k->now.watchdog_usec &&
+	       k->now.watchdog_at > k->now.active_at;
+}
+
+static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,
+		  const char *fmt, ...) _printf_(4, 5);
+static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,
+		  const char *fmt, ...)
+{
+	va_list ap;
+
+	j->verdict = verdict;
+	j->reason = reason;
+	va_start(ap, fmt);
+	(void)vsnprintf(j->why, sizeof(j->why), fmt, ap);
+	va_end(ap);
+}
+
+void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
+		 struct kiosk_judgement *ret)
+{
+	enum reason dead = k->ever_active ? REASON_KIOSK_NOT_ALIVE : REASON_KIOSK_NEVER_STARTED;
+	const struct kiosk_properties *p = &k->now;
+	unsigned restarts = kiosk_restarts(k, c, now);
+
+	*ret = (struct kiosk_judgement) { .again = POLICY_NEVER };
+	if (!k->known) {
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "systemd does not answer");
+	} else if (restarts >= c->crashes) {
+		judge(ret, VERDICT_HOPELESS, REASON_KIOSK_RESTARTS, "%u restarts in a short time",
+		      restarts);
+		ret->again = k->restarts[c->crashes - 1] + c->crash_window + 1;
+	} else if (streq(p->load, "not-found") || streq(p->load, "masked") ||
+		   streq(p->load, "error") || streq(p->load, "bad-setting")) {
+		judge(ret, VERDICT_FAIL, dead, "the unit is %s", p->load);
+	} else if (streq(p->active, "reloading") ||
+		   (streq(p->active, "active") && !streq(p->sub, "exited"))) {
+		judge(ret, VERDICT_PASS, REASON_NONE, "%s (%s)", p->active, p->sub);
+	} else if (k->failed_since && now - k->failed_since >= c->failed_grace) {
+		judge(ret, VERDICT_HOPELESS, dead, "failed (%s)", p->result);
+	} else {
+		judge(ret, VERDICT_FAIL, dead, "%s (%s)", p->active, p->sub);
+		if (k->failed_since)
+			ret->again = k->failed_since + c->failed_grace;
+	}
+}
+
+/* ---- D-Bus ------------------------------------------------------------------- */
+
+static void take_word(char to[static KIOSK_WORD_MAX + 1], const char *from)
+{
+	size_t n = 0;
+
+	for (; from[n] && n < KIOSK_WORD_MAX; n++)
+		to[n] = (char)(from[n] > ' ' && from[n] < 0x7f ? from[n] : '?');
+	to[n] = '\0';
+}
+
+enum property_type { PROPERTY_WORD, PROPERTY_U64, PROPERTY_U32, PROPERTY_ID };
+
+static const struct property {
+	const char *name, *signature;
+	enum property_type type;
+	size_t at;
+} properties[] = {
+	{ "LoadState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, load) },
+	{ "ActiveState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, active) },
+	{ "SubState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, sub) },
+	{ "Result", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, result) },
+	{ "InvocationID", "ay", PROPERTY_ID, offsetof(struct kiosk_properties, invocation) },
+	{ "WatchdogUSec", "t", PROPERTY_U64, offsetof(struct kiosk_properties, watchdog_usec) },
+	{ "WatchdogTimestampMonotonic", "t", PROPERTY_U64,
+	  offsetof(struct kiosk_properties, watchdog_at) },
+	{ "ActiveEnterTimestampMonotonic", "t", PROPERTY_U64,
+	  offsetof(struct kiosk_properties, active_at) },
+	{ "UID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, uid) },
+	{ "MainPID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, main_pid) },
+};
+
+static int read_value(sd_bus_message *m, const struct property *property,
+		      struct kiosk_properties *p)
+{
+	char *at = (char *)p + property->at;
+	const void *bytes;
+	const char *word;
+	size_t len;
+	int r;
+
+	r = sd_bus_message_enter_container(m, 'v', property->signature);
+	if (r < 0)
+		return r;
+	switch (property->type) {
+	case PROPERTY_WORD:
+		r = sd_bus_message_read_basic(m, 's', &word);
+		if (r >= 0)
+			take_word(at, word);
+		break;
+	case PROPERTY_U64:
+	case PROPERTY_U32:
+		r = sd_bus_message_read_basic(m, *property->signature, at);
+		break;
+	case PROPERTY_ID:
+		r = sd_bus_message_read_array(m, 'y', &bytes, &len);
+		if (r >= 0 && len == 16)
+			memcpy(at, bytes, 16);
+		break;
+	}
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+int kiosk_read(sd_bus_message *m, struct kiosk_properties *p)
+{
+	struct kiosk_properties new = *p;
+	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
+
+	if (r < 0)
+		return r;
+	while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		const struct property *found = NULL;
+		const char *name;
+
+		r = sd_bus_message_read_basic(m, 's', &name);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < ARRAY_SIZE(properties); i++)
+			if (streq(properties[i].name, name))
+				found = &properties[i];
+		r = found ? read_value(m, found, &new) : sd_bus_message_skip(m, "v");
+		if (r < 0)
+			return r;
+		r = sd_bus_message_exit_container(m);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0)
+		return r;
+	/* systemd's "infinity": no watchdog. */
+	if (new.watchdog_usec == UINT64_MAX)
+		new.watchdog_usec = 0;
+	*p = new;
+	return 0;
+}

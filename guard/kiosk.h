@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kiosk's unit: what its properties say, and what that means. Pure, but for
+ * kiosk_read(), which takes the properties out of a D-Bus message.
+ *
+ * systemd's own counts are not enough (org.freedesktop.systemd1(5), measured on
+ * 252): NRestarts goes back to 0 by a restart by hand, "failed" shows up for a
+ * moment between two automatic restarts, and the start limit never trips with a
+ * RestartSec= that is long enough. So restarts are counted here, by invocation.
+ */
+#pragma once
+
+#include "guard/config.h"
+
+#include <systemd/sd-bus.h>
+
+#define KIOSK_WORD_MAX	   31
+#define KIOSK_RESTARTS_MAX 64
+
+struct kiosk_properties {
+	char load[KIOSK_WORD_MAX + 1], active[KIOSK_WORD_MAX + 1], sub[KIOSK_WORD_MAX + 1];
+	char result[KIOSK_WORD_MAX + 1];
+	uint8_t invocation[16]; /* all zero: none */
+	uint64_t watchdog_usec; /* WatchdogSec=, 0 or "infinity": none */
+	uint64_t watchdog_at;	/* CLOCK_MONOTONIC; also set when the unit starts */
+	uint64_t active_at;
+	uint32_t uid; /* UINT32_MAX: not known */
+	uint32_t main_pid;
+};
+
+/* Properties of both interfaces come in two messages: fills in what @m has. -errno. */
+_must_check_ int kiosk_read(sd_bus_message *m, struct kiosk_properties *p);
+
+struct kiosk {
+	struct kiosk_properties now;
+	bool known;			       /* .now was read, and the bus is there */
+	bool ever_active;		       /* in this boot */
+	bool broke;			       /* another invocation since the last judgement */
+	uint64_t restarts[KIOSK_RESTARTS_MAX]; /* newest first; CLOCK_BOOTTIME */
+	size_t restart_count;
+	uint64_t failed_since; /* 0: it is not */
+};
+
+/* Returns true when another invocation began since the last time. */
+bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now);
+/* The bus is gone. */
+void kiosk_lost(struct kiosk *k);
+/* The guard restarts the unit itself: what was counted does not count for what follows. */
+void kiosk_forget(struct kiosk *k);
+
+struct kiosk_judgement {
+	enum verdict verdict;
+	enum reason reason;
+	uint64_t again; /* when to judge again without news */
+	char why[96];
+};
+
+void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
+		 struct kiosk_judgement *ret);
+/* Restarts within the window. */
+unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now);
+/* It feeds its unit's watchdog: since it is active, it has done so at least once. */
+bool kiosk_beats(const struct kiosk *k);
