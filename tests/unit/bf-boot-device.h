@@ -47,6 +47,16 @@ __attribute__((unused)) static void device_record(struct record *rec, enum slot 
 	record_set_last(rec, committed, PHASE_STARTED, DEVICE_BOOT_ID, false, 0);
 }
 
+/* The disk of a partition: "nvme0n1" of "nvme0n1p", "sda" of "sda". */
+static int device_disk_len(const char *part_prefix)
+{
+	size_t n = strlen(part_prefix);
+
+	return (int)(n > 1 && part_prefix[n - 1] == 'p' && strchr("0123456789", part_prefix[n - 2])
+			     ? n - 1
+			     : n);
+}
+
 static void device_text(const char *path, const char *fmt, ...) _printf_(2, 3);
 static void device_text(const char *path, const char *fmt, ...)
 {
@@ -71,8 +81,7 @@ __attribute__((unused)) static void device_boot_file(const struct device *d)
 		    "BF_ROOT_A_DEV=%s4\nBF_ROOT_B_DEV=%s5\nBF_DATA_DEV=%s6\nBF_VERITY=V\n"
 		    "BF_RESCUE=no\n%s",
 		    slot_name(d->running), d->trial ? "yes" : "no", d->trial ? "yes" : "no",
-		    d->trial ? "yes" : "no", (int)strcspn(p, "0") + 1, p, p, p, p, p, p, p,
-		    d->boot_file);
+		    d->trial ? "yes" : "no", device_disk_len(p), p, p, p, p, p, p, p, d->boot_file);
 }
 
 __attribute__((unused)) static void device_selector(const struct device *d)
@@ -98,25 +107,46 @@ __attribute__((unused)) static void device_store(struct record *rec)
 	close_p(&fd);
 }
 
+/* One partition in sysfs, as the kernel shows it. */
+__attribute__((unused)) static void device_sysfs(const char *part_prefix, unsigned number,
+						 const char *label, dev_t dev)
+{
+	char dir[128], path[192], target[160];
+
+	(void)snprintf(dir, sizeof(dir), "/sys/devices/virtual/block/%.*s/%s%u",
+		       device_disk_len(part_prefix), part_prefix, part_prefix, number);
+	(void)snprintf(path, sizeof(path), "%s/uevent", dir);
+	device_text(path, "DEVTYPE=partition\nPARTN=%u\nPARTNAME=%s\n", number, label);
+	(void)snprintf(path, sizeof(path), "%s/dev", dir);
+	device_text(path, "%u:%u\n", major(dev), minor(dev));
+	fake_dir("/sys/class/block");
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s%u", part_prefix, number);
+	(void)snprintf(target, sizeof(target), "../..%s", dir + strlen("/sys"));
+	fake_symlink(target, path);
+}
+
 /* The fake root must be there and empty. */
 __attribute__((unused)) static void device_make(const struct device *d)
 {
+	static const char *const labels[] = { "BF_BOOTSEL", "BF_BOOT_A", "BF_BOOT_B",
+					      "BF_ROOT_A",  "BF_ROOT_B", "BF_DATA" };
 	struct stat st;
 	char path[64];
 
 	fake_block_size(d->block_bytes);
 	fake_dir("/run/systemd");
 	fake_dir(DEVICE_DATA);
-	device_boot_file(d);
-	device_selector(d);
-	for (unsigned i = 2; i <= 6; i++) {
-		(void)snprintf(path, sizeof(path), "/dev/%s%u", d->part_prefix, i);
-		fake_file(path, "");
-	}
 	if (stat(fake_path(DEVICE_DATA), &st) < 0)
 		abort();
-	(void)snprintf(path, sizeof(path), "/sys/class/block/%s6/dev", d->part_prefix);
-	device_text(path, "%u:%u\n", major(st.st_dev), minor(st.st_dev));
+	device_boot_file(d);
+	device_selector(d);
+	for (unsigned i = 1; i <= 6; i++) {
+		(void)snprintf(path, sizeof(path), "/dev/%s%u", d->part_prefix, i);
+		if (i > 1)
+			fake_file(path, "");
+		device_sysfs(d->part_prefix, i, labels[i - 1],
+			     i == 6 ? st.st_dev : makedev(259, i));
+	}
 	/* Mounts are only written down: what a mounted boot partition would show. */
 	fake_file("/run/bf/mnt/cmdline-a.txt", "quiet roothash=" DEVICE_HASH " rauc.slot=A\n");
 	fake_file("/run/bf/mnt/cmdline-b.txt", "quiet roothash=" DEVICE_HASH " rauc.slot=B\n");
