@@ -356,10 +356,11 @@ static int try_exec(const char *path)
 	return -error;
 }
 
-/* "PROGRAM ARGUMENT ..."; what it says goes to the console. */
+/* "PROGRAM ARGUMENT ..."; what it says goes to the console, and how long it took. */
 static void run_program(const char *command)
 {
 	char words[1024], *argv[32], *rest;
+	struct timespec begin, end;
 	int status = 0, argc = 0;
 	pid_t child;
 
@@ -368,12 +369,17 @@ static void run_program(const char *command)
 	     word = strtok_r(NULL, " ", &rest))
 		argv[argc++] = word;
 	argv[argc] = NULL;
+	(void)clock_gettime(CLOCK_MONOTONIC, &begin);
 	child = fork();
 	if (child == 0) {
 		execv(argv[0], argv);
 		_exit(127);
 	}
 	(void)waitpid(child, &status, 0);
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	say("MINI took %s=%lld", command,
+	    (long long)(end.tv_sec - begin.tv_sec) * 1000000 +
+		    (end.tv_nsec - begin.tv_nsec) / 1000);
 	if (WIFEXITED(status))
 		say("MINI ran %s=%d", command, WEXITSTATUS(status));
 	else
