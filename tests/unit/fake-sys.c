@@ -74,7 +74,7 @@ static struct {
 	char *other_fs; /* real path */
 	unsigned calls, fail_at, cut_at, violations;
 	int fail_error;
-	size_t short_io;
+	size_t short_io, torn;
 	bool lock_waits;
 	uint32_t block_bytes;
 	uint64_t monotonic_usec, realtime_usec;
@@ -350,6 +350,7 @@ void fake_fail_at(unsigned k, int error)
 {
 	s.calls = 0;
 	s.cut_at = 0;
+	s.torn = 0;
 	s.fail_at = k;
 	s.fail_error = error;
 }
@@ -358,6 +359,11 @@ void fake_cut_at(unsigned k)
 {
 	fake_fail_at(0, 0);
 	s.cut_at = k;
+}
+
+void fake_torn(size_t bytes)
+{
+	s.torn = bytes;
 }
 
 unsigned fake_calls(void)
@@ -833,12 +839,27 @@ ssize_t sys_pread(int fd, void *buf, size_t len, uint64_t offset_bytes)
 	return errno_or(pread(fd, buf, len, (off_t)offset_bytes));
 }
 
+static void tear(int fd, const void *buf, size_t len, uint64_t offset_bytes)
+{
+	size_t n = s.torn < len ? s.torn : len;
+	char junk[512];
+
+	memset(junk, '!', sizeof(junk));
+	errno = EIO;
+	if (pwrite(fd, buf, n, (off_t)offset_bytes) < 0 ||
+	    pwrite(fd, junk, (len - n) % sizeof(junk), (off_t)(offset_bytes + n)) < 0)
+		die("torn write", "");
+}
+
 ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset_bytes)
 {
 	int r;
 
-	if (io_call(fd, &r, "pwrite", buf, &len, offset_bytes, true))
+	if (io_call(fd, &r, "pwrite", buf, &len, offset_bytes, true)) {
+		if (s.torn && s.cut_at && s.calls == s.cut_at)
+			tear(fd, buf, len, offset_bytes);
 		return r;
+	}
 	return errno_or(pwrite(fd, buf, len, (off_t)offset_bytes));
 }
 

@@ -101,6 +101,13 @@ void fake_fail_at(unsigned k, int error);
 void fake_cut_at(unsigned k);
 unsigned fake_calls(void);
 
+/*
+ * The write that fake_cut_at() ends still puts its first @bytes bytes on the disk; what
+ * is left of the 512-byte sector they end in is damaged. Until the next fake_cut_at() or
+ * fake_fail_at().
+ */
+void fake_torn(size_t bytes);
+
 /* Somebody else's lock is waited for, in real time; else -ETIMEDOUT comes at once. */
 void fake_lock_waits(bool on);
 
