@@ -4,3 +4,5 @@ unit_TOOLS   := $(wildcard tests/unit/bf-boot-fake.c tests/unit/fat-find.c tests
 # The same, but with the real kernel seam.
 seam_TOOLS   := tests/unit/disk-eval.c
 fuzz_TARGETS := $(wildcard tests/fuzz/fuzz-*.c)
+
+include tests/kiosk/files.mk
