@@ -272,7 +272,7 @@ INSTALL_TARGET := \
 	$(foreach s,bf-growfs bf-boot-shutdown,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
 	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
 	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
-	$(foreach d,modules-load.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \
+	$(foreach d,modules-load.d modprobe.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \
 	$(foreach f,$(wildcard hooks/systemd/*.service.d/*.conf),$(f):lib/systemd/system/$(f:hooks/systemd/%=%):0644) \
 	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
 	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence
@@ -12,6 +13,7 @@ from machine import Device, Disk, Hardware, Run
 
 # A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
 CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
+RELEASE = "2.0"                         # IMAGE_VERSION of the image
 HARDWARE = Hardware(smp=2, memory=1024, watchdog=True)
 LOGIN_SEC = 600
 
@@ -23,21 +25,43 @@ class RealOptions:
     mkimage: tuple[str, ...] = ()
 
 
+def keys(art: Artifacts) -> Path:
+    """The development keys that the real root's devices trust; see bf-mkkeys(8)."""
+    out = art.vm / "keys"
+    build(TOP / "hooks/image/bf-mkkeys", "--development", "--quiet", out)
+    return out
+
+
+def install_target(art: Artifacts) -> Path:
+    """What `make install-target` puts into a device."""
+    out = art.vm / "device"
+    work = out.with_suffix(".tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    art._make("install-target", ARCH="arm64", DESTDIR=str(work))
+    shutil.rmtree(out, ignore_errors=True)
+    work.rename(out)
+    return out
+
+
 def root(art: Artifacts, packages: Sequence[str] = ()) -> Path:
-    """The tree; made when it is not there or its script has changed."""
+    """The tree; made when it is not there or something that goes into it has changed."""
     out = art.vm / f"real-{digest(tuple(packages))}"
     with art._locked("real"):
         extra = ["--with", ",".join(packages)] if packages else []
-        build(HERE / "real-root", *extra, "--cache", art.vm / "cache", out)
+        build(HERE / "real-root", *extra, "--cache", art.vm / "cache", "--device", install_target(art),
+              "--keyring", keys(art) / "keyring.pem", "--release", RELEASE, out)
     return out
 
 
 def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
-    """A disk image with the real root; made when something that goes into it has changed."""
+    """A disk image with the real root; made when something that goes into it has changed. Beside it,
+    as .artifacts, what bf-mkbundle takes."""
     tree = root(art, options.packages)
     version = next((tree / "usr/lib/modules").iterdir()).name
     helpers = sorted(p for p in (TOP / "hooks").rglob("*") if p.is_file())
-    key = digest(*helpers, HERE / "real-root", art.bf_init, art.mkinitramfs, options, CMDLINE)
+    device_files = sorted(p for p in (art.vm / "device").rglob("*") if p.is_file())
+    key = digest(*helpers, *device_files, keys(art) / "keyring.pem", HERE / "real-root", art.bf_init,
+                 art.mkinitramfs, options, CMDLINE)
     out = art.vm / "images" / f"real-{key}.img"
     with art._locked("real-image"):
         if not out.exists():
@@ -47,7 +71,8 @@ def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
                   "--output", initramfs)
             build(art.mkimage, "--root", tree, "--kernel", tree / f"boot/vmlinuz-{version}",
                   "--initramfs", initramfs, "--output", work, "--cmdline", CMDLINE, "--slot-b",
-                  options.slot_b, "--data-size", "256M", *options.mkimage)
+                  options.slot_b, "--data-size", "256M", "--artifacts", out.with_suffix(".artifacts"),
+                  *options.mkimage)
             work.replace(out)
     return out
 

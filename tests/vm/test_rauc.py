@@ -1,0 +1,269 @@
+"""Updates as they happen: a real RAUC installs real bundles, the device tries them, keeps or leaves them.
+
+Real-root boots are the dear part: few boots, many questions in each."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import bootrecord
+import bundles
+import real
+from artifacts import Artifacts, build
+from diskimage import DiskImage
+from machine import Device, Disk, End, Run
+
+INSTALL_SEC = 1200
+AS_KIOSK = "setpriv --reuid=bfkiosk --regid=bfkiosk --clear-groups "
+REFUSED = "5a" * 32
+TRYBOOT = End("reboot", "0 tryboot")
+
+
+@dataclass
+class Slots:
+    """What `rauc status` shows."""
+
+    booted: str
+    primary: str
+    good: dict[str, bool]
+
+    @classmethod
+    def parse(cls, text: str) -> "Slots":
+        said = json.loads(text)
+        slots = {name: facts for entry in said["slots"] for name, facts in entry.items() if facts["bootname"]}
+        return cls(said["booted"], slots[said["boot_primary"]]["bootname"],
+                   {facts["bootname"]: facts["boot_status"] == "good" for facts in slots.values()})
+
+
+@dataclass
+class Guest:
+    """A running real root, spoken to as root."""
+
+    run: Run
+    shell: real.Shell
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def ok(self, command: str, timeout: float = INSTALL_SEC) -> str:
+        status, text = self.shell(command, timeout)
+        assert status == 0, f"{command!r} ended with {status}:\n{text}"
+        return text
+
+    def fails(self, command: str, timeout: float = INSTALL_SEC) -> str:
+        status, text = self.shell(command, timeout)
+        assert status != 0, f"{command!r} was a success:\n{text}"
+        return text
+
+    def rauc(self) -> Slots:
+        return Slots.parse(self.ok("rauc status --output-format=json").splitlines()[-1])
+
+    def status(self) -> dict:
+        return json.loads(self.ok("bf-boot status --json"))
+
+    def written(self) -> list[str]:
+        """What was written since power-on, in sectors: boot and root of both slots, the selector."""
+        return self.ok("for n in 1 2 3 4 5; do awk '{ print $7 }' /sys/class/block/vda$n/stat; done").splitlines()
+
+    def record(self) -> str:
+        return self.ok("cksum /data/bf/boot-record /data/bf/boot-record.old")
+
+    def install(self, name: str, how: str = "") -> None:
+        started = time.monotonic()
+        self.ok(f"{how}rauc install /mnt/{name}.raucb")
+        self.figures[name] = time.monotonic() - started
+
+    def install_is_refused(self, name: str, why: str) -> None:
+        """And nothing is written, nothing forgotten."""
+        before = self.written(), self.record()
+        said = self.fails(f"rauc install /mnt/{name}.raucb 2>&1")
+        assert re.search(why, said), f"{name}: {said}"
+        assert (self.written(), self.record()) == before, f"{name} left traces"
+
+    def armed(self) -> bool:
+        return self.shell("test -e /run/bf/armed && grep -q tryboot /run/systemd/reboot-param")[0] == 0
+
+
+@dataclass
+class Box:
+    device: Device
+    guests: list[Guest] = field(default_factory=list)
+
+    def boot(self) -> Guest:
+        run = self.device.start()
+        guest = Guest(run, real.Shell(run))
+        self.guests.append(guest)
+        guest.ok("dmesg -n 1")          # the kernel's lines would stand in the answers
+        guest.shell.settled()
+        assert guest.ok("systemctl --failed --no-legend --plain") == ""
+        guest.ok("mount -o ro /dev/vdb1 /mnt")
+        return guest
+
+    def leave(self, guest: Guest, command: str) -> End:
+        guest.run.machine.send(f"{command}\n")
+        ended = self.device.finish(guest.run, real.LOGIN_SEC).ended
+        assert ended
+        return ended
+
+    def failed_trial(self) -> Run:
+        """The next boot is a trial and fails by itself."""
+        run = self.device.boot(timeout=real.LOGIN_SEC)
+        assert run.decision.partition == 3 and run.decision.tryboot
+        assert self.device.decide().partition == 2, "the firmware does not fall back"  # type: ignore[union-attr]
+        return run
+
+
+@pytest.fixture
+def make_box(artifacts: Artifacts, console_log: Path, tmp_path: Path):
+    made: list[Device] = []
+
+    def make(files: list[Path], **record: str) -> Box:
+        work = artifacts.vm / "run" / f"rauc-{tmp_path.parent.name}-{tmp_path.name}"
+        device = real.device(artifacts, real.image(artifacts), work, console_log)
+        made.append(device)
+        device.extra_disks.append(Disk(bundles.carrier(files, work / "bundles.img"), read_only=True))
+        bootrecord.seasoned(DiskImage(device.disk.path), **record)
+        return Box(device)
+
+    yield make
+    for device in made:
+        device.close()
+        shutil.rmtree(device.work, ignore_errors=True)
+
+
+def faulty(artifacts: Artifacts, where: Path, good: Path) -> dict[str, tuple[Path, str]]:
+    """name → (bundle, what RAUC says)"""
+    ours = real.keys(artifacts)
+    stranger = where / "stranger-keys"
+    build(bundles.MKKEYS, "--quiet", stranger)
+    made = {
+        "stranger": (bundles.tiny(where, "stranger", stranger), "issuer certificate|self.signed"),
+        "other-product": (bundles.tiny(where, "other-product", ours, compatible="fridge"), "is for 'fridge'"),
+        "older": (bundles.tiny(where, "older", ours, version="1.9"), "version 1.9, which is older"),
+        "refused": (bundles.tiny(where, "refused", ours, roothash=REFUSED), "tried on this device and failed"),
+    }
+    whole = good.read_bytes()
+    for name, data, why in (("cut", whole[:-1000], "[Ii]nvalid|signature"), ("half", whole[:len(whole) // 2], "[Ii]nvalid|signature")):
+        path = where / f"{name}.raucb"
+        path.write_bytes(data)
+        made[name] = (path, why)
+    return made
+
+
+def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: Path) -> None:
+    good = bundles.full(artifacts, "good", version="3.0")
+    bad = faulty(artifacts, tmp_path, bundles.tiny(tmp_path, "whole", real.keys(artifacts)))
+    here = tmp_path / "good.raucb"
+    here.symlink_to(good.file)
+    box = make_box([here, *(file for file, _ in bad.values())], refused_0=REFUSED)
+
+    # 1. Slot A, committed.
+    a = box.boot()
+    assert a.rauc() == Slots("A", "A", {"A": True, "B": True})
+    assert a.ok("readlink -f /dev/disk/by-partlabel/BF_ROOT_B") == "/dev/vda5", "another disk caught the update"
+    for name, (_, why) in bad.items():
+        a.install_is_refused(name, why)
+    assert a.rauc() == Slots("A", "A", {"A": True, "B": True})
+    # The kiosk's account asks for the update and never judges a slot; others do not even ask.
+    before = a.record()
+    for verb in ("mark-good", "mark-bad other", "mark-active other"):
+        assert "not allowed" in a.fails(f"{AS_KIOSK} rauc status {verb} 2>&1") or "denied" in a.run.console
+    a.fails("setpriv --reuid=nobody --clear-groups rauc status 2>&1")
+    assert a.record() == before
+    assert not a.armed()
+    a.install("good", AS_KIOSK)
+    # RAUC left it marked bad while it wrote; now it is what boots next.
+    assert a.rauc() == Slots("A", "B", {"A": True, "B": True}) and a.armed()
+    assert a.status()["staged"] == "B" and a.status()["slots"]["B"]["roothash"] == good.roothash
+    # Once more over the first: the last one counts, and it is armed again.
+    a.install("good")
+    assert a.rauc().primary == "B" and a.armed() and a.status()["attempts"] == 0
+    # Plain "reboot" deletes the reboot argument.
+    assert box.leave(a, "reboot") == TRYBOOT
+
+    # 2. Slot B, on trial.
+    b = box.boot()
+    assert b.run.decision.partition == 3 and b.shell.boot_file()["BF_TRIAL"] == "yes"
+    assert b.shell.boot_file()["BF_ROOTHASH"] == good.roothash
+    status = b.status()
+    assert (status["running"], status["committed"], status["trial"]) == ("B", "A", True)
+    assert b.rauc().booted == "B"
+    before_trial = b.written(), b.record()
+    for command in ("rauc install /mnt/good.raucb", "rauc status mark-bad other", "rauc status mark-good other",
+                    "rauc status mark-active other"):
+        b.fails(f"{command} 2>&1")
+    assert (b.written(), b.record()) == before_trial
+    b.ok("rauc status mark-good")
+    committed = b.written(), b.record()
+    assert int(committed[0][0]) - int(before_trial[0][0]) == 1, "a commit is one sector of the selector"
+    b.ok("rauc status mark-good")
+    assert (b.written(), b.record()) == committed, "a second commit writes nothing"
+    assert b.rauc() == Slots("B", "B", {"A": True, "B": True})
+    assert "committed" in b.ok("bf-boot history").splitlines()[0]
+    assert not b.armed()
+    assert box.leave(b, "systemctl reboot") == End("reboot")
+
+    # 3. It stays.
+    b = box.boot()
+    assert b.run.decision.partition == 3 and not b.run.decision.tryboot
+    assert b.shell.boot_file()["BF_TRIAL"] == "no"
+    assert b.rauc() == Slots("B", "B", {"A": True, "B": True})
+    # What it left is what a person may still go back to; the way there is a trial as well.
+    b.ok("rauc status mark-active other")
+    assert b.rauc().primary == "A" and b.armed()
+    assert box.leave(b, "poweroff") == End("poweroff")
+    assert box.device.decide().partition == 3
+    for guest in box.guests:
+        for name, seconds in guest.figures.items():
+            print(f"install of {name}: {good.file.stat().st_size / 1e6:.0f} MB in {seconds:.0f} s")
+
+
+def test_bad_updates_fall_back(artifacts: Artifacts, make_box, tmp_path: Path) -> None:
+    files, made = [], {}
+    for name, fault in (("no-init", "no-init"), ("broken", "verity"), ("panic", "panic")):
+        made[name] = bundles.full(artifacts, name, version="4.0", fault=fault)
+        here = tmp_path / f"{name}.raucb"
+        here.symlink_to(made[name].file)
+        files.append(here)
+    box = make_box(files)
+
+    a = box.boot()
+    a.install("no-init")
+    assert a.armed()
+    assert box.leave(a, "systemctl reboot") == TRYBOOT
+    assert box.failed_trial().reason == "init-missing"
+
+    a = box.boot()
+    said = a.status()
+    assert a.rauc() == Slots("A", "A", {"A": True, "B": False})
+    assert said["staged"] is None and said["slots"]["B"]["state"] == "bad"
+    assert "init-missing" in a.ok("bf-boot history").splitlines()[0]
+    # Refused from now on, whoever offers it, unless somebody insists.
+    a.install_is_refused("no-init", "tried on this device and failed")
+    a.install("broken")
+    assert a.rauc() == Slots("A", "B", {"A": True, "B": True})
+    assert box.leave(a, "shutdown -r now") == TRYBOOT
+    assert box.failed_trial().reason == "verity-corrupt"
+
+    a = box.boot()
+    assert a.rauc() == Slots("A", "A", {"A": True, "B": False})
+    assert "verity-corrupt" in a.ok("bf-boot history").splitlines()[0]
+    a.ok("touch /run/bf/force-install")
+    a.install("no-init")
+    a.ok("rm /run/bf/force-install")
+    a.install("panic")
+    assert a.status()["attempts"] == 0
+    assert box.leave(a, "bf-boot try") == TRYBOOT
+    assert box.failed_trial().reason is None, "bf-init ran in a kernel that should have died"
+
+    # The kernel died before anybody could say why: seen by the firmware's count, and tried again.
+    run = box.device.boot_until(r"systemd\[1\]: ", timeout=real.LOGIN_SEC)
+    assert run.decision.partition == 2
+    record = bootrecord.load(DiskImage(box.device.disk.path))
+    assert record and (record["staged"], record["trials"], record["attempts"]) == ("B", "1", "1")
+    assert record["state.A"] == "good" and record["state.B"] == "unknown" and record["committed"] == "A"
