@@ -380,13 +380,11 @@ static int read_root(struct boot *b, struct failure *f)
 	return root_seal(&b->root, f);
 }
 
-/* Returns only when the boot failed, with @f filled. */
-static int story(struct boot *b, struct failure *f)
+/* The kernel's filesystems, the log, and what of the kernel's settings is not as it must be. */
+static int wake_up(struct boot *b, struct failure *f)
 {
-	struct failure cmdline_failure;
-	int r, cmdline_r;
+	int r = mount_early(f);
 
-	r = mount_early(f);
 	if (r < 0)
 		return r;
 	log_open(sys_open("/dev/kmsg", O_WRONLY | O_NOCTTY, 0), "bf-init");
@@ -396,19 +394,31 @@ static int story(struct boot *b, struct failure *f)
 	lift_log_limit();
 	expedite_rcu(true);
 	ensure_panic_reboots();
+	return 0;
+}
 
-	/* What is wrong on the command line is reported later, when it can also be recorded. */
-	cmdline_r = read_cmdline(b, &cmdline_failure);
+/*
+ * What the image itself brings: its command line, its modules. What is wrong with either does
+ * not end the boot at once: as far as the record, it goes on.
+ */
+static int read_image(struct boot *b, struct failure *f)
+{
+	struct failure later;
+	int cmdline = read_cmdline(b, f), m;
+
 	sys_alarm(b->cmdline.deadline_sec, on_alarm);
 	(void)watchdog_open(b->cmdline.watchdog_sec);
 	stage_end(b, STAGE_START);
-
-	r = load_modules(f);
-	if (r < 0)
-		return r;
+	m = load_modules(cmdline < 0 ? &later : f);
 	stage_end(b, STAGE_MODULES);
+	return cmdline < 0 ? cmdline : m;
+}
 
-	r = find_slot(b, f);
+/* From the slot to the decision, which is in the record then. */
+static int find_and_decide(struct boot *b, struct failure *f)
+{
+	int r = find_slot(b, f);
+
 	if (r < 0)
 		return r;
 	r = disk_find(b->firmware.boot_mode, b->slot, b->cmdline.device_wait_sec, await_disk,
@@ -428,10 +438,28 @@ static int story(struct boot *b, struct failure *f)
 	read_selector(b);
 	decide(b);
 	stage_end(b, STAGE_DECIDE);
-	if (cmdline_r < 0) {
-		*f = cmdline_failure;
-		return cmdline_r;
-	}
+	return 0;
+}
+
+/* Returns only when the boot failed, with @f filled. */
+static int story(struct boot *b, struct failure *f)
+{
+	struct failure later;
+	int r, image;
+
+	r = wake_up(b, f);
+	if (r < 0)
+		return r;
+	image = read_image(b, f);
+	if (image < 0)
+		log_error("%s %s: the boot goes on as far as the record",
+			  reason_text(f->reason)->what, f->text);
+	r = find_and_decide(b, image < 0 ? &later : f);
+	/* The cause of what failed after it, and recorded by now if that could be. */
+	if (image < 0)
+		return image;
+	if (r < 0)
+		return r;
 
 	r = root_mount(&b->disk.part[part_root(b->slot)], &b->disk, &b->cmdline, SYSROOT, &b->root,
 		       f);

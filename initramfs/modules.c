@@ -378,13 +378,17 @@ static void take_level(struct module_set *s, size_t *at, struct level *level)
 	}
 }
 
-/* Loads what is wanted and was not tried yet; returns how many of it were on demand. */
+/*
+ * Loads what is wanted and was not tried yet; returns how many of it were on demand. A failure
+ * does not end it: the disk, and with it the record, may come all the same. The first is told.
+ */
 static int load_wanted(struct module_set *s, struct failure *f)
 {
 	_cleanup_free_ int *results = calloc(s->list.count + 1, sizeof(*results));
 	_cleanup_free_ const struct module_line **lines =
 		calloc(s->list.count + 1, sizeof(struct module_line *));
-	int on_demand = 0;
+	struct failure later;
+	int on_demand = 0, failed = 0;
 
 	if (!results || !lines)
 		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "module list");
@@ -399,12 +403,13 @@ static int load_wanted(struct module_set *s, struct failure *f)
 		load_level(&level);
 		/* Also after a failure: a watchdog that has just come guards what follows. */
 		s->after_level();
-		r = judge_level(s, &level, f);
-		if (r < 0)
-			return r;
-		on_demand += r;
+		r = judge_level(s, &level, failed ? &later : f);
+		if (r > 0)
+			on_demand += r;
+		if (!failed && r < 0)
+			failed = r;
 	}
-	return on_demand;
+	return failed ? failed : on_demand;
 }
 
 /* A driver of a bus brings new devices, and those may want the next driver. */
@@ -456,12 +461,10 @@ int modules_load(const char *list_path, const char *release, void (*after_level)
 		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "module list");
 	want_always(&s);
 	r = load_present(&s, f);
-	if (r < 0)
-		return r;
 	s.rest_usec = sys_monotonic_usec() + REST_USEC;
 	*ret = s;
 	s = (struct module_set) { 0 };
-	return 0;
+	return r;
 }
 
 static bool is_all_tried(const struct module_set *s)

@@ -75,7 +75,9 @@ void module_set_done(struct module_set *s);
  * devices that are there want; @after_level is called (in the calling thread) after each
  * level, so that bf-init can open a watchdog whose driver has just come. A
  * module that is already there is fine. @release: uname -r; a list for another
- * kernel is REASON_MODULE_KERNEL. @ret as it was when that fails.
+ * kernel is REASON_MODULE_KERNEL; it and one that cannot be read leave @ret as it was.
+ * A required module that fails ends nothing: the others are loaded, @ret is set, and the first
+ * of these failures is returned.
  */
 _must_check_ int modules_load(const char *list_path, const char *release, void (*after_level)(void),
 			      struct module_set *ret, struct failure *f);

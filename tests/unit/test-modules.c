@@ -186,13 +186,16 @@ static void test_load(void)
 		{ "optional, no file", "open /m/c.ko", -ENOENT, 0, 3, "", 4 },
 		{ "optional, not a module", "init-module /m/c.ko", -ENOEXEC, 0, 3, "", 4 },
 		{ "optional, no memory", "init-module /m/c.ko", -ENOMEM, 0, 3, "", 4 },
-		{ "required, no hardware", "init-module /m/b.ko", -ENODEV, -ENODEV, 99, "/m/b.ko",
-		  2 },
-		{ "required, no file", "open /m/a.ko", -ENOENT, -ENOENT, 99, "/m/a.ko", 1 },
-		{ "required, not a module", "init-module /m/d.ko", -ENOEXEC, -ENOEXEC, 99,
-		  "/m/d.ko", 4 },
+		/* The others are loaded all the same: with the disk there is a record of the
+		   failure. */
+		{ "required, no hardware", "init-module /m/b.ko", -ENODEV, -ENODEV, 3, "/m/b.ko",
+		  4 },
+		{ "required, no file", "open /m/a.ko", -ENOENT, -ENOENT, 3, "/m/a.ko", 4 },
+		{ "required, not a module", "init-module /m/d.ko", -ENOEXEC, -ENOEXEC, 3, "/m/d.ko",
+		  4 },
 		{ "required, signature refused", "init-module /m/a.ko", -EKEYREJECTED,
-		  -EKEYREJECTED, 99, "/m/a.ko", 1 },
+		  -EKEYREJECTED, 3, "/m/a.ko", 4 },
+		{ "all fail: the first is told", "init-module", -ENODEV, -ENODEV, 0, "/m/a.ko", 4 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -424,6 +427,23 @@ static void test_more(void)
 	ok_int(fake_open_fds(), 0, "more: nothing left open");
 }
 
+/* With the disk there is a record of the failure: so its driver is loaded all the same. */
+static void test_more_after_a_failure(void)
+{
+	_cleanup_(module_set_done) struct module_set s = { 0 };
+	struct failure f;
+
+	machine();
+	fake_file(LIST, HARDWARE);
+	fake_result("init-module /m/r.ko", -ENODEV);
+	ok_int(modules_load(LIST, RELEASE, after_level, &s, &f), -ENODEV, "a required one fails");
+	(void)loaded_letters();
+	bus_comes();
+	sys_sleep_usec(100000);
+	ok_int(modules_load_more(&s), 3, "a failure before: a new device is seen all the same");
+	ok_str(loaded_letters(), "fed", "a failure before: its driver after what it needs");
+}
+
 #define WIDE 40
 
 static pthread_t seen[WIDE];
@@ -524,6 +544,7 @@ int main(void)
 	test_on_demand();
 	test_new_devices();
 	test_more();
+	test_more_after_a_failure();
 	test_parallel();
 	test_sweep();
 	free(log_at_level);
