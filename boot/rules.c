@@ -49,7 +49,9 @@
  *  in the committed slot, W impossible, sector right,        |                         |
  *  proven.other not "no" or record unreadable                | -                       | RT
  *  in a wrong slot                                           | W(history)              | R (3)
+ *  W failed or impossible, where that means R                | -                       | R (4)
  *  (1) not committable (2) limbo: no install, no commit (3) after a delay
+ *  (4) after one that grows with the firmware's count of resets
  *
  * Why it is like this, where a simpler rule looks possible:
  * - The trial is checked against sector and record: the flag alone can be stale
@@ -445,12 +447,23 @@ static void fail_trial(const struct boot_facts *facts, enum reason reason, struc
 	add_write(d, WRITE_RECORD);
 }
 
-static uint32_t delay_sec(uint32_t failures)
+/* Nothing up to the limit, then one step more for each failure over it. */
+static uint32_t growing_sec(uint32_t failures, uint32_t step_sec, uint32_t max_sec)
 {
 	uint32_t over = failures > RULES_HARD_MAX ? failures - RULES_HARD_MAX : 0;
 
-	return over < RULES_DELAY_MAX_SEC / RULES_DELAY_STEP_SEC ? over * RULES_DELAY_STEP_SEC
-								 : RULES_DELAY_MAX_SEC;
+	return over < max_sec / step_sec ? over * step_sec : max_sec;
+}
+
+static uint32_t delay_sec(uint32_t failures)
+{
+	return growing_sec(failures, RULES_DELAY_STEP_SEC, RULES_DELAY_MAX_SEC);
+}
+
+uint32_t rules_uncounted_delay_sec(bool has_count, uint32_t count)
+{
+	return has_count ? growing_sec(count, RULES_UNCOUNTED_STEP_SEC, RULES_UNCOUNTED_MAX_SEC)
+			 : 0;
 }
 
 /* Without a record nothing counts and nothing would ever leave this slot: so at once. */

@@ -21,6 +21,9 @@
 #define RULES_DOUBLINGS_MAX   10 /* the intervals stop growing here */
 #define RULES_DELAY_STEP_SEC  60 /* a failure over the limit */
 #define RULES_DELAY_MAX_SEC   3600
+/* The same where no record counts, see rules_uncounted_delay_sec(): a warm reset over the limit */
+#define RULES_UNCOUNTED_STEP_SEC 10
+#define RULES_UNCOUNTED_MAX_SEC	 300
 
 struct boot_facts {
 	enum slot running; /* from identify_running(); never SLOT_NONE here */
@@ -89,6 +92,15 @@ void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
  */
 void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_decision *decision,
 			  enum reason reason, struct boot_decision *ret, uint32_t *ret_delay_sec);
+
+/*
+ * How long to wait before a plain reboot that nothing bounds, because no record was
+ * written: the disk may be missing. The firmware's count of warm resets alone
+ * tells a loop from a first failure; it counts good boots too, so a device that was
+ * up for long waits the longest for its first. Hence minutes, not an hour. 0 without
+ * a count.
+ */
+uint32_t rules_uncounted_delay_sec(bool has_count, uint32_t count);
 
 /*
  * What became of the staged slot, as far as @rec tells: rejects it, gives it up

@@ -173,23 +173,42 @@ static struct boot_facts facts_so_far(const struct boot *b)
 	return facts;
 }
 
-/* Asks the rules and writes what they say. */
-static enum boot_next settle(struct boot *b, enum reason reason, uint32_t *ret_delay_sec)
+/* What the rules say, written as far as it can be. *ret_counted: a record bounds the reboot. */
+static enum boot_next write_failure(struct boot *b, enum reason reason, uint32_t *ret_delay_sec,
+				    bool *ret_counted)
 {
 	struct boot_facts facts = facts_so_far(b);
 	struct boot_decision d;
-	int r = 0;
+	int r = -ENODEV;
+
+	rules_bf_init_failed(&facts, b->decided ? &b->decision : NULL, reason, &d, ret_delay_sec);
+	for (size_t i = 0; i < ARRAY_SIZE(d.writes); i++) {
+		if (d.writes[i] != WRITE_RECORD)
+			continue;
+		if (b->data.fd >= 0)
+			r = record_store(b->data.fd, &d.record);
+		if (r < 0)
+			log_error("the reason cannot be recorded: %s", strerror(-r));
+		*ret_counted = r >= 0;
+		return r < 0 ? d.next_if_unwritten : d.next;
+	}
+	return d.next;
+}
+
+static enum boot_next settle(struct boot *b, enum reason reason, uint32_t *ret_delay_sec)
+{
+	uint32_t uncounted_sec =
+		rules_uncounted_delay_sec(b->firmware.has_count, b->firmware.count);
+	enum boot_next next = NEXT_REBOOT;
+	bool counted = false;
 
 	*ret_delay_sec = 0;
-	if (b->slot == SLOT_NONE)
-		return NEXT_REBOOT;
-	rules_bf_init_failed(&facts, b->decided ? &b->decision : NULL, reason, &d, ret_delay_sec);
-	for (size_t i = 0; i < ARRAY_SIZE(d.writes); i++)
-		if (d.writes[i] == WRITE_RECORD)
-			r = b->data.fd < 0 ? -ENODEV : record_store(b->data.fd, &d.record);
-	if (r < 0)
-		log_error("the reason cannot be recorded: %s", strerror(-r));
-	return r < 0 ? d.next_if_unwritten : d.next;
+	if (b->slot != SLOT_NONE)
+		next = write_failure(b, reason, ret_delay_sec, &counted);
+	/* The other slot is not kept waiting: it may be the one that ends the loop. */
+	if (!counted && next == NEXT_REBOOT && *ret_delay_sec < uncounted_sec)
+		*ret_delay_sec = uncounted_sec;
+	return next;
 }
 
 /* Only an image that is marked as a rescue image has a shell at all. */

@@ -288,6 +288,53 @@ static void set_reboot_fails(void)
 	set_read_only();
 }
 
+static void set_resets(uint32_t count)
+{
+	boot.firmware.has_count = true;
+	boot.firmware.count = count;
+}
+
+static void set_undecided_again(void)
+{
+	set_undecided_a();
+	set_resets(RULES_HARD_MAX + 3);
+}
+
+static void set_no_slot_for_ever(void)
+{
+	set_no_slot();
+	set_resets(UINT32_MAX);
+}
+
+static void set_undecided_no_count(void)
+{
+	set_no_slot_for_ever();
+	boot.firmware.has_count = false;
+}
+
+static void set_counted_for_ever(void)
+{
+	set_resets(1000);
+}
+
+static void set_trial_for_ever(void)
+{
+	set_trial();
+	set_resets(1000);
+}
+
+static void set_uncounted_trial(void)
+{
+	set_trial_for_ever();
+	set_failing_data();
+}
+
+static void set_rescue_for_ever(void)
+{
+	set_read_only();
+	set_resets(1000);
+}
+
 static void test_ways(void)
 {
 	static const struct {
@@ -307,6 +354,14 @@ static void test_ways(void)
 		{ "undecided, A", set_undecided_a, "reboot -\n", 10 },
 		{ "undecided, B", set_undecided_b, "reboot -\n", 10 },
 		{ "undecided trial", set_undecided_trial, "reboot -\n", 10 },
+		{ "undecided, again and again", set_undecided_again, "reboot -\n", 30 },
+		{ "no slot, for ever", set_no_slot_for_ever, "reboot -\n", 300 },
+		{ "undecided, nobody counts", set_undecided_no_count, "reboot -\n", 10 },
+		{ "committed, many resets: the record counts", set_counted_for_ever, "reboot -\n",
+		  10 },
+		{ "trial, many resets: the record counts", set_trial_for_ever, "reboot -\n", 10 },
+		{ "trial, nothing counts", set_uncounted_trial, "reboot -\n", 300 },
+		{ "rescue, many resets", set_rescue_for_ever, "reboot 0 tryboot\n", 10 },
 		{ "no command line", set_no_cmdline, "reboot -\n", CMDLINE_FAILURE_SHOW_SEC },
 		{ "bf.show=0", set_show_nothing, "reboot -\n", 0 },
 		{ "the kernel refuses the argument", set_reboot_fails,

@@ -127,13 +127,43 @@ def test_hanging_disk_is_ended_by_the_watchdog(make_device):
 
 # -- things that are missing ---------------------------------------------------------------------------
 
-@pytest.mark.parametrize("module", ["overlay", "dm-verity", "ext4"])
-def test_module_file_missing(make_device, module):
+@pytest.mark.parametrize("module,end", [
+    ("overlay", End("reboot")), ("dm-verity", End("reboot")),
+    ("ext4", End("reboot", "0 tryboot"))])      # no BF_DATA, nothing to count by: the other slot
+def test_module_file_missing(make_device, module, end):
     """The list names a module that is not in the image."""
     run = make_device(edits=(f"{module}.ko-",)).boot()
     assert run.slot is None and run.reason == "module-load"
     assert f"{module}.ko" in run.console
-    assert run.ended == End("reboot")
+    assert run.ended == end
+
+
+def test_missing_module_is_recorded(make_device):
+    """The disk comes all the same, and with it the record: so the failure counts."""
+    device = make_device(edits=("overlay.ko-",))
+    commit(device, "A")
+    run = device.boot()
+    assert run.reason == "module-load"
+    record = bootrecord.load(image_of(device))
+    assert (record["last.phase"], record["last.reason"]) == ("failed", "module-load")
+
+
+def test_missing_module_ends_a_trial(make_device, artifacts):
+    """An update whose initramfs lacks a module is rejected after one trial, with the reason."""
+    device = make_device()
+    image = image_of(device)
+    bad = artifacts.initramfs(edits=("overlay.ko-",))
+    image.fat_write("BF_BOOT_B", "initramfs.img", bad.read_bytes())
+    commit(device, "A")
+    bootrecord.seasoned(image, committed="A", staged="B", attempts="1", last_slot="A",
+                        last_phase="attempt")
+    device.request = replace(device.request, tryboot=True)
+    trial, back = device.boot_to_rest(2)
+    assert trial.reason == "module-load"
+    assert_booted(back, "A")
+    record = bootrecord.load(image_of(device))
+    assert (record["staged"], record["state.B"]) == ("-", "bad")
+    assert ("rejected", "B", "module-load") in bootrecord.history(record)
 
 
 @pytest.mark.parametrize("module,where,code", [
@@ -154,7 +184,7 @@ def test_module_never_packed(make_device, artifacts, module, where, code):
     ("bf-modules-", "module-list"), ("bf-modules:# bf-modules 2:# bf-modules 1", "module-list"),
     ("bf-modules:0 /lib:x /lib", "module-list"), ("overlay.ko:ELF:FLE", "module-load")])
 def test_module_list_damaged(make_device, edit, code):
-    run = make_device(edits=(edit,)).boot()
+    run = make_device(edits=(edit,)).boot("bf.wait=3")
     assert run.slot is None and run.reason == code
 
 
@@ -179,7 +209,7 @@ def test_init_of_the_command_line_missing(device):
 
 
 def test_modules_of_another_kernel(make_device, artifacts):
-    run = make_device(edits=(f"bf-modules:2 {artifacts.kernel_version}:2 9.9.9-arm64",)).boot()
+    run = make_device(edits=(f"bf-modules:2 {artifacts.kernel_version}:2 9.9.9-arm64",)).boot("bf.wait=3")
     assert run.slot is None and run.reason == "module-kernel"
 
 
@@ -252,6 +282,16 @@ def test_reboot_loop_with_nowhere_to_go_slows_down(device):
     assert int(wait[1]) >= 60
     device.cut(run)
     assert bootrecord.load(image_of(device))["staged"] == "-"
+
+
+def test_reboot_loop_before_the_record_slows_down(device):
+    """No disk, no record: the firmware's count of resets is all that tells a loop."""
+    image_of(device).rename_partition("BF_ROOT_A", "OTHER")
+    device.request = replace(device.request, count=12)
+    run = device.start("bf.wait=1")
+    wait = run.machine.wait(r"Restarting in (\d+) s")
+    assert int(wait[1]) == 70
+    device.cut(run)
 
 
 def test_a_failing_committed_slot_without_a_record_goes_to_the_other_at_once(device):
