@@ -96,6 +96,18 @@ class DiskImage:
                                      str(uuid.UUID(bytes_le=entry[16:32])))
         return found
 
+    def backup_partitions(self) -> dict[int, Partition]:
+        """Those of the backup table in the disk's last sector, checksums proven."""
+        head = bytearray(self.read_at(os.stat(self.path).st_size - self.sector_size, 92))
+        stored = struct.unpack_from("<I", head, 16)[0]
+        struct.pack_into("<I", head, 16, 0)
+        if head[:8] != b"EFI PART" or zlib.crc32(head) != stored:
+            raise ImageError(f"{self.path}: no backup table at its end")
+        entries_lba, count, entry_size, table_crc = struct.unpack_from("<QIII", head, 72)
+        if zlib.crc32(self.read_at(entries_lba * self.sector_size, count * entry_size)) != table_crc:
+            raise ImageError(f"{self.path}: the backup table's checksum is wrong")
+        return self._read_entries(self.sector_size, bytes(head))
+
     def partition(self, which: int | str) -> Partition:
         for p in self.partitions.values():
             if which in (p.number, p.label):

@@ -52,6 +52,19 @@ def without(line: str, word: str) -> str:
     return " ".join(w for w in line.split() if not w.startswith(word))
 
 
+def damaged_below_the_firmware(device, damage) -> Run:
+    """Boots with a disk that is damaged when the firmware has read it (what the vendor's makes of
+    such a disk is not documented)."""
+    edit, image = device.edit_cmdline, image_of(device)
+
+    def damage_and_edit(line: str) -> str:
+        damage(image)
+        return edit(line)
+
+    device.edit_cmdline = damage_and_edit
+    return device.boot()
+
+
 # -- slots ------------------------------------------------------------------------------------
 
 def test_normal_boot_a(device):
@@ -403,6 +416,17 @@ def test_root_partition_holds_something_else(device):
     image.write_partition("BF_ROOT_A", 0, b"XFSB" + bytes(508))
     run = device.boot()
     assert run.slot is None and run.reason in ("root-filesystem", "verity-superblock")
+
+
+@pytest.mark.parametrize("gpt", [True, False], ids=["gpt", "without-the-word"])
+def test_backup_partition_table_serves(device, gpt):
+    """Power was cut while the partition table changed: with `gpt` the kernel takes the backup."""
+    if not gpt:
+        # Nothing else brings it back: the word is not an ornament.
+        device.edit_cmdline = lambda line: without(line, "gpt") + " bf.wait=2"
+    run = damaged_below_the_firmware(device, lambda image: image.write_at(image.sector_size, bytes(512)))
+    assert run.slot == ("A" if gpt else None)
+    assert run.reason == (None if gpt else "disk-missing")
 
 
 def test_the_disk_was_made_larger(device):

@@ -81,7 +81,7 @@ def test_data_empty_is_never_formatted(make_device, initramfs):
 
 
 def test_zeroed_superblock_is_repaired_by_e2fsck(make_device):
-    # Below 128 MiB ext4 with 4096-byte blocks has one group, and so no second superblock.
+    # bf-mkimage's default: the lab's usual 32 MiB are one group of blocks, and so no second superblock.
     device = make_device(initramfs=E2FSCK, mkimage=("--data-size", "160M"))
     image = image_of(device)
     commit(device, "A")

@@ -59,6 +59,9 @@ def shut_down(device: Device, run, command: str) -> End:
 def test_slot_a_twice(real_device):
     """First boot of a flashed image, then an ordinary one: the same machine, the same journal."""
     device = real_device()
+    disk = DiskImage(device.disk.path)
+    flashed = disk.partition("BF_DATA").size
+    disk.grow(device.disk.path.stat().st_size + (512 << 20))
     first = device.start()
     shell = real.Shell(first)
     assert_sound(shell)
@@ -77,9 +80,13 @@ def test_slot_a_twice(real_device):
     assert shell("touch /etc/x /var/lib/x /data/x")[0] == 0
     # The partition behind the root cannot be written, whoever asks.
     assert shell("dd if=/dev/zero of=/dev/disk/by-partlabel/BF_ROOT_A bs=4096 count=1 conv=fsync")[0] != 0
-    # BF_DATA grew to the end of the disk, or was there already.
-    assert shell("findmnt -n /data")[0] == 0
+    # BF_DATA grew to the end of the disk, partition and file system.
+    assert int(shell.lines("findmnt -bno SIZE /data")[0]) > flashed + (400 << 20)
+    assert shell("ls /run/bf/growfs.*")[0] != 0, "the scratch file was left"
     assert shut_down(device, first, "reboot") == End("reboot")
+    disk = DiskImage(device.disk.path)
+    assert disk.partition("BF_DATA").size > flashed + (500 << 20)
+    assert disk.backup_partitions() == disk.partitions
 
     second = device.start()
     shell = real.Shell(second)
