@@ -75,7 +75,7 @@ static struct {
 	unsigned calls, fail_at, cut_at, violations;
 	int fail_error;
 	size_t short_io, torn;
-	bool lock_waits;
+	bool lock_waits, readonly;
 	uint32_t block_bytes;
 	uint64_t monotonic_usec, realtime_usec;
 	int spawn_status;
@@ -612,6 +612,11 @@ void fake_filesystem(const char *path)
 {
 	free(s.other_fs);
 	s.other_fs = check(strdup(fake_path(path)));
+}
+
+void fake_readonly(bool on)
+{
+	s.readonly = on;
 }
 
 void fake_statfs(const char *path, uint64_t magic)
@@ -1324,12 +1329,11 @@ int sys_chroot(const char *path)
 	return 0;
 }
 
-/* 0, unless a rule says otherwise. */
 int sys_is_readonly(int fd)
 {
 	int r;
 
-	return fd_call(fd, &r, "is-readonly", "") ? r : 0;
+	return fd_call(fd, &r, "is-readonly", "") ? r : s.readonly;
 }
 
 bool sys_is_root(void)

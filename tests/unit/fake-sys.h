@@ -148,6 +148,9 @@ void fake_spawn(int status, uint32_t sec);
 /* The longest timeout the watchdog takes, 0: any. */
 void fake_watchdog_max(uint32_t sec);
 
+/* What sys_is_readonly() says from now on, of every filesystem. */
+void fake_readonly(bool on);
+
 /* statfs of @path says @magic; others ramfs (0x858458f6), as in an initramfs. */
 void fake_statfs(const char *path, uint64_t magic);
 
