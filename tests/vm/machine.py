@@ -218,7 +218,7 @@ class Machine:
         if hardware.watchdog:
             argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
         if hardware.icount is not None:
-            argv += ["-icount", f"shift={hardware.icount},sleep=off"]
+            argv += ["-icount", f"shift={hardware.icount},sleep=on"]
         if hardware.plugin:
             argv += ["-plugin", hardware.plugin]
         argv += self._disk_arguments()
