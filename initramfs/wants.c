@@ -189,13 +189,15 @@ int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool d
 	if (!len || text[0] == '-')
 		return -EINVAL;
 	for (size_t i = 0; text[i]; i++) /* one line of the list, one word of it */
-		if ((unsigned char)text[i] < 0x20 && text[i] != '\t')
+		if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
 			return -EINVAL;
 	if (memchr(text, '/', len))
 		return -EINVAL;
 	new.name = strndup(text, len);
 	text += len + strspn(text + len, " \t");
 	new.params = *text ? strdup(text) : NULL;
+	for (char *c = new.params; c && *c; c++) /* bf-init takes none in its list */
+		*c = *c == '\t' ? ' ' : *c;
 	new.why = strdup(why);
 	if (!new.name || !new.why || (*text && !new.params)) {
 		want_free(&new);

@@ -95,6 +95,9 @@ static void test_add(void)
 		{ "nvme a=1 b=2", false, 0, "nvme", "a=1 b=2", false },
 		{ "nvme \ta=1", false, 0, "nvme", "a=1", false },
 		{ "nvme ", false, 0, "nvme", NULL, false },
+		/* bf-init takes no tab in its list: the boot would end there. */
+		{ "nvme\ta=1\tb=\"2\t3\"", false, 0, "nvme", "a=1 b=\"2 3\"", false },
+		{ "nvme a=\x7f", false, -EINVAL, NULL, NULL, false },
 		{ "-nvme", true, 0, "nvme", NULL, true },
 		{ "-nvme a=1", true, 0, "nvme", "a=1", true },
 		{ "crypto-sha256", true, 0, "crypto-sha256", NULL, false },
