@@ -4,7 +4,7 @@
 #define ROOTHASH_DIGITS_MIN 32
 #define ROOTHASH_DIGITS_MAX 128
 
-enum kind { KIND_SLOT, KIND_ROOTHASH, KIND_TEXT, KIND_PATH, KIND_NUMBER, KIND_FLAG };
+enum kind { KIND_SLOT, KIND_ROOTHASH, KIND_TEXT, KIND_PATH, KIND_NUMBER };
 
 struct key {
 	const char *name;
@@ -25,7 +25,6 @@ static const struct key keys[] = {
 	{ "bf.show", KIND_NUMBER, FIELD(failure_show_sec), 0, 600 },
 	{ "bf.deadline", KIND_NUMBER, FIELD(deadline_sec), 10, 3600 },
 	{ "bf.watchdog", KIND_NUMBER, FIELD(watchdog_sec), 0, 600 },
-	{ "quiet", KIND_FLAG, FIELD(quiet) },
 };
 
 /* The last occurrence of each key; .value is NULL for a word without "=". */
@@ -118,10 +117,6 @@ static int store(const struct key *key, const char *value, struct cmdline *c)
 	void *field = (char *)c + key->offset;
 	uint32_t number;
 
-	if (key->kind == KIND_FLAG) {
-		*(bool *)field = true;
-		return 0;
-	}
 	if (!value)
 		return -EINVAL;
 	switch (key->kind) {
@@ -139,8 +134,6 @@ static int store(const struct key *key, const char *value, struct cmdline *c)
 			return -EINVAL;
 		*(uint32_t *)field = number;
 		return 0;
-	case KIND_FLAG:
-		break;
 	}
 	return -EINVAL;
 }

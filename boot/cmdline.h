@@ -30,7 +30,6 @@ struct cmdline {
 	uint32_t failure_show_sec;
 	uint32_t deadline_sec;
 	uint32_t watchdog_sec;
-	bool quiet; /* the kernel's own word */
 };
 
 /*

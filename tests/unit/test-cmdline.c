@@ -11,7 +11,7 @@ struct want {
 	enum slot slot;
 	const char *roothash, *options, *hash, *init;
 	uint32_t wait, show, deadline, watchdog;
-	bool quiet, zero_show, zero_watchdog;
+	bool zero_show, zero_watchdog;
 };
 
 #define NONE .slot = SLOT_NONE
@@ -36,7 +36,6 @@ static void check_result(const struct cmdline *c, const struct want *w)
 				       : w->watchdog	? w->watchdog
 							: CMDLINE_WATCHDOG_SEC),
 	   "numbers");
-	ok_int(c->quiet, w->quiet, "quiet");
 }
 
 static void test_good(void)
@@ -48,8 +47,8 @@ static void test_good(void)
 		{ "", { NONE } },
 		{ "\n", { NONE } },
 		{ "  \t\n", { NONE } },
-		{ "rauc.slot=A roothash=" HASH64 " quiet\n",
-		  { .slot = SLOT_A, .roothash = HASH64, .quiet = true } },
+		{ "rauc.slot=A roothash=" HASH64 " bf.show=3\n",
+		  { .slot = SLOT_A, .roothash = HASH64, .show = 3 } },
 		{ "console=ttyAMA0 rauc.slot=B", { .slot = SLOT_B } },
 		{ "rauc.slot=C", { NONE } },
 		{ "rauc.slot=a", { NONE } },
@@ -63,26 +62,28 @@ static void test_good(void)
 		{ "bf.wait=none bf.wait=7", { NONE, .wait = 7 } },
 		{ "roothash=zz roothash=" HASH32, { NONE, .roothash = HASH32 } },
 		/* "--" */
-		{ "rauc.slot=A -- rauc.slot=B init=/x quiet", { .slot = SLOT_A } },
+		{ "rauc.slot=A -- rauc.slot=B init=/x bf.show=3", { .slot = SLOT_A } },
 		{ "\"--\" rauc.slot=B", { NONE } },
-		{ "--quiet -- ", { NONE } },
+		{ "--bf.show=3 -- ", { NONE } },
 		{ "--=1 rauc.slot=A", { .slot = SLOT_A } },
 		{ "\"-- a\" rauc.slot=A", { .slot = SLOT_A } },
 		/* spaces and quotes, as lib/cmdline.c has them */
-		{ "\trauc.slot=A\v\f\r\nquiet ", { .slot = SLOT_A, .quiet = true } },
-		{ "rauc.slot=A\xa0quiet", { .slot = SLOT_A, .quiet = true } },
-		{ "x=\"a rauc.slot=B\" quiet", { NONE, .quiet = true } },
+		{ "\trauc.slot=A\v\f\r\nbf.show=3 ", { .slot = SLOT_A, .show = 3 } },
+		{ "rauc.slot=A\xa0"
+		  "bf.show=3",
+		  { .slot = SLOT_A, .show = 3 } },
+		{ "x=\"a rauc.slot=B\" bf.show=3", { NONE, .show = 3 } },
 		{ "init=\"/a b\"", { NONE, .init = "/a b" } },
-		{ "\"init=/a b\" quiet", { NONE, .init = "/a b", .quiet = true } },
+		{ "\"init=/a b\" bf.show=3", { NONE, .init = "/a b", .show = 3 } },
 		{ "init=\"/a b", { NONE, .init = "/a b" } },
 		{ "init=\"/a b\n", { NONE, .init = "/a b" } },
-		{ "init=/a\"b c\"d quiet", { NONE, .init = "/a\"b c\"d", .quiet = true } },
+		{ "init=/a\"b c\"d bf.show=3", { NONE, .init = "/a\"b c\"d", .show = 3 } },
 		{ "init=\"/a\"b\" c\"", { NONE, .init = "/a\"b\" c" } },
 		{ "\"init=\"/a\"b\"\"", { NONE, .init = "/a\"b\"" } },
-		{ "init=\"/a b\"c quiet", { NONE, .init = "/a b\"c", .quiet = true } },
-		{ "\"quiet\" \"rauc.slot\"=A", { NONE, .quiet = true } },
+		{ "init=\"/a b\"c bf.show=3", { NONE, .init = "/a b\"c", .show = 3 } },
+		{ "\"bf.show=3\" \"rauc.slot\"=A", { NONE, .show = 3 } },
 		{ "systemd.verity_root_options=\"", { NONE } },
-		{ "systemd.verity_root_options=\"\" quiet", { NONE, .quiet = true } },
+		{ "systemd.verity_root_options=\"\" bf.show=3", { NONE, .show = 3 } },
 		{ "systemd.verity_root_options=\"a b\"", { NONE, .options = "a b" } },
 		{ "\"", { NONE } },
 		{ "\"\"", { NONE } },
@@ -93,8 +94,7 @@ static void test_good(void)
 		/* names */
 		{ "systemd.verity-root-options=x systemd.verity-root_hash=/dev/y",
 		  { NONE, .options = "x", .hash = "/dev/y" } },
-		{ "Rauc.slot=A QUIET", { NONE } },
-		{ "quiet=0", { NONE, .quiet = true } },
+		{ "Rauc.slot=A BF.SHOW=3", { NONE } },
 		{ "systemd.verity_root_options= systemd.verity_root_hash=", { NONE } },
 		{ "systemd.verity_root_options=hash-offset=4096,restart-on-corruption",
 		  { NONE, .options = "hash-offset=4096,restart-on-corruption" } },
@@ -148,7 +148,7 @@ static void test_bad(void)
 		{ "roothash=\" " HASH32 "\"", REASON_VERITY_ROOTHASH, "roothash=", { NONE } },
 		{ "roothash=" HASH32 " roothash=x", REASON_VERITY_ROOTHASH, "roothash=", { NONE } },
 		{ "bf.wait=0", REASON_CMDLINE, "bf.wait=", { NONE } },
-		{ "bf.wait=601 quiet", REASON_CMDLINE, "bf.wait=", { NONE, .quiet = true } },
+		{ "bf.wait=601 bf.show=3", REASON_CMDLINE, "bf.wait=", { NONE, .show = 3 } },
 		{ "bf.wait=", REASON_CMDLINE, "bf.wait=", { NONE } },
 		{ "bf.wait", REASON_CMDLINE, "bf.wait=", { NONE } },
 		{ "bf.wait=-1", REASON_CMDLINE, "bf.wait=", { NONE } },
