@@ -43,12 +43,12 @@ struct dir_entry {
 
 static uint32_t get_u16(const uint8_t *p)
 {
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+	return (uint32_t)get_le(p, 2);
 }
 
 static uint32_t get_u32(const uint8_t *p)
 {
-	return get_u16(p) | get_u16(p + 2) << 16;
+	return (uint32_t)get_le(p, 4);
 }
 
 static bool is_power_of_two(uint32_t n)

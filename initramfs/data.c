@@ -78,16 +78,6 @@ static int because(struct attempt *a, int error, const char *fmt, ...)
 	return error;
 }
 
-static uint32_t le16(const uint8_t *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t le32(const uint8_t *p)
-{
-	return le16(p) | le16(p + 2) << 16;
-}
-
 /* What is there, when it is not ext4: "" for nothing at all. */
 static int name_content(int fd, char *buf, size_t size)
 {
@@ -120,7 +110,8 @@ static int look_without_magic(struct attempt *a, int fd, enum look *ret)
 
 static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret)
 {
-	uint32_t incompat = le32(super + EXT4_INCOMPAT_AT), state = le16(super + EXT4_STATE_AT);
+	uint64_t incompat = get_le(super + EXT4_INCOMPAT_AT, 4),
+		 state = get_le(super + EXT4_STATE_AT, 2);
 	bool unclean;
 
 	*ret = LOOK_OTHER;
@@ -132,7 +123,7 @@ static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret
 	 * Without a journal (an e2fsck that was cut off may have taken it away) nothing is
 	 * replayed, and "not unmounted" means damage. Used all the same: no data is worse.
 	 */
-	a->no_journal = !(le32(super + EXT4_COMPAT_AT) & EXT4_COMPAT_HAS_JOURNAL);
+	a->no_journal = !(get_le(super + EXT4_COMPAT_AT, 4) & EXT4_COMPAT_HAS_JOURNAL);
 	unclean = a->no_journal && !(state & EXT4_STATE_VALID);
 	*ret = unclean || state & EXT4_STATE_ERRORS ? LOOK_ERRORS : LOOK_GOOD;
 	return 0;
@@ -148,7 +139,7 @@ static int look_at(struct attempt *a, int fd, enum look *ret)
 		return because(a, (int)n, "%s cannot be read: %s", a->device, strerror((int)-n));
 	if (n != sizeof(super))
 		return because(a, -ENODATA, "%s is too small for a filesystem", a->device);
-	if (le16(super + EXT4_MAGIC_AT) != EXT4_MAGIC)
+	if (get_le(super + EXT4_MAGIC_AT, 2) != EXT4_MAGIC)
 		return look_without_magic(a, fd, ret);
 	return look_at_super(a, super, ret);
 }
