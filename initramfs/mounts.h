@@ -6,7 +6,7 @@
  *   <source of a bind>        made when missing, with owner and mode of the image's directory
  *   overlay/<name>/{upper,work}       x-bf.upper=persistent
  *   slots/<A|B>/<name>/{upper,work}   x-bf.upper=slot
- *   slots/<A|B>/image         the image the uppers of this slot belong to, text, one line
+ *   slots/<A|B>/.image        the image the uppers of this slot belong to, text, one line
  *   trash/<n>                 put aside by us; the running system deletes it (bf-trash.service)
  *
  * A slot's uppers belong to one image: what the kernel calls "undefined" (an
