@@ -414,6 +414,14 @@ static int read_image(struct boot *b, struct failure *f)
 	return cmdline < 0 ? cmdline : m;
 }
 
+/* e2fsck has a limit of its own: its time is not the deadline's, and the record is behind it. */
+static void await_check(void)
+{
+	if (!deadline_passed)
+		sys_alarm(boot.cmdline.deadline_sec, on_alarm);
+	watchdog_kick();
+}
+
 /* From the slot to the decision, which is in the record then. */
 static int find_and_decide(struct boot *b, struct failure *f)
 {
@@ -427,7 +435,7 @@ static int find_and_decide(struct boot *b, struct failure *f)
 		return r;
 	stage_end(b, STAGE_DISK);
 
-	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, watchdog_kick, &b->data, f);
+	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, await_check, &b->data, f);
 	if (r < 0)
 		return r;
 	if (*b->data.why)
