@@ -196,8 +196,9 @@ int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool d
 	new.name = strndup(text, len);
 	text += len + strspn(text + len, " \t");
 	new.params = *text ? strdup(text) : NULL;
-	for (char *c = new.params; c && *c; c++) /* bf-init takes none in its list */
-		*c = *c == '\t' ? ' ' : *c;
+	/* bf-init takes no tab in its list. */
+	for (char *tab = new.params; tab && (tab = strchr(tab, '\t'));)
+		*tab = ' ';
 	new.why = strdup(why);
 	if (!new.name || !new.why || (*text && !new.params)) {
 		want_free(&new);
