@@ -35,10 +35,14 @@ class Lab:
     def facts(self, text: str) -> None:
         (self.bundle / "betterframe.env").write_text(text)
 
-    def bf_boot(self, status: int) -> None:
-        """Answers is-refused, and only for our hash."""
-        self.write("usr/sbin/bf-boot", f'#!/bin/sh\n[ "$*" = "is-refused {HASH}" ] || exit 77\n'
-                                       f'echo "bf-boot: chatter" >&2\nexit {status}\n').chmod(0o755)
+    def bf_boot(self, status: int, trial: str = "false") -> None:
+        """Answers is-refused, and only for our hash, and says whether a trial runs."""
+        self.write("usr/sbin/bf-boot", f'''#!/bin/sh
+[ "$*" != "status --json" ] || {{ printf '{{\\n  "slot": "A",\\n  "trial": {trial},\\n  "x": 1\\n}}\\n'; exit 0; }}
+[ "$*" = "is-refused {HASH}" ] || exit 77
+echo "bf-boot: chatter" >&2
+exit {status}
+''').chmod(0o755)
 
     def bootloader(self, built: int | bytes) -> None:
         data = built if isinstance(built, bytes) else struct.pack(">I", built)
@@ -136,6 +140,13 @@ def test_no_running_version(lab: Lab) -> None:
     assert "ages are not compared" in lab.accepted(version="0.1")
     (lab.device / "usr/lib/os-release").unlink()
     assert "ages are not compared" in lab.accepted(version="0.1")
+
+
+def test_during_a_trial(lab: Lab) -> None:
+    """bf-boot would refuse it, too; here the reason reaches whoever asked."""
+    lab.bf_boot(1, trial="true")
+    lab.force()
+    assert "trial boot is running" in lab.refused()
 
 
 def test_refused_before(lab: Lab) -> None:

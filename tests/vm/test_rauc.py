@@ -61,7 +61,7 @@ class Guest:
         return text
 
     def rauc(self) -> Slots:
-        return Slots.parse(self.ok("rauc status --output-format=json").splitlines()[-1])
+        return Slots.parse(self.ok("rauc status --output-format=json 2>/dev/null").splitlines()[-1])
 
     def status(self) -> dict:
         return json.loads(self.ok("bf-boot status --json"))
@@ -172,7 +172,7 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
     # The kiosk's account asks for the update and never judges a slot; others do not even ask.
     before = a.record()
     for verb in ("mark-good", "mark-bad other", "mark-active other"):
-        assert "not allowed" in a.fails(f"{AS_KIOSK} rauc status {verb} 2>&1") or "denied" in a.run.console
+        assert "Rejected send message" in a.fails(f"{AS_KIOSK} rauc status {verb} 2>&1")
     a.fails("setpriv --reuid=nobody --clear-groups rauc status 2>&1")
     assert a.record() == before
     assert not a.armed()
@@ -194,9 +194,9 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
     assert (status["running"], status["committed"], status["trial"]) == ("B", "A", True)
     assert b.rauc().booted == "B"
     before_trial = b.written(), b.record()
-    for command in ("rauc install /mnt/good.raucb", "rauc status mark-bad other", "rauc status mark-good other",
-                    "rauc status mark-active other"):
-        b.fails(f"{command} 2>&1")
+    b.install_is_refused("good", "trial boot is running")
+    for verb in ("mark-bad", "mark-good", "mark-active"):
+        b.fails(f"rauc status {verb} other 2>&1")
     assert (b.written(), b.record()) == before_trial
     b.ok("rauc status mark-good")
     committed = b.written(), b.record()
