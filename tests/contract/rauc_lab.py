@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Bus:
         (self.dir / "ours.conf").write_text(policy)
         own = f'<policy context="mandatory"><allow own="{NAME}"/></policy>' if self.serve else ""
         (self.dir / "bus.conf").write_text(
-            f"<busconfig><type>system</type><listen>unix:path={self.dir}/socket</listen>"
+            f"<busconfig><type>system</type><listen>unix:abstract=bf-test-{secrets.token_hex(8)}</listen>"
             f"<auth>EXTERNAL</auth>{BASE_POLICY}"
             f"<include>{self.dir}/debian.conf</include><include>{self.dir}/ours.conf</include>"
             f"{own}</busconfig>")
