@@ -141,11 +141,11 @@ static void remove_root(void)
 const char *fake_root(void)
 {
 	/* In memory where there is such a place: sweeps make and remove it thousands of times. */
-	char shm[] = "/dev/shm/bf-test-XXXXXX", tmp[] = "/tmp/bf-test-XXXXXX";
-	char *template = access("/dev/shm", W_OK) == 0 ? shm : tmp;
+	char shm[] = "/dev/shm/bf-test-XXXXXX", tmp[] = "/tmp/bf-test-XXXXXX", *template;
 
 	if (root)
 		return root;
+	template = access("/dev/shm", W_OK) == 0 ? shm : tmp;
 	if (!mkdtemp(template))
 		die("mkdtemp", template);
 	root = check(realpath(template, NULL));

@@ -148,6 +148,32 @@ __attribute__((unused)) static void text_set_question(struct text_question *q, c
 	}
 }
 
+/* What text_set_question() reads. */
+__attribute__((unused)) static void text_print_question(FILE *out, const struct text_question *q)
+{
+	const struct run_facts *f = &q->facts;
+
+	fprintf(out, "request=%s running=%s mismatch=%d limbo=%d validated=%d committable=%d",
+		text_requests[q->request], text_slots[f->running], f->mismatch, f->limbo,
+		f->validated, f->committable);
+	fprintf(out, " staying=%d armed=%d writable=%d selector=%s record=%s boot_id=%s count=",
+		f->staying, f->armed, f->writable,
+		text_selector(f->selector, f->selector_committed),
+		f->record_readable ? "ok"
+		: f->record_future ? "future"
+				   : "lost",
+		text_or_dash(f->boot_id));
+	if (f->has_count)
+		fprintf(out, "%u", f->count);
+	else
+		fputc('-', out);
+	fprintf(out, " arg.slot=%s arg.reason=%s arg.force=%d arg.hash=%s",
+		text_slots[q->args.slot], reason_text(q->args.reason)->code, q->args.force,
+		text_or_dash(q->args.hash));
+	if (f->record_readable)
+		text_print_record(out, &f->record);
+}
+
 __attribute__((unused)) static void text_print_plan(FILE *out, const struct run_facts *f,
 						    const struct request_plan *p)
 {

@@ -270,6 +270,33 @@ static void text_print_record(FILE *out, const struct record *r)
 			text_slots[r->history[i].slot], text_or_dash(r->history[i].reason));
 }
 
+static const char *text_selector(enum selector_state state, enum slot committed)
+{
+	return state == SELECTOR_VALID	   ? text_slots[committed]
+	       : state == SELECTOR_INVALID ? "invalid"
+					   : "gone";
+}
+
+/* What text_set() reads. */
+__attribute__((unused)) static void text_print_facts(FILE *out, const struct boot_facts *f)
+{
+	fprintf(out, " running=%s mismatch=%d tryboot=%d selector=%s record=%s writable=%d",
+		text_slots[f->running], f->mismatch, f->tryboot,
+		text_selector(f->selector, f->selector_committed),
+		f->record_readable ? "ok"
+		: f->record_lost   ? "lost"
+				   : "none",
+		f->writable);
+	fprintf(out, " boot_id=%s roothash=%s count=", text_or_dash(f->boot_id),
+		text_or_dash(f->roothash));
+	if (f->has_count)
+		fprintf(out, "%u", f->count);
+	else
+		fputc('-', out);
+	if (f->record_readable)
+		text_print_record(out, &f->record);
+}
+
 __attribute__((unused)) static void text_print(FILE *out, const struct boot_decision *d,
 					       uint32_t delay_sec)
 {
