@@ -6,7 +6,8 @@
  *
  *   disk-eval SELECTOR DATA_DIR WORD…
  *
- * SELECTOR is the content of BF_BOOTSEL, DATA_DIR a directory with bf/ in it.
+ * SELECTOR is the content of BF_BOOTSEL, DATA_DIR a directory with bf/ in it, or
+ * "-" for a BF_DATA that cannot be mounted.
  * The words are the facts of rules-text.h about the boot (running=, tryboot=,
  * count=, boot_id=, roothash=, now=), and:
  *   fails=REASON   bf-init fails after its decision, when that was to go on
@@ -39,6 +40,13 @@ int __wrap_sys_block_size(int fd, uint32_t *ret_logical_bytes)
 
 static const char *const status_names[] = { "ok", "backup", "lost", "future" };
 
+static const char *selector_name(const struct selector *selector)
+{
+	if (selector->state == SELECTOR_VALID)
+		return text_slots[selector->committed];
+	return selector->state == SELECTOR_INVALID ? "invalid" : "gone";
+}
+
 static void read_disk(const char *selector_path, int data_fd, struct boot_facts *facts)
 {
 	_cleanup_close_ int fd = open(selector_path, O_RDONLY | O_CLOEXEC);
@@ -52,16 +60,18 @@ static void read_disk(const char *selector_path, int data_fd, struct boot_facts 
 		text_die("%s: %s", selector_path, strerror(-r));
 	facts->selector = selector.state;
 	facts->selector_committed = selector.committed;
+	if (data_fd < 0) {
+		facts->record_readable = facts->record_lost = facts->writable = false;
+		printf("found.selector=%s found.record=none found.gen=0", selector_name(&selector));
+		return;
+	}
 	r = record_load(data_fd, &facts->record);
 	if (r < 0)
 		text_die("the record: %s", strerror(-r));
 	facts->record_readable = r == RECORD_OK || r == RECORD_BACKUP;
 	facts->record_lost = r == RECORD_LOST;
 	facts->writable = r != RECORD_FUTURE;
-	printf("found.selector=%s found.record=%s found.gen=%llu",
-	       selector.state == SELECTOR_VALID	    ? text_slots[selector.committed]
-	       : selector.state == SELECTOR_INVALID ? "invalid"
-						    : "gone",
+	printf("found.selector=%s found.record=%s found.gen=%llu", selector_name(&selector),
 	       status_names[r],
 	       (unsigned long long)(facts->record_readable ? facts->record.gen : 0));
 }
@@ -109,9 +119,11 @@ int main(int argc, char *argv[])
 
 	if (argc < 3)
 		text_die("usage: disk-eval SELECTOR DATA_DIR WORD...");
-	data_fd = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (data_fd < 0)
-		text_die("%s: %s", argv[2], strerror(errno));
+	if (!streq(argv[2], "-")) {
+		data_fd = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (data_fd < 0)
+			text_die("%s: %s", argv[2], strerror(errno));
+	}
 	text_defaults(&facts);
 	for (int i = 3; i < argc; i++) {
 		const char *code = startswith(argv[i], "fails=");

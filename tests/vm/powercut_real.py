@@ -1,0 +1,2 @@
+def tell(*a): raise NotImplementedError
+def boot_real(*a): raise NotImplementedError
