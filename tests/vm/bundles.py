@@ -95,6 +95,8 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
     with art._locked("bundles"):
         if not note.exists():
             out.parent.mkdir(exist_ok=True)
+            for old in out.parent.glob(f"{name}-*"):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
             work = out.with_suffix(".d")
             shutil.rmtree(work, ignore_errors=True)
             shutil.copytree(kept, work, copy_function=lambda a, b: build("cp", "--reflink=auto", "--sparse=always", a, b))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence
 
-from artifacts import HERE, TOP, Artifacts, build, digest
+from artifacts import HERE, TOP, Artifacts, build, digest, tree_digest
 from machine import Device, Disk, Hardware, Run
 
 # A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
@@ -33,13 +34,16 @@ def keys(art: Artifacts) -> Path:
 
 
 def install_target(art: Artifacts) -> Path:
-    """What `make install-target` puts into a device."""
-    out = art.vm / "device"
-    work = out.with_suffix(".tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    art._make("install-target", ARCH="arm64", DESTDIR=str(work))
-    shutil.rmtree(out, ignore_errors=True)
-    work.rename(out)
+    """What `make install-target` puts into a device. Another tree when that has changed."""
+    with art._locked("device"):
+        work = art.vm / "device.tmp"
+        shutil.rmtree(work, ignore_errors=True)
+        art._make("install-target", ARCH="arm64", DESTDIR=str(work))
+        out = art.vm / f"device-{tree_digest(work)}"
+        if out.exists():
+            shutil.rmtree(work)
+        else:
+            work.rename(out)
     return out
 
 
@@ -59,13 +63,13 @@ def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
     tree = root(art, options.packages)
     version = next((tree / "usr/lib/modules").iterdir()).name
     helpers = sorted(p for p in (TOP / "hooks").rglob("*") if p.is_file())
-    device_files = sorted(p for p in (art.vm / "device").rglob("*") if p.is_file())
-    key = digest(*helpers, *device_files, keys(art) / "keyring.pem", HERE / "real-root", art.bf_init,
+    key = digest(*helpers, install_target(art).name, keys(art) / "keyring.pem", HERE / "real-root", art.bf_init,
                  art.mkinitramfs, options, CMDLINE)
     out = art.vm / "images" / f"real-{key}.img"
     with art._locked("real-image"):
         if not out.exists():
             out.parent.mkdir(exist_ok=True)
+            forget_old_images(art, out.parent)
             initramfs, work = out.with_suffix(".initramfs"), out.with_suffix(".tmp")
             build(art.mkinitramfs, "--root", tree, "--kernel-version", version, "--init", art.bf_init,
                   "--output", initramfs)
@@ -74,7 +78,16 @@ def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
                   options.slot_b, "--data-size", "256M", "--artifacts", out.with_suffix(".artifacts"),
                   *options.mkimage)
             work.replace(out)
+        os.utime(out)
     return out
+
+
+def forget_old_images(art: Artifacts, directory: Path) -> None:
+    """With what lies beside them."""
+    art._forget_old_images(directory)
+    for beside in directory.glob("real-*"):
+        if not beside.with_suffix(".img").exists():
+            shutil.rmtree(beside) if beside.is_dir() else beside.unlink()
 
 
 def device(art: Artifacts, base: Path, work: Path, log: Path,
