@@ -32,7 +32,9 @@
 #define MARKER		  "kiosk-healthy"  /* what BetterFrame's kiosk writes */
 #define COMMITTED	  "rauc-confirmed" /* the guard's: the trial is over */
 #define SERVER_ANSWER_MAX 4096		   /* bytes */
-#define BEAT_SEC	  4		   /* for the server to answer one */
+#define TURN_MSEC	  1000		   /* from one look at the switch to the next */
+#define FORGE_MSEC	  2000
+#define BEAT_SEC	  4 /* for the server to answer one */
 
 #if defined(__aarch64__)
 #define ARCH "arm64"
@@ -44,7 +46,7 @@
 
 /* -- options ------------------------------------------------------------------------------- */
 
-enum kind { KIND_TEXT, KIND_NUMBER };
+enum kind { KIND_TEXT, KIND_NUMBER, KIND_SECONDS };
 
 static const struct setting {
 	const char *name; /* --NAME, and BF_KIOSK_NAME in the environment */
@@ -61,6 +63,10 @@ static const struct setting {
 	{                                                                                          \
 		name, KIND_NUMBER, offsetof(struct config, field), standard, help                  \
 	}
+#define SECONDS(name, field, standard, help)                                                       \
+	{                                                                                          \
+		name, KIND_SECONDS, offsetof(struct config, field), standard, help                 \
+	}
 	TEXT("server", server, "http://10.0.2.100", "where beats go to and offers come from"),
 	TEXT("channel", channel, "stable", "the offer is SERVER/os/CHANNEL.json"),
 	TEXT("group", group, "", "rollout group"),
@@ -70,12 +76,13 @@ static const struct setting {
 	TEXT("device-id", device_id, NULL, "instead of the machine id"),
 	TEXT("switch", switch_text, NULL, "fail like this, see below"),
 	TEXT("marker", marker, "each", "written for each beat that reached the server, or once"),
-	NUMBER("beat", beat_sec, "5", "seconds from beat to beat"),
-	NUMBER("first-check", first_check_sec, "10", "seconds until the first look for an update"),
-	NUMBER("check", check_sec, "60", "seconds from one look to the next"),
+	SECONDS("beat", beat_msec, "5", "seconds from beat to beat"),
+	SECONDS("first-check", first_check_msec, "10",
+		"seconds until the first look for an update"),
+	SECONDS("check", check_msec, "60", "seconds from one look to the next"),
 	NUMBER("quiet", quiet_sec, "30", "seconds that the server may be silent"),
 	NUMBER("transfer", transfer_sec, "3600", "seconds that a connection may take"),
-	NUMBER("pause", pause_msec, "1000", "milliseconds between two attempts"),
+	SECONDS("pause", pause_msec, "1", "seconds between two attempts"),
 	NUMBER("install", install_sec, "1800", "seconds that an installation may take"),
 	NUMBER("busy", busy_sec, "60", "seconds that RAUC may be busy otherwise"),
 	TEXT("guard", guard, "bf-guard", "program that is asked for the trial: GUARD try"),
@@ -89,6 +96,25 @@ static const struct setting {
 	TEXT("boot-id", boot_id, "/proc/sys/kernel/random/boot_id", "of this boot"),
 };
 
+/* Seconds may have up to three decimals, and become milliseconds. */
+static int parse_number(const char *value, enum kind kind, uint32_t *ret)
+{
+	char whole[8] = "", decimals[4] = "000";
+	size_t point = strcspn(value, "."), behind = value[point] ? strlen(value + point + 1) : 0;
+	uint32_t number, more = 0;
+
+	if (point >= sizeof(whole) || behind >= sizeof(decimals) ||
+	    (value[point] && (kind != KIND_SECONDS || behind == 0)))
+		return -EINVAL;
+	memcpy(whole, value, point);
+	memcpy(decimals, value + point + (behind > 0), behind);
+	if (parse_u32(whole, 10, &number) < 0 || number > 1000000 ||
+	    parse_u32(decimals, 10, &more) < 0)
+		return -EINVAL;
+	*ret = kind == KIND_SECONDS ? number * 1000 + more : number;
+	return 0;
+}
+
 static int set(struct config *c, const struct setting *s, const char *value)
 {
 	char *at = (char *)c + s->offset;
@@ -98,7 +124,7 @@ static int set(struct config *c, const struct setting *s, const char *value)
 		memcpy(at, &value, sizeof(value));
 		return 0;
 	}
-	if (parse_u32(value, 10, &number) < 0 || number > 1000000) {
+	if (parse_number(value, s->kind, &number) < 0) {
 		(void)fprintf(stderr, "bf-kiosk: %s: \"%s\" is no number of use\n", s->name, value);
 		return -EINVAL;
 	}
@@ -185,20 +211,27 @@ static int read_switch(const struct config *c, struct switch_setting *ret)
 struct kiosk {
 	const struct config *c;
 	struct switch_setting setting;
-	uint64_t now_sec, since_sec; /* since: started, or the switch changed */
-	uint64_t next_beat_sec, next_check_sec;
-	uint64_t beats;
-	pid_t updater; /* 0: none */
+	uint64_t now_msec, since_msec; /* since: started, or the switch changed */
+	uint64_t next_beat_msec, next_check_msec;
+	uint64_t beats, taken; /* taken: times that memory was */
+	pid_t updater;	       /* 0: none */
 	char *id, *boot, *version;
 	bool marked, muted;
 };
 
-static uint64_t now_sec(void)
+static uint64_t now_msec(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec;
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void sleep_msec(uint32_t msec)
+{
+	(void)nanosleep(&(struct timespec) { .tv_sec = msec / 1000,
+					     .tv_nsec = (long)(msec % 1000) * 1000000 },
+			NULL);
 }
 
 /* sd_notify's syntax, to the guard. Never waits. */
@@ -308,7 +341,7 @@ static bool beats_now(const struct kiosk *k)
 	case SWITCH_OTHER_UNIT:
 		return false;
 	case SWITCH_LATE:
-		return k->now_sec - k->since_sec >= k->setting.number;
+		return k->now_msec - k->since_msec >= UINT64_C(1000) * k->setting.number;
 	default:
 		return true;
 	}
@@ -320,9 +353,12 @@ static void flood(const struct kiosk *k)
 	for (uint32_t i = 0; i < 100; i++) {
 		for (uint32_t n = k->setting.number / 100; n > 0; n--)
 			(void)!tell_guard(k->c, "WATCHDOG=1");
-		(void)nanosleep(&(struct timespec) { .tv_nsec = 9000000 }, NULL);
+		sleep_msec(9);
 	}
 }
+
+/* Somebody could look at it: so the compiler may not leave it out. */
+static char *volatile taken_last;
 
 static void take_memory(uint32_t mib)
 {
@@ -332,13 +368,14 @@ static void take_memory(uint32_t mib)
 	/* Written to, or it would only be a promise; lost on purpose. */
 	if (more)
 		memset(more, 0x5a, size);
+	taken_last = more;
 	log_info("took %u MiB more%s", mib, more ? "" : ": refused");
 }
 
 /* What the switch does apart from beating; may not return. */
-static void misbehave(const struct kiosk *k)
+static void misbehave(struct kiosk *k)
 {
-	bool due = k->now_sec - k->since_sec >= k->setting.number;
+	bool due = k->now_msec - k->since_msec >= UINT64_C(1000) * k->setting.number;
 
 	switch (k->setting.what) {
 	case SWITCH_NEVER_STARTS:
@@ -356,7 +393,11 @@ static void misbehave(const struct kiosk *k)
 			(void)raise(SIGSTOP);
 		break;
 	case SWITCH_MEMORY:
-		take_memory(k->setting.number);
+		/* As much as is due by now. */
+		while (k->taken < (k->now_msec - k->since_msec) / 1000) {
+			take_memory(k->setting.number);
+			k->taken++;
+		}
 		break;
 	case SWITCH_FLOOD:
 		flood(k);
@@ -378,7 +419,7 @@ static void follow_switch(struct kiosk *k)
 		return;
 	log_notice("switch: %s:%u", switch_name(found.what), found.number);
 	k->setting = found;
-	k->since_sec = k->now_sec;
+	k->since_msec = k->now_msec;
 }
 
 /* Nothing is installed over the slot to fall back to while the running one is on trial. */
@@ -398,7 +439,7 @@ static void reap(struct kiosk *k)
 		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 			log_info("update: will look again");
 		k->updater = 0;
-		k->next_check_sec = k->now_sec + k->c->check_sec;
+		k->next_check_msec = k->now_msec + k->c->check_msec;
 	}
 }
 
@@ -408,7 +449,7 @@ static void look_for_update(struct kiosk *k)
 		     k->setting.what == SWITCH_FLOOD;
 
 	reap(k);
-	if (k->updater > 0 || !works || k->now_sec < k->next_check_sec || on_trial(k->c))
+	if (k->updater > 0 || !works || k->now_msec < k->next_check_msec || on_trial(k->c))
 		return;
 	k->updater = fork();
 	if (k->updater == 0) {
@@ -417,22 +458,22 @@ static void look_for_update(struct kiosk *k)
 	}
 	if (k->updater < 0) {
 		k->updater = 0;
-		k->next_check_sec = k->now_sec + k->c->check_sec;
+		k->next_check_msec = k->now_msec + k->c->check_msec;
 	}
 }
 
 static _Noreturn void run(const struct config *c)
 {
-	struct kiosk k = { .c = c, .now_sec = now_sec() };
+	struct kiosk k = { .c = c, .now_msec = now_msec() };
 	bool ready = false;
 
-	k.since_sec = k.now_sec;
-	k.next_check_sec = k.now_sec + c->first_check_sec;
+	k.since_msec = k.now_msec;
+	k.next_check_msec = k.now_msec + c->first_check_msec;
 	k.id = c->device_id ? strf("%s", c->device_id) : first_line("/etc/machine-id");
 	k.boot = first_line(c->boot_id);
 	k.version = env_value(c->os_release, "IMAGE_VERSION");
 	for (;;) {
-		k.now_sec = now_sec();
+		k.now_msec = now_msec();
 		follow_switch(&k);
 		misbehave(&k);
 		if (!ready) {
@@ -440,13 +481,13 @@ static _Noreturn void run(const struct config *c)
 			(void)sd_notify(0, "READY=1");
 			ready = true;
 		}
-		if (k.now_sec >= k.next_beat_sec && beats_now(&k)) {
-			k.next_beat_sec = k.now_sec + c->beat_sec;
+		if (k.now_msec >= k.next_beat_msec && beats_now(&k)) {
+			k.next_beat_msec = k.now_msec + c->beat_msec;
 			beat(&k);
 		}
 		look_for_update(&k);
 		if (k.setting.what != SWITCH_FLOOD)
-			(void)nanosleep(&(struct timespec) { .tv_sec = 1 }, NULL);
+			sleep_msec(c->beat_msec < TURN_MSEC ? c->beat_msec : TURN_MSEC);
 	}
 }
 
@@ -462,7 +503,7 @@ static int forge(const struct config *c, const char *text)
 		(void)fprintf(stderr, "bf-kiosk: --forge: other-user or other-unit\n");
 		return EXIT_USAGE;
 	}
-	for (bool said = false;; (void)nanosleep(&(struct timespec) { .tv_sec = 2 }, NULL)) {
+	for (bool said = false;; sleep_msec(FORGE_MSEC)) {
 		int r, marker = -EACCES;
 
 		if (read_switch(c, &found) < 0 || found.what != wanted.what)

@@ -214,6 +214,13 @@ static const char *header(const char *line, const char *name, char value[static 
 	return value;
 }
 
+static bool is_printable(const char *s)
+{
+	while (*s >= ' ' && *s <= '~')
+		s++;
+	return *s == '\0';
+}
+
 /* "bytes 5-9/10" (RFC 9110, 14.4) */
 static int parse_range(char *value, struct http_response *ret)
 {
@@ -249,8 +256,8 @@ static int parse_header(const char *line, struct http_response *ret)
 		/* "bytes *" + "/SIZE" comes with 416 and tells nothing that is needed. */
 		return ret->status == 206 ? parse_range(value, ret) : 0;
 	} else if (header(line, "ETag", value)) {
-		/* A weak one does not promise the same bytes. */
-		if (value[0] == '"' && strlen(value) <= HTTP_ETAG_MAX)
+		/* A weak one does not promise the same bytes. It goes into the next request. */
+		if (value[0] == '"' && strlen(value) <= HTTP_ETAG_MAX && is_printable(value))
 			(void)strcpy(ret->etag, value);
 	} else if (header(line, "Location", value)) {
 		(void)strcpy(ret->location, value);

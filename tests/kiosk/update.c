@@ -17,7 +17,7 @@
 #define DOWNLOAD_TRIES 5
 #define OFFER_SEC      30 /* the whole request */
 #define ASK_TRIES      5
-#define ASK_PAUSE_SEC  2
+#define ASK_PAUSE_SEC  1
 
 /* -- small files --------------------------------------------------------------------------- */
 

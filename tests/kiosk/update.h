@@ -24,7 +24,7 @@ struct config {
 	const char *boot_id; /* file */
 	const char *switch_text;
 	const char *marker; /* "each" or "once" */
-	uint32_t beat_sec, first_check_sec, check_sec;
+	uint32_t beat_msec, first_check_msec, check_msec;
 	uint32_t quiet_sec;    /* longest silence of the server */
 	uint32_t transfer_sec; /* longest connection of a download */
 	uint32_t pause_msec;   /* between two attempts of a download */
