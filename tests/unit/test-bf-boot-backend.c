@@ -384,6 +384,24 @@ static void test_lock(void)
 	ok_int(fake_open_fds(), 0, "the lock is given back");
 }
 
+/* RAUC waits for ever: each call that could wait has an end, and the reboot has none of it. */
+static void test_deadline(void)
+{
+	const char *log;
+
+	play(STAGED);
+	fake_log_files(true);
+	fake_log_clear();
+	(void)ask("get-primary", NULL);
+	log = fake_log();
+	ok(startswith(log, "alarm 20\n"), "a deadline before anything else");
+	ok(strstr(log, "alarm 0\n"), "and none after it");
+	fake_log_clear();
+	(void)ask("try", NULL);
+	log = strstr(fake_log(), "alarm 0\n");
+	ok(log && strstr(log, "exec /usr/bin/systemctl"), "the reboot is not cut short by it");
+}
+
 static void test_full(void)
 {
 	struct device d = device_default;
@@ -514,6 +532,7 @@ int main(void)
 	test_not_ours();
 	test_refused();
 	test_lock();
+	test_deadline();
 	test_full();
 	test_disks();
 	test_no_reader();
