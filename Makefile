@@ -201,6 +201,12 @@ demo: packages
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
 	$(Q)tests/demo --builddir $(abspath $(O))
 
+# Every write that decides what is booted, and a sample of all others; check-vm has a share of it.
+powercut: packages
+	$(Q)$(MAKE) --no-print-directory ARCH=host all
+	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)tests/powercut --builddir $(abspath $(O)) $(POWERCUT_FLAGS)
+
 bench: packages
 	$(Q)tests/ensure-packages bench
 	$(Q)$(MAKE) --no-print-directory ARCH=host all
@@ -306,6 +312,7 @@ help:
 	'make check        every test; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
 	'make check-contract, check-vm, check-san, check-clang, check-valgrind   the other parts of check' \
+	'make powercut     cut the power at every write of an update that decides, and at 1000 others' \
 	'make bench        sizes and times against other initramfs makers' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make lint         static analysis, shellcheck, format' \
@@ -316,7 +323,7 @@ help:
 	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check demo bench packages fuzz \
+	contract-build check-contract arm64 check-vm check demo powercut bench packages fuzz \
 	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 

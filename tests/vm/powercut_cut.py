@@ -132,6 +132,7 @@ class State:
                         out.write(part)
 
     def copy_disk(self, to: Path) -> Path:
+        to.parent.mkdir(parents=True, exist_ok=True)
         copy(self.replay.path, to)
         with open(to, "r+b") as out:
             for piece in self.pieces:

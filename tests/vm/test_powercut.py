@@ -1,6 +1,5 @@
-"""Power cuts: the harness itself on a written-down story, then a bounded share of the real ones.
-
-All of it: make powercut.
+"""Power cuts: the harness itself on a written-down story, then the mini root's stories, with every
+cut that decides and a bounded sample of the others. All of it: make powercut.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from powercut_cut import Cut, Piece, Replay
 from powercut_eval import Evaluator, Release, Story
 from powercut_log import Entry, LogError
 from powercut_plan import deciding, judge_all, make_plan, phases, sample
-from powercut_story import disk_eval
+from powercut_run import Bench, forget
+from powercut_story import disk_eval, tell as tell_story
 from test_firmware import CONFIG
 from test_mini_boot import SECTOR_A, SECTOR_B
 
@@ -482,3 +482,60 @@ def test_sample_to_boot_is_spread_over_the_story(tell):
     assert len(chosen) == len({v.cut for v in chosen}) == 30
     assert {v.state for v in chosen} == {v.state for v in verdicts}
     assert len(phases(replay)) == 7
+
+
+# -- the stories ------------------------------------------------------------------------------------
+
+SAMPLE, BOOTS = 150, 5                  # make powercut: more than 1000, more than 60
+
+
+@pytest.fixture(params=["mini-committed", "mini-rejected"])
+def bench(request, artifacts: Artifacts, console_log: Path, tmp_path: Path):
+    work = artifacts.vm / "run" / f"powercut-{tmp_path.parent.name}-{request.param}"
+    story = tell_story(artifacts, work, request.param, console_log)
+    yield Bench(artifacts, story, work, SEED)
+    if request.node.report_call.passed:
+        forget(work)
+
+
+def test_power_cut_at_every_write_that_decides(bench):
+    tally = bench.all(SAMPLE, BOOTS)
+    print("\n".join(tally.lines()))
+    assert tally.violations == []
+    assert tally.boots == BOOTS and tally.cuts - tally.deciding == SAMPLE
+    assert len(bench.replay.touching("BF_BOOTSEL")) == (1 if bench.story.committed else 0)
+    assert any(state.startswith("runs A, B staged") for state in tally.states)
+    if bench.story.committed:
+        assert any(state.startswith("runs B") for state in tally.states)
+        assert_mistakes_are_caught(bench)
+    else:
+        assert "runs A, nothing staged, A good, B bad" in tally.states
+
+
+def assert_mistakes_are_caught(bench: Bench) -> None:
+    """The recorded log again, as mistakes would have made it."""
+    entries = list(bench.story.entries)
+    place = next(e.index for e in entries if e.mark == "commit begin")
+    sector = bench.replay.touching("BF_BOOTSEL")[0]
+    early = entries[:place + 1] + [entries[sector], Entry(0, 1, barrier=True)] \
+        + entries[place + 1:sector] + entries[sector + 1:]
+    assert caught(bench, early, Cut(place + 3, "dropped"), "I3")
+    # A record that is not flushed when the command returns.
+    unflushed = [replace(e, barrier=False) for e in entries]
+    for name in ("set-bad done", "set-primary done", "commit done"):
+        said = next(e.index for e in entries if e.mark == name)
+        assert caught(bench, unflushed, Cut(said + 1, "dropped"), "durable")
+    # An image whose end is still in the disk's cache when the slot is staged.
+    last = bench.replay.touching("BF_BOOT_B")[-1]
+    staged = next(e.index for e in entries if e.mark == "set-primary done")
+    lost = entries[:last] + [Entry(0, 0)] + entries[last + 1:]
+    assert caught(bench, lost, Cut(staged + 1, "kept"), "I1")
+
+
+def caught(bench: Bench, entries: list[Entry], cut: Cut, invariant: str) -> bool:
+    work = bench.work / "mistake"
+    work.mkdir(exist_ok=True)
+    story = replace(bench.story, entries=powercut_log.renumber(entries))
+    replay = Replay(story.base, story.entries, work, SEED)
+    verdict = Evaluator(story, replay, disk_eval(bench.art), work / "eval").judge(cut)
+    return any(text.startswith(f"{invariant}: ") for text in verdict.violations)
