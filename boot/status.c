@@ -239,6 +239,8 @@ static void print_status(FILE *out, const struct status *s)
 	print_next(out, s);
 	for (size_t i = 0; i < s->note_count; i++)
 		(void)fprintf(out, "\n! %s\n  %s\n", s->notes[i].what, s->notes[i].todo);
+	if (*s->running->why)
+		(void)fprintf(out, "\nThe cause: %s\n", s->running->why);
 }
 
 /* ---- for a program ------------------------------------------------------------- */
@@ -308,6 +310,7 @@ static void json_health(struct json *j, const struct status *s)
 	json_text(j, "selector", selector_names[f->selector]);
 	json_text(j, "data", s->running->boot.data);
 	json_text(j, "boot_id", f->boot_id);
+	json_text(j, "cause", code_or_null(s->running->why));
 	json_open(j, "notes", '[');
 	for (size_t i = 0; i < s->note_count; i++) {
 		json_open(j, NULL, '{');

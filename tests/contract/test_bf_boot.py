@@ -261,7 +261,7 @@ STATUS_KEYS = {
     "running", "committed", "trial", "committable", "staged", "kind", "attempts", "trials", "trial_reason", "armed",
     "primary", "next_boot", "slots", "probation", "hard", "soft", "ladder", "repairs", "doublings", "generation",
     "last", "reason", "degraded", "writable", "limbo", "mismatch", "staying", "record", "selector", "data",
-    "boot_id", "notes",
+    "boot_id", "cause", "notes",
 }
 
 

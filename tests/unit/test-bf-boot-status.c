@@ -129,6 +129,8 @@ static void test_notes(void)
 	} rows[] = {
 		{ "degraded", "BF_DATA=missing\nBF_DEGRADED=yes\n", "! The boot record cannot be",
 		  "\"degraded\": true" },
+		{ "degraded", "BF_DATA_DIR=/elsewhere\n", "The cause: /elsewhere: No such",
+		  "\"cause\": \"/elsewhere: No such" },
 		{ "degraded", "BF_DATA=missing\nBF_DEGRADED=yes\n", "! There is no boot record;",
 		  "\"record\": \"lost\"" },
 		{ "a mount is lost", "BF_DEGRADED=yes\n", "! Something that should be kept",
