@@ -86,7 +86,7 @@ $(LIB): $(call obj,$(boot_SRC) $(boot_SEAM))
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # What goes into the device is stripped; .debug keeps the symbols for gdb and for tests.
-$(B)/bf-init $(B)/bf-boot: %: %.debug
+$(B)/bf-init $(B)/bf-boot $(B)/bf-guard: %: %.debug
 	$(call say,STRIP,$@)
 	$(Q)$(STRIP) -o $@ $<
 
@@ -98,11 +98,15 @@ $(B)/bf-boot.debug: $(call obj,$(bf-boot_MAIN) $(bf-boot_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-boot_PKGS),--libs)
 
+$(B)/bf-guard.debug: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_DEVICE) $(bf-guard_SHARED)) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-guard_PKGS),--libs)
+
 $(B)/bf-mkinitramfs: $(call obj,$(bf-mkinitramfs_MAIN) $(bf-mkinitramfs_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-mkinitramfs_PKGS),--libs)
 
-PROGRAMS := $(B)/bf-init $(B)/bf-boot
+PROGRAMS := $(B)/bf-init $(B)/bf-boot $(B)/bf-guard
 ifeq ($(ARCH),host)
 PROGRAMS += $(B)/bf-mkinitramfs
 endif
@@ -115,7 +119,7 @@ $(O)/sysroot-arm64/.done: tests/sysroot
 
 # ---- unit tests: no root, no VM, seconds ---------------------------------
 UNIT_LIB := $(B)/libbf-test.a
-$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) tests/unit/fake-sys.c)
+$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -139,6 +143,17 @@ $(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/unit/%.o $(LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=sys_block_size -o $@ $^ $(UNIT_LIBS)
+
+# bf-guard with a device that a test makes up, and the bus that it lives on.
+GUARD_TOOLS := $(B)/tests/bf-guard $(B)/tests/fake-bus
+$(B)/tests/bf-guard: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_SHARED) tests/contract/fake-device.c) $(LIB)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-guard_PKGS),--libs)
+$(B)/tests/fake-bus: $(call obj,tests/contract/fake-bus.c) $(LIB)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libsystemd,--libs)
 
 .SECONDARY:
 
@@ -172,7 +187,7 @@ check-valgrind:
 PYTEST = /usr/bin/python3 -m pytest -q -p no:cacheprovider --builddir=$(abspath $(O)) $(PYTEST_FLAGS)
 
 # Contract: the programs as their callers use them. VM: real kernel, real disk, QEMU.
-contract-build: all tests-build
+contract-build: all tests-build $(GUARD_TOOLS)
 check-contract: packages
 	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 contract-build
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/contract
@@ -220,7 +235,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) tests/unit/fake-sys.c
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)

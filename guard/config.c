@@ -222,6 +222,7 @@ static const struct key {
 	{ "heartbeat", "marker-max-age", VALUE_SPAN, AT(marker_max_age), 0, 86400 },
 	OWN("heartbeat", "marker-proves", parse_proves),
 	{ "server", "required", VALUE_FLAG, AT(server_required) },
+	{ "server", "network-grace", VALUE_SPAN, AT(policy.network_grace), 1, 86400 },
 	{ "server", "deadline", VALUE_SPAN, AT(policy.server_deadline), 10, 86400 },
 	OWN("server", "commit-offline", parse_offline),
 	{ "trial", "window", VALUE_SPAN, AT(policy.window), 1, 3600 },

@@ -1,8 +1,19 @@
 # bf-guard: commits a slot only when the kiosk really lives. Everything but main() is also linked by the unit tests.
 bf-guard_SRC := \
+	guard/checks.c \
 	guard/config.c \
+	guard/daemon.c \
 	guard/heartbeat.c \
 	guard/job.c \
 	guard/kiosk.c \
+	guard/link.c \
+	guard/listen.c \
 	guard/policy.c \
-	guard/rauc.c
+	guard/rauc.c \
+	guard/report.c
+# The guard's way to the device; contract tests put tests/contract/fake-device.c in its place.
+bf-guard_DEVICE := guard/device.c
+# bf-boot's, for the status.
+bf-guard_SHARED := boot/json.c
+bf-guard_MAIN := guard/bf-guard.c
+bf-guard_PKGS := libsystemd zlib

@@ -30,7 +30,6 @@
 #define FACTS_TRIES	 5
 #define SAVE_TIMEOUT	 (45 * SEC)
 #define MARK_AGAIN	 (5 * SEC)
-#define SERVER_GRACE	 (300 * SEC) /* after the network came back */
 #define SETTLE_AGAIN	 (3600 * SEC)
 #define GOING_DOWN_LIMIT (1200 * SEC) /* longer: the shutdown is not one */
 #define STAY_DOUBLINGS	 4
@@ -103,6 +102,7 @@ void policy_config_init(struct policy_config *ret)
 		.window = 60 * SEC,
 		.deadline = 600 * SEC,
 		.server_deadline = 1800 * SEC,
+		.network_grace = 300 * SEC,
 		.offline = OFFLINE_AFTER,
 		.offline_after = 1800 * SEC,
 		.read_root_timeout = 1800 * SEC,
@@ -201,12 +201,15 @@ static bool in_trial(const struct policy *p)
 	return p->facts.role == ROLE_TRIAL;
 }
 
-uint64_t policy_trial_deadline(const struct policy *p)
+/* Each trial before this one adds its time. A guard that starts late, because the one before it
+ * died, gives the kiosk the time of a restart. */
+static uint64_t trial_deadline(const struct policy *p, uint64_t now)
 {
 	uint64_t times = p->facts.trials > 1 ? p->facts.trials : 1, deadline;
 
-	return __builtin_mul_overflow(p->config.deadline, times, &deadline) ? POLICY_NEVER
-									    : deadline;
+	if (__builtin_mul_overflow(p->config.deadline, times, &deadline))
+		deadline = POLICY_NEVER - 1;
+	return deadline > now + p->config.recovery ? deadline : now + p->config.recovery;
 }
 
 static bool window_over(const struct policy *p, uint64_t now)
@@ -280,7 +283,7 @@ static uint64_t server_due(const struct policy *p)
 	uint64_t due = p->config.server_deadline;
 
 	if (p->expected_since != POLICY_NEVER) {
-		uint64_t grace = later(p->expected_since, SERVER_GRACE);
+		uint64_t grace = later(p->expected_since, p->config.network_grace);
 
 		if (grace > due)
 			due = grace;
@@ -300,11 +303,11 @@ static bool trial_collect(struct policy *p, uint64_t now, struct policy_actions 
 		give_up(p, hopeless(p), now, out);
 		return true;
 	}
-	if (now >= policy_trial_deadline(p)) {
+	if (now >= p->collect_due) {
 		give_up(p, illness(p), now, out);
 		return true;
 	}
-	p->due = policy_trial_deadline(p);
+	p->due = p->collect_due;
 	return false;
 }
 
@@ -328,7 +331,7 @@ static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
 static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!local_pass(p)) {
-		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		return true;
 	}
 	if (p->phase == GUARD_WINDOW) {
@@ -349,7 +352,11 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 			verify(p, now, out);
 		else if (now >= server_due(p) && p->expected_since != POLICY_NEVER &&
 			 now < server_end(p))
-			give_up(p, REASON_SERVER_SILENT, now, out);
+			give_up(p,
+				p->checks[CHECK_SERVER].reason != REASON_NONE
+					? p->checks[CHECK_SERVER].reason
+					: REASON_SERVER_SILENT,
+				now, out);
 		else if (now >= server_due(p))
 			abort_trial(p, now, out);
 		else
@@ -391,7 +398,7 @@ static void not_committed(struct policy *p, uint64_t now, struct policy_actions 
 static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!p->mark_pending && !local_pass(p)) {
-		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		return true;
 	}
 	if (now < p->due)
@@ -648,7 +655,13 @@ static void enter_role(struct policy *p, uint64_t now, struct policy_actions *ou
 	}
 	switch (p->facts.role) {
 	case ROLE_TRIAL:
-		enter(p, GUARD_COLLECTING, now, policy_trial_deadline(p));
+		if (p->facts.rejected) {
+			p->reason = REASON_TRIAL_REJECTED;
+			reject(p, now, out);
+		} else {
+			p->collect_due = trial_deadline(p, now);
+			enter(p, GUARD_COLLECTING, now, p->collect_due);
+		}
 		break;
 	case ROLE_COMMITTED:
 		p->collect_due = p->config.start_deadline;

@@ -38,6 +38,7 @@ struct policy_config {
 	uint64_t window;	  /* all checks pass for so long, without a break */
 	uint64_t deadline;	  /* of a trial; that long again for each trial before it */
 	uint64_t server_deadline; /* the server's own */
+	uint64_t network_grace;	  /* for the server, after the network came (back) */
 	enum offline offline;
 	uint64_t offline_after; /* for OFFLINE_AFTER */
 	bool read_root;		/* read the whole root before the commit */
@@ -69,6 +70,7 @@ enum role {
 struct policy_facts {
 	enum role role;
 	bool committable; /* of a trial: its stamp is durable */
+	bool rejected;	  /* of a trial: rejected before, but it still runs */
 	bool probation;	  /* of the committed slot */
 	uint32_t trials;  /* this one included */
 	bool staged;	  /* an update may be tried */
@@ -222,7 +224,7 @@ struct policy {
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */
 	uint64_t healthy_since; /* for giving the restarts back */
-	uint64_t collect_due;	/* committed: the kiosk has to be healthy by then */
+	uint64_t collect_due;	/* the kiosk has to be healthy by then */
 	uint64_t stay_interval;
 	uint64_t stay_due;
 	bool try_asked, try_window;
@@ -237,6 +239,3 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 void policy_step(struct policy *p, const struct policy_event *event, uint64_t now,
 		 struct policy_actions *ret);
 uint64_t policy_due(const struct policy *p);
-
-/* How far this trial is from an end: when it is given up if nothing changes. */
-uint64_t policy_trial_deadline(const struct policy *p);

@@ -924,6 +924,18 @@ static void test_facts_never_come(void)
 	ok_str(at(&s), "collecting", "they may come late");
 }
 
+static void test_killed_while_rejecting(void)
+{
+	struct story s;
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .rejected = true });
+	ok(did(&s, ACTION_REJECT),
+	   "a guard that died between rejection and reboot ends what it began");
+	TELL(&s, 12, ANSWER(EVENT_DONE));
+	ok(did(&s, ACTION_REBOOT), "with the reboot");
+}
+
 int main(int argc, char *argv[])
 {
 	uint64_t states = 12000, steps = 200000;
@@ -948,6 +960,7 @@ int main(int argc, char *argv[])
 	test_shutdown();
 	test_decided_by_hand();
 	test_facts_never_come();
+	test_killed_while_rejecting();
 	test_all_states((size_t)states);
 	broken = NULL;
 	test_random_walks(steps);

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "guard/checks.h"
+
+#include "boot/sys.h"
+#include "guard/device.h"
+
+#include <fcntl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define EXIT_SKIPPED 77 /* as test drivers have it */
+
+enum verdict check_verdict(const struct job_result *result)
+{
+	if (result->end != JOB_EXITED)
+		return VERDICT_FAIL;
+	if (result->status == 0)
+		return VERDICT_PASS;
+	return result->status == EX_TEMPFAIL || result->status == EXIT_SKIPPED
+		       ? VERDICT_INCONCLUSIVE
+		       : VERDICT_FAIL;
+}
+
+enum verdict checks_judge(const struct checks *c, const char **ret_name)
+{
+	enum verdict worst = c->too_many ? VERDICT_FAIL : VERDICT_PASS;
+
+	*ret_name = c->too_many ? "(too many of them)" : NULL;
+	for (size_t i = 0; i < c->count; i++) {
+		const struct check_script *s = &c->list[i];
+
+		if (!s->required || s->verdict == VERDICT_PASS)
+			continue;
+		/* A failure outweighs what is not known yet. */
+		if (!*ret_name || (worst != VERDICT_FAIL && s->verdict == VERDICT_FAIL)) {
+			*ret_name = s->name;
+			worst = s->verdict;
+		}
+	}
+	return worst;
+}
+
+static void on_done(void *userdata, const struct job_result *result)
+{
+	struct check_script *s = userdata;
+	struct checks *c = s->all;
+	uint64_t again = device_now() + c->config->check_interval;
+
+	s->job = NULL;
+	s->done = true;
+	s->verdict = check_verdict(result);
+	free(s->output);
+	s->output = result->output_len ? strdup(result->output) : NULL;
+	if (s->verdict != VERDICT_PASS && again < c->again)
+		c->again = again;
+	c->changed(c->userdata);
+}
+
+static void run(struct check_script *s)
+{
+	char *argv[] = { s->path, NULL };
+	struct job_spec spec = {
+		.path = s->path,
+		.argv = argv,
+		.timeout_usec = s->all->config->check_timeout,
+		.keep = CHECK_OUTPUT_KEPT,
+	};
+
+	if (!s->job && job_start(s->all->event, &spec, on_done, s, &s->job) < 0)
+		s->verdict = VERDICT_INCONCLUSIVE; /* no memory now; again later */
+}
+
+static void add(struct checks *c, int dir, const char *parent, const char *name, bool required)
+{
+	struct check_script *s = &c->list[c->count];
+	struct stat st;
+
+	/* Links are followed: distributions enable checks that way. */
+	if (*name == '.' || sys_fstatat(dir, name, &st, 0) < 0 || !S_ISREG(st.st_mode) ||
+	    !(st.st_mode & 0111))
+		return;
+	if (c->count == CHECKS_MAX) {
+		c->too_many = true;
+		return;
+	}
+	*s = (struct check_script) { .all = c, .required = required };
+	s->path = strf("%s/%s", parent, name);
+	if (!s->path) {
+		c->too_many = true;
+		return;
+	}
+	s->name = strrchr(s->path, '/') + 1;
+	c->count++;
+}
+
+static void list(struct checks *c, bool required)
+{
+	_cleanup_free_ char *parent =
+		strf("%s/%s", c->config->check_dir, required ? "required" : "wanted");
+	_cleanup_close_ int dir = -1;
+	char **names = NULL;
+	size_t count = 0;
+
+	dir = parent ? sys_open(parent, O_RDONLY | O_DIRECTORY, 0) : -ENOMEM;
+	if (dir < 0)
+		return;
+	if (sys_list(dir, 1000, &names, &count) < 0)
+		c->too_many = true;
+	for (size_t i = 0; i < count; i++)
+		add(c, dir, parent, names[i], required);
+	sys_names_free(names, count);
+}
+
+void checks_start(struct checks *c, sd_event *event, const struct config *config,
+		  void (*changed)(void *userdata), void *userdata)
+{
+	*c = (struct checks) { .event = event,
+			       .config = config,
+			       .changed = changed,
+			       .userdata = userdata,
+			       .again = POLICY_NEVER };
+	if (!*config->check_dir)
+		return;
+	list(c, true);
+	list(c, false);
+	for (size_t i = 0; i < c->count; i++)
+		run(&c->list[i]);
+}
+
+void checks_tick(struct checks *c, uint64_t now)
+{
+	if (now < c->again)
+		return;
+	c->again = POLICY_NEVER;
+	for (size_t i = 0; i < c->count; i++)
+		if (c->list[i].verdict != VERDICT_PASS)
+			run(&c->list[i]);
+}
+
+void checks_stop(struct checks *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		job_cancel(c->list[i].job);
+		free(c->list[i].path);
+		free(c->list[i].output);
+	}
+	c->count = 0;
+}

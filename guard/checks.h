@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Check scripts: DIRECTORY/required/ and DIRECTORY/wanted/, as greenboot has
+ * them. Every executable regular file in there is run, all at once, each with
+ * its own timeout. What does not pass is run again after the interval. Exit
+ * status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all else fails.
+ * Wanted checks are reported, and decide nothing.
+ */
+#pragma once
+
+#include "guard/config.h"
+#include "guard/job.h"
+
+#define CHECKS_MAX	  32
+#define CHECK_OUTPUT_KEPT 1024 /* bytes of the output of each */
+
+struct checks;
+
+struct check_script {
+	struct checks *all;
+	char *path;
+	const char *name; /* in .path */
+	bool required;
+	struct job *job; /* it runs */
+	enum verdict verdict;
+	bool done;    /* at least once */
+	char *output; /* of the last run; NULL: none */
+};
+
+struct checks {
+	sd_event *event;
+	const struct config *config;
+	void (*changed)(void *userdata);
+	void *userdata;
+	struct check_script list[CHECKS_MAX];
+	size_t count;
+	bool too_many;	/* more than CHECKS_MAX: that fails, too */
+	uint64_t again; /* when the failed ones are run again; POLICY_NEVER */
+};
+
+/* Lists the scripts and starts them. @changed is called when a verdict changes. */
+void checks_start(struct checks *c, sd_event *event, const struct config *config,
+		  void (*changed)(void *userdata), void *userdata);
+/* Runs again what is due. */
+void checks_tick(struct checks *c, uint64_t now);
+void checks_stop(struct checks *c);
+
+/* All required ones together; *ret_name: the first that does not pass, or NULL. */
+enum verdict checks_judge(const struct checks *c, const char **ret_name);
+
+/* Pure. */
+enum verdict check_verdict(const struct job_result *result);

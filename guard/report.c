@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+/* How the guard explains itself: journal entries with message ids (hooks/systemd/bf-guard.catalog
+ * says what to do about each), STATUS= for systemctl, status for people and programs. */
+#include "guard/guard.h"
+
+#include "boot/json.h"
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+
+static bool has_journal(void)
+{
+	static int known = -1;
+
+	if (known < 0)
+		known = getenv("JOURNAL_STREAM") != NULL;
+	return known;
+}
+
+void report_line(enum log_level level, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (char *s = text; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = ' ';
+	if (!has_journal())
+		log_line(level, "%s", text);
+	else
+		(void)sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", (int)level, NULL);
+}
+
+/* ---- entries with a message id --------------------------------------------------------- */
+
+static const struct message {
+	enum policy_action_type action;
+	enum log_level level;
+	const char *id;	  /* as in the catalog */
+	const char *text; /* ending with a space: the reason's sentence follows */
+} messages[] = {
+	{ ACTION_COMMITTED, LOG_LEVEL_NOTICE, "a6cae3936fe642aead26a9ece63774e3",
+	  "The trial is committed: this slot is what the device starts from now on." },
+	{ ACTION_REJECT, LOG_LEVEL_ERR, "c037a5f2d46d4fddb54006c784637466",
+	  "The trial is rejected, the device goes back: " },
+	{ ACTION_ABORT, LOG_LEVEL_WARNING, "72359203babc479da0d1d150317d1e51",
+	  "The trial ends undecided and will be repeated." },
+	{ ACTION_RESTART_UNIT, LOG_LEVEL_WARNING, "8f80ea6508204bbb86067a8103d9c8aa",
+	  "The kiosk is restarted: " },
+	{ ACTION_KIOSK_FAILS, LOG_LEVEL_ERR, "5b64b602db1c47629ad01b5e90642357",
+	  "Restarting the kiosk did not help: " },
+	{ ACTION_RETRY_OTHER, LOG_LEVEL_WARNING, "5b64b602db1c47629ad01b5e90642357",
+	  "The kiosk still does not live, the other slot is asked for: " },
+	{ ACTION_STAY, LOG_LEVEL_ERR, "9f28665532a742c59b935dbee5682b16",
+	  "Neither a reboot nor the other slot can help; the device stays as it is." },
+	{ ACTION_TRY, LOG_LEVEL_NOTICE, "f304b450fd494fc2a0719949b57d0828",
+	  "The staged update is tried: the device reboots into it." },
+	{ ACTION_REBOOT, LOG_LEVEL_NOTICE, "45a9e2fadca6431dbaee37a5e4909eca",
+	  "The device reboots." },
+};
+
+static void report_message(const struct guard *g, const struct message *m, enum reason reason)
+{
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%s%s", m->text,
+		       m->text[strlen(m->text) - 1] == ' ' ? reason_text(reason)->what : "");
+	if (!has_journal()) {
+		log_line(m->level, "%s", text);
+		return;
+	}
+	(void)sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", (int)m->level, "MESSAGE_ID=%s",
+			      m->id, "BF_SLOT=%s", slot_name(g->device.running), "BF_REASON=%s",
+			      reason_text(reason)->code, "BF_WHAT=%s", reason_text(reason)->what,
+			      "BF_TODO=%s", reason_text(reason)->todo, NULL);
+}
+
+void report_action(struct guard *g, const struct policy_action *action)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
+		if (messages[i].action == action->type &&
+		    (action->type != ACTION_REBOOT || action->rung == RUNG_LOGIND))
+			report_message(g, &messages[i], action->reason);
+	if (action->type == ACTION_REBOOT && action->rung != RUNG_LOGIND)
+		report_line(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
+			    rung_name(action->rung));
+}
+
+/* ---- phases ------------------------------------------------------------------------------- */
+
+static const char *role_text(enum role role)
+{
+	static const char *const texts[] = { [ROLE_UNKNOWN] = "unknown",
+					     [ROLE_TRIAL] = "trial",
+					     [ROLE_COMMITTED] = "committed",
+					     [ROLE_LIMBO] = "limbo" };
+
+	return texts[role];
+}
+
+/* POLICY_NEVER and what is past: "". */
+static const char *time_left(uint64_t due, char buf[static 48])
+{
+	uint64_t now = device_now();
+	char span[32];
+
+	*buf = '\0';
+	if (due == POLICY_NEVER || due <= now)
+		return buf;
+	span_format(due - now, span);
+	(void)snprintf(buf, 48, ", at most %s", span);
+	return buf;
+}
+
+void report_phase(struct guard *g)
+{
+	char left[48];
+	enum phase phase = g->policy.phase;
+
+	if (phase == g->reported)
+		return;
+	g->reported = phase;
+	g->changes++;
+	(void)time_left(policy_due(&g->policy), left);
+	report_line(LOG_LEVEL_INFO, "%s: waits for %s%s", policy_phase_name(phase),
+		    policy_phase_waits(phase), left);
+	(void)sd_notifyf(false, "STATUS=%s (%s): waits for %s%s", policy_phase_name(phase),
+			 role_text(g->policy.facts.role), policy_phase_waits(phase), left);
+	listen_tell_followers(g);
+}
+
+bool report_is_committed(const struct guard *g)
+{
+	/* The committed slot, found healthy in this boot: what boot-complete.target means. */
+	return g->policy.facts.role == ROLE_COMMITTED && g->policy.confirmed;
+}
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+static bool in_commit(enum phase phase)
+{
+	return phase == GUARD_COMMITTING || phase == GUARD_READING_BACK;
+}
+
+static void text_status(const struct guard *g, FILE *out)
+{
+	const struct policy *p = &g->policy;
+	char left[48], since[32];
+
+	span_format(device_now() - p->since, since);
+	(void)fprintf(out, "slot       %s (%s)\n", slot_name(g->device.running),
+		      role_text(p->facts.role));
+	(void)fprintf(out, "phase      %s for %s\n", policy_phase_name(p->phase), since);
+	(void)fprintf(out, "waits for  %s%s\n", policy_phase_waits(p->phase),
+		      time_left(policy_due(p), left));
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		(void)fprintf(out, "%-10s %s: %s\n", check_name(c), verdict_name(g->told[c]),
+			      g->why[c]);
+	if (p->reason != REASON_NONE)
+		(void)fprintf(out, "reason     %s: %s\n           %s\n",
+			      reason_text(p->reason)->code, reason_text(p->reason)->what,
+			      reason_text(p->reason)->todo);
+	if (p->facts.staged)
+		(void)fprintf(out, "staged     %s%s\n", slot_name(g->device.staged),
+			      p->try_asked ? ", its trial was asked for" : "");
+	if (*g->rauc_said && in_commit(p->phase))
+		(void)fprintf(out, "rauc       %s\n", g->rauc_said);
+	if (*g->device.why)
+		(void)fprintf(out, "device     %s\n", g->device.why);
+	if (*g->kiosk_status)
+		(void)fprintf(out, "kiosk says %s\n", g->kiosk_status);
+	if (g->warnings)
+		(void)fprintf(out, "config     %u warnings: see the journal\n", g->warnings);
+}
+
+/* Seconds; a value that is "never" is null. */
+static void json_seconds(struct json *j, const char *key, uint64_t usec)
+{
+	if (usec == POLICY_NEVER)
+		json_text(j, key, NULL);
+	else
+		json_number(j, key, usec / 1000000);
+}
+
+static void json_checks(const struct guard *g, struct json *j)
+{
+	json_open(j, "checks", '{');
+	for (enum check c = 0; c < CHECK_COUNT; c++) {
+		json_open(j, check_name(c), '{');
+		json_text(j, "verdict", verdict_name(g->told[c]));
+		json_text(j, "why", g->why[c]);
+		json_close(j, '}');
+	}
+	json_close(j, '}');
+	json_open(j, "scripts", '[');
+	for (size_t i = 0; i < g->checks.count; i++) {
+		const struct check_script *s = &g->checks.list[i];
+
+		json_open(j, NULL, '{');
+		json_text(j, "name", s->name);
+		json_flag(j, "required", s->required);
+		json_text(j, "verdict", verdict_name(s->verdict));
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void json_status(const struct guard *g, FILE *out)
+{
+	const struct policy *p = &g->policy;
+	struct json j = { .out = out };
+	uint64_t now = device_now(), due = policy_due(p);
+
+	json_open(&j, NULL, '{');
+	json_text(&j, "slot", slot_name(g->device.running));
+	json_text(&j, "committed", slot_name(g->device.committed));
+	json_text(&j, "staged", slot_name(g->device.staged));
+	json_text(&j, "role", role_text(p->facts.role));
+	json_text(&j, "phase", policy_phase_name(p->phase));
+	json_text(&j, "waits-for", policy_phase_waits(p->phase));
+	json_seconds(&j, "since-sec", now - p->since);
+	json_seconds(&j, "left-sec", due == POLICY_NEVER ? due : due > now ? due - now : 0);
+	json_flag(&j, "confirmed", report_is_committed(g));
+	json_flag(&j, "probation", p->facts.probation);
+	json_text(&j, "reason", p->reason == REASON_NONE ? NULL : reason_text(p->reason)->code);
+	json_checks(g, &j);
+	json_flag(&j, "server-expected", g->expected);
+	json_flag(&j, "try-asked", p->try_asked);
+	json_number(&j, "unit-restarts", kiosk_restarts(&g->kiosk, &g->config, now));
+	json_number(&j, "heartbeats", g->datagrams - g->refused);
+	json_number(&j, "heartbeats-refused", g->refused);
+	json_text(&j, "kiosk-status", *g->kiosk_status ? g->kiosk_status : NULL);
+	json_text(&j, "rauc", *g->rauc_said ? g->rauc_said : NULL);
+	json_text(&j, "device", *g->device.why ? g->device.why : NULL);
+	json_number(&j, "config-warnings", g->warnings);
+	json_close(&j, '}');
+	(void)fputc('\n', out);
+}
+
+char *report_status(const struct guard *g, bool json)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	if (json)
+		json_status(g, out);
+	else
+		text_status(g, out);
+	if (fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+void report_diagnostics(const struct guard *g, char *buf, size_t size)
+{
+	_cleanup_free_ char *status = report_status(g, false);
+	size_t at = 0;
+	int n = snprintf(buf, size, "%s\n", status ? status : "");
+
+	for (size_t i = 0; n >= 0 && i < g->checks.count; i++) {
+		const struct check_script *s = &g->checks.list[i];
+
+		at += (size_t)n;
+		if (at >= size)
+			break;
+		n = snprintf(buf + at, size - at, "check %s (%s): %s\n%s\n", s->name,
+			     s->required ? "required" : "wanted", verdict_name(s->verdict),
+			     s->output ? s->output : "");
+	}
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT
+/*
+ * systemd, logind and RAUC as bf-guard sees them, on the bus of
+ * DBUS_SYSTEM_BUS_ADDRESS. What was called goes to standard output, one line
+ * each; standard input says what they shall be like from now on:
+ *
+ *   active STATE SUB      the kiosk's unit (with PropertiesChanged)
+ *   result WORD           its Result, with the next "active"
+ *   restart               a new invocation, active
+ *   watchdog USEC FED     its WatchdogUSec; fed (1) or not (0)
+ *   uid UID               its UID
+ *   load STATE            its LoadState
+ *   mark ok|fail|busy|lie|after|silent|TEXT-OF-AN-ERROR
+ *                         ok: marks; lie: says so; after: marks, then fails; silent: never answers
+ *   mark-delay MSEC       … after that
+ *   operation WORD        RAUC's Operation, with PropertiesChanged
+ *   completed N           RAUC's Completed
+ *   rauc on|off           owns RAUC's name, or not
+ *   reboot ok|fail        what logind, and systemd, say to a reboot
+ *   down 0|1              logind's PrepareForShutdown
+ *
+ * A Mark that marks makes BF_TEST_DEVICE/facts "committed probation".
+ */
+#include "boot/base.h"
+
+#include <fcntl.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#define UNIT_PATH     "/org/freedesktop/systemd1/unit/kiosk_2eservice"
+#define RAUC_IFACE    "de.pengutronix.rauc.Installer"
+#define UNIT_IFACE    "org.freedesktop.systemd1.Unit"
+#define SERVICE_IFACE "org.freedesktop.systemd1.Service"
+
+static struct {
+	sd_bus *bus;
+	sd_event *event;
+	char active[32], sub[32], load[32], result[32];
+	uint8_t invocation[16];
+	uint64_t watchdog_usec, watchdog_at, active_at, mark_delay;
+	uint32_t uid, restarts;
+	char mark[128], operation[32];
+	bool reboot_fails;
+	sd_bus_message *pending;
+	char line[512];
+	size_t line_len;
+} s;
+
+static void said(const char *fmt, ...) _printf_(1, 2);
+static void said(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	(void)putchar('\n');
+	(void)fflush(stdout);
+}
+
+static void must(int r, const char *what)
+{
+	if (r < 0) {
+		(void)fprintf(stderr, "fake-bus: %s: %s\n", what, strerror(-r));
+		exit(1);
+	}
+}
+
+/* ---- properties ------------------------------------------------------------ */
+
+static int get_invocation(sd_bus *bus, const char *path, const char *interface,
+			  const char *property, sd_bus_message *reply, void *userdata,
+			  sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
+	return sd_bus_message_append_array(reply, 'y', s.invocation, sizeof(s.invocation));
+}
+
+static int get_word(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const char *word = streq(property, "ActiveState") ? s.active
+			   : streq(property, "SubState")  ? s.sub
+			   : streq(property, "Result")	  ? s.result
+			   : streq(property, "Operation") ? s.operation
+							  : s.load;
+
+	(void)bus, (void)path, (void)interface, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "s", word);
+}
+
+static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
+		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	uint64_t n = streq(property, "WatchdogUSec")		     ? s.watchdog_usec
+		     : streq(property, "WatchdogTimestampMonotonic") ? s.watchdog_at
+								     : s.active_at;
+
+	(void)bus, (void)path, (void)interface, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "t", n);
+}
+
+static int get_u32(sd_bus *bus, const char *path, const char *interface, const char *property,
+		   sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "u",
+				     streq(property, "UID")	    ? s.uid
+				     : streq(property, "NRestarts") ? s.restarts
+								    : 1U);
+}
+
+static const sd_bus_vtable unit_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("LoadState", "s", get_word, 0, 0),
+	SD_BUS_PROPERTY("ActiveState", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("SubState", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("InvocationID", "ay", get_invocation, 0, 0),
+	SD_BUS_PROPERTY("ActiveEnterTimestampMonotonic", "t", get_number, 0, 0),
+	SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable service_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("Result", "s", get_word, 0, 0),
+	SD_BUS_PROPERTY("WatchdogUSec", "t", get_number, 0, 0),
+	SD_BUS_PROPERTY("WatchdogTimestampMonotonic", "t", get_number, 0, 0),
+	SD_BUS_PROPERTY("UID", "u", get_u32, 0, 0),
+	SD_BUS_PROPERTY("MainPID", "u", get_u32, 0, 0),
+	SD_BUS_PROPERTY("NRestarts", "u", get_u32, 0, 0),
+	SD_BUS_VTABLE_END,
+};
+
+/* ---- methods ------------------------------------------------------------------ */
+
+static int reboot_answer(sd_bus_message *m, const char *reply)
+{
+	if (s.reboot_fails)
+		return sd_bus_reply_method_errorf(m, "org.freedesktop.DBus.Error.AccessDenied",
+						  "not allowed");
+	return *reply ? sd_bus_reply_method_return(m, reply, "/job/1")
+		      : sd_bus_reply_method_return(m, NULL);
+}
+
+static int on_manager(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const char *member = sd_bus_message_get_member(m), *unit = "", *mode = "";
+
+	(void)userdata, (void)error;
+	if (sd_bus_message_has_signature(m, "ss"))
+		(void)sd_bus_message_read(m, "ss", &unit, &mode);
+	else if (sd_bus_message_has_signature(m, "s"))
+		(void)sd_bus_message_read(m, "s", &unit);
+	said("systemd %s %s %s", member, unit, mode);
+	if (streq(member, "StartUnit"))
+		return reboot_answer(m, "o");
+	if (streq(member, "Reboot"))
+		return reboot_answer(m, "");
+	return streq(member, "RestartUnit") ? sd_bus_reply_method_return(m, "o", "/job/1")
+					    : sd_bus_reply_method_return(m, NULL);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("Subscribe", "", "", on_manager, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("ResetFailedUnit", "s", "", on_manager, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("RestartUnit", "ss", "o", on_manager, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("StartUnit", "ss", "o", on_manager, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("Reboot", "", "", on_manager, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_VTABLE_END,
+};
+
+static int on_logind(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)userdata, (void)error;
+	said("logind %s", sd_bus_message_get_member(m));
+	return reboot_answer(m, "");
+}
+
+static const sd_bus_vtable logind_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("Reboot", "b", "", on_logind, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_SIGNAL("PrepareForShutdown", "b", 0),
+	SD_BUS_VTABLE_END,
+};
+
+static void commit(void)
+{
+	const char *dir = getenv("BF_TEST_DEVICE");
+	_cleanup_free_ char *path = strf("%s/facts", dir ? dir : "/nonexistent");
+	_cleanup_close_ int fd =
+		path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+
+	if (fd < 0 || write(fd, "committed probation\n", 20) != 20)
+		must(-EIO, "facts");
+}
+
+static int answer_mark(sd_bus_message *m)
+{
+	if (streq(s.mark, "ok") || streq(s.mark, "after"))
+		commit();
+	if (streq(s.mark, "ok") || streq(s.mark, "lie"))
+		return sd_bus_reply_method_return(m, "ss", "rootfs.1",
+						  "marked slot rootfs.1 as good");
+	return sd_bus_reply_method_errorf(
+		m, "org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2derror_2dquark.Code30", "%s",
+		streq(s.mark, "busy")	 ? "already processing a different method"
+		: streq(s.mark, "fail")	 ? "custom backend: exited with code 1"
+		: streq(s.mark, "after") ? "Failed marking slot rootfs.0 as bad"
+					 : s.mark);
+}
+
+static int on_mark_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source, (void)usec, (void)userdata;
+	must(answer_mark(s.pending), "late answer");
+	s.pending = sd_bus_message_unref(s.pending);
+	return 0;
+}
+
+static int on_mark(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const char *state, *slot;
+	int r = sd_bus_message_read(m, "ss", &state, &slot);
+
+	(void)userdata, (void)error;
+	if (r < 0)
+		return r;
+	said("rauc Mark %s %s%s", state, slot, s.pending ? " AT THE SAME TIME" : "");
+	if (streq(s.mark, "silent"))
+		return 1;
+	if (s.mark_delay == 0)
+		return answer_mark(m);
+	s.pending = sd_bus_message_ref(m);
+	r = sd_event_add_time_relative(s.event, NULL, CLOCK_MONOTONIC, s.mark_delay, 1000,
+				       on_mark_timer, NULL);
+	return r < 0 ? r : 1;
+}
+
+static const sd_bus_vtable rauc_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("Mark", "ss", "ss", on_mark, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_PROPERTY("Operation", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_SIGNAL("Completed", "i", 0),
+	SD_BUS_VTABLE_END,
+};
+
+/* ---- what standard input says ------------------------------------------------------ */
+
+static void changed(void)
+{
+	must(sd_bus_emit_properties_changed(s.bus, UNIT_PATH, UNIT_IFACE, "ActiveState", "SubState",
+					    NULL),
+	     "PropertiesChanged");
+}
+
+static void set(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from);
+}
+
+static void set_active(const char *a, const char *b)
+{
+	set(s.active, sizeof(s.active), a);
+	set(s.sub, sizeof(s.sub), b);
+	if (streq(a, "active") && s.invocation[0] == 0)
+		s.invocation[0] = 1;
+	changed();
+}
+
+static void control_rauc(bool on)
+{
+	int r = on ? sd_bus_request_name(s.bus, "de.pengutronix.rauc", 0)
+		   : sd_bus_release_name(s.bus, "de.pengutronix.rauc");
+
+	must(r, "RAUC's name");
+}
+
+static void control(char *line)
+{
+	char *save = NULL, *word = strtok_r(line, " ", &save), *a = strtok_r(NULL, " ", &save),
+	     *b = strtok_r(NULL, "", &save);
+
+	if (!word || !a)
+		a = (char *)"";
+	if (!word)
+		return;
+	if (streq(word, "active")) {
+		set_active(a, b ? b : "");
+	} else if (streq(word, "restart")) {
+		s.invocation[0]++;
+		s.invocation[1] = 7;
+		set_active("active", "running");
+	} else if (streq(word, "result")) {
+		set(s.result, sizeof(s.result), a);
+	} else if (streq(word, "load")) {
+		set(s.load, sizeof(s.load), a);
+		changed();
+	} else if (streq(word, "watchdog")) {
+		s.watchdog_usec = strtoull(a, NULL, 10);
+		s.watchdog_at = s.active_at + (b && streq(b, "1") ? 1000 : 0);
+		changed();
+	} else if (streq(word, "uid")) {
+		s.uid = (uint32_t)strtoul(a, NULL, 10);
+		changed();
+	} else if (streq(word, "mark")) {
+		(void)snprintf(s.mark, sizeof(s.mark), "%s%s%s", a, b ? " " : "", b ? b : "");
+	} else if (streq(word, "mark-delay")) {
+		s.mark_delay = strtoull(a, NULL, 10) * 1000;
+	} else if (streq(word, "operation")) {
+		set(s.operation, sizeof(s.operation), a);
+		must(sd_bus_emit_properties_changed(s.bus, "/", RAUC_IFACE, "Operation", NULL),
+		     "Operation");
+	} else if (streq(word, "completed")) {
+		must(sd_bus_emit_signal(s.bus, "/", RAUC_IFACE, "Completed", "i", 0), "Completed");
+	} else if (streq(word, "rauc")) {
+		control_rauc(streq(a, "on"));
+	} else if (streq(word, "reboot")) {
+		s.reboot_fails = streq(a, "fail");
+	} else if (streq(word, "down")) {
+		must(sd_bus_emit_signal(s.bus, "/org/freedesktop/login1",
+					"org.freedesktop.login1.Manager", "PrepareForShutdown", "b",
+					streq(a, "1")),
+		     "PrepareForShutdown");
+	} else {
+		must(-EINVAL, word);
+	}
+	said("done %s", word);
+}
+
+static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	ssize_t n = read(fd, s.line + s.line_len, sizeof(s.line) - 1 - s.line_len);
+	char *end;
+
+	(void)source, (void)revents, (void)userdata;
+	if (n <= 0)
+		return sd_event_exit(s.event, 0);
+	s.line_len += (size_t)n;
+	s.line[s.line_len] = '\0';
+	while ((end = strchr(s.line, '\n'))) {
+		*end = '\0';
+		control(s.line);
+		s.line_len -= (size_t)(end + 1 - s.line);
+		memmove(s.line, end + 1, s.line_len + 1);
+	}
+	return 0;
+}
+
+static void offer(void)
+{
+	static const struct {
+		const char *path, *interface;
+		const sd_bus_vtable *vtable;
+	} objects[] = {
+		{ UNIT_PATH, UNIT_IFACE, unit_vtable },
+		{ UNIT_PATH, SERVICE_IFACE, service_vtable },
+		{ "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", manager_vtable },
+		{ "/org/freedesktop/login1", "org.freedesktop.login1.Manager", logind_vtable },
+		{ "/", RAUC_IFACE, rauc_vtable },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		must(sd_bus_add_object_vtable(s.bus, NULL, objects[i].path, objects[i].interface,
+					      objects[i].vtable, NULL),
+		     objects[i].path);
+}
+
+int main(void)
+{
+	set(s.active, sizeof(s.active), "inactive");
+	set(s.sub, sizeof(s.sub), "dead");
+	set(s.load, sizeof(s.load), "loaded");
+	set(s.result, sizeof(s.result), "success");
+	set(s.operation, sizeof(s.operation), "idle");
+	set(s.mark, sizeof(s.mark), "ok");
+	s.active_at = 1000000;
+	s.uid = UINT32_MAX;
+	must(sd_event_new(&s.event), "event");
+	must(sd_bus_open_system(&s.bus), "bus");
+	must(sd_bus_attach_event(s.bus, s.event, 0), "attach");
+	offer();
+	must(sd_bus_request_name(s.bus, "org.freedesktop.systemd1", 0), "systemd's name");
+	must(sd_bus_request_name(s.bus, "org.freedesktop.login1", 0), "logind's name");
+	control_rauc(true);
+	must(sd_event_add_io(s.event, NULL, STDIN_FILENO, EPOLLIN, on_input, NULL), "input");
+	said("ready");
+	must(sd_event_loop(s.event), "loop");
+	(void)sd_bus_flush_close_unref(s.bus);
+	(void)sd_event_unref(s.event);
+	return 0;
+}

@@ -1,0 +1,782 @@
+# SPDX-License-Identifier: MIT
+"""bf-guard against a private D-Bus daemon: what it does in each situation, and what it must not do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from guardlab import Lab
+
+STRANGER = 65534  # nobody
+KIOSK = 12345
+
+
+@pytest.fixture
+def lab(programs: Path) -> Iterator[Callable[..., Lab]]:
+    labs: list[Lab] = []
+
+    def make(facts: str, **how) -> Lab:
+        labs.append(Lab(programs, facts, **how))
+        return labs[-1]
+
+    yield make
+    for one in labs:
+        one.close()
+
+
+def trial(lab: Callable[..., Lab], **how) -> Lab:
+    return lab("trial committable reached", **how)
+
+
+# ---- a trial
+
+
+def test_good_trial_is_committed(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("probation")
+    one.calls.wait_for("rauc Mark good booted")
+    one.until_asked("confirmed -")
+    assert "reject" not in " ".join(one.asked())
+    one.until_asked("settle -", timeout=20)
+    assert one.until_phase("committed")["role"] == "committed"
+
+
+def test_window_is_not_shortened(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one.start()
+    one.kiosk_starts()
+    begin = time.monotonic()
+    one.beats()
+    one.calls.wait_for("rauc Mark good booted")
+    assert time.monotonic() - begin >= 3
+
+
+def test_restart_breaks_the_window(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("window")
+    time.sleep(1.5)
+    begin = time.monotonic()
+    one.say("restart")
+    one.beats()
+    one.calls.wait_for("rauc Mark good booted")
+    assert time.monotonic() - begin >= 3
+
+
+def test_kiosk_that_never_starts(lab) -> None:
+    one = trial(lab, uptime=597)
+    one.start()
+    one.until_asked("reject kiosk-never-started")
+    one.until_asked("save -")
+    one.calls.wait_for("logind Reboot")
+    assert one.asked().index("save -") < one.asked().index("reject kiosk-never-started")
+    assert "prepare plain" in one.asked()
+    assert not [line for line in one.calls.lines if "Mark" in line]
+
+
+def test_kiosk_that_never_beats(lab) -> None:
+    one = trial(lab, uptime=596, extra="[heartbeat]\nmarker-proves=local\n")
+    one.start()
+    one.kiosk_starts()
+    one.until_asked("reject kiosk-silent")
+    one.calls.wait_for("logind Reboot")
+
+
+def test_kiosk_that_beats_only_through_the_server_gets_the_servers_time(lab) -> None:
+    one = trial(lab, uptime=1797, extra="[server]\nnetwork-grace=2\n")
+    one.start()
+    one.kiosk_starts()
+    one.until_asked("reject kiosk-silent", timeout=20)
+
+
+def test_no_network(lab) -> None:
+    one = trial(lab, uptime=1796)
+    (one.device / "offline").touch()
+    one.start()
+    one.kiosk_starts()
+    one.until_phase("probation", timeout=20)
+
+
+def test_restart_loop(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    for _ in range(5):
+        one.say("active failed failed", "active activating auto-restart", "restart")
+        time.sleep(0.1)
+    one.until_asked("reject kiosk-restarts")
+
+
+def test_failed_for_a_moment_is_no_verdict(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.say("active failed failed", "active activating auto-restart", "restart")
+    one.beats()
+    one.until_phase("probation")
+
+
+def test_failed_for_good_does_not_wait_for_the_deadline(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.say("result exit-code", "active failed failed")
+    one.until_asked("reject kiosk-not-alive", timeout=25)
+
+
+def test_heartbeats_that_stop(lab) -> None:
+    one = trial(lab, uptime=595, extra="[trial]\nwindow=20\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats("WATCHDOG=1")
+    one.until_phase("window")
+    one.until_asked("reject kiosk-silent")
+
+
+def test_watchdog_of_the_unit_is_a_heartbeat(lab) -> None:
+    one = trial(lab, extra="[server]\nrequired=no\n[heartbeat]\nmarker=\n")
+    one.start()
+    one.say("watchdog 3000000 0")
+    one.kiosk_starts()
+    assert one.until_phase("collecting")["checks"]["heartbeat"]["verdict"] == "fail"
+    one.say("watchdog 3000000 1")
+    one.until_phase("probation", timeout=20)
+
+
+# ---- whose heartbeat
+
+
+def test_heartbeat_of_somebody_else_is_refused(lab) -> None:
+    one = trial(lab, extra="[heartbeat]\nmarker-proves=local\n")
+    one.start()
+    one.say(f"uid {KIOSK}")
+    one.kiosk_starts()
+    one.beat("READY=1", "X_BF_SERVER=1", uid=STRANGER)
+    time.sleep(1.5)
+    status = one.status()
+    assert status["phase"] == "collecting" and status["heartbeats-refused"] == 1
+    one.beat("READY=1", "X_BF_SERVER=1", uid=KIOSK)
+    one.until_phase("probation")
+
+
+def mark(one: Lab, uid: int, text: str = "ok\n") -> None:
+    one.marker.write_text(text)
+    os.chown(one.marker, uid, uid)
+
+
+def test_marker_of_the_kiosk(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.say(f"uid {KIOSK}")
+    one.kiosk_starts()
+    mark(one, KIOSK)
+    one.until_phase("probation")
+
+
+@pytest.mark.parametrize("kind", ["stranger", "empty", "link", "directory", "pipe", "other-disk"])
+def test_marker_that_is_none(lab, kind: str, tmp_path: Path) -> None:
+    extra = "[heartbeat]\nmarker-proves=local\n"
+    elsewhere = tmp_path / "marker"
+    one = trial(lab, extra=extra + (f"marker={elsewhere}\n" if kind == "other-disk" else ""))
+    if kind == "other-disk":
+        elsewhere.write_text("ok\n")
+        if subprocess.run(["stat", "-f", "-c", "%T", elsewhere], capture_output=True, text=True).stdout == "tmpfs\n":
+            pytest.fail("the temporary directory is a tmpfs: this test needs another one")
+    elif kind == "stranger":
+        mark(one, STRANGER)
+    elif kind == "empty":
+        mark(one, 0, "")
+    elif kind == "link":
+        (one.dir / "real").write_text("ok\n")
+        one.marker.symlink_to(one.dir / "real")
+    elif kind == "directory":
+        one.marker.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(one.marker)
+    one.start()
+    one.say(f"uid {KIOSK}")
+    one.kiosk_starts()
+    one.beat("X_BF_SERVER=1")
+    time.sleep(2)
+    assert one.status()["phase"] == "collecting"
+
+
+def test_thousand_heartbeats_a_second(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=5\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(str(one.dir / "run/notify"))
+        s.setblocking(False)
+        end, tried = time.monotonic() + 4.5, 0
+        before = cpu_seconds(one.guard.pid)
+        while time.monotonic() < end:
+            for _ in range(100):
+                tried += 1
+                with contextlib.suppress(BlockingIOError):  # the queue is full: the sender waits
+                    s.send(b"WATCHDOG=1\nX_BF_SERVER=1")
+            time.sleep(0.04)
+    assert cpu_seconds(one.guard.pid) - before < 1.0
+    assert tried >= 4000
+    one.until_phase("probation")
+
+
+def test_datagrams_that_are_garbage(lab) -> None:
+    one = trial(lab)
+    one.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(str(one.dir / "run/notify"))
+        for data in (b"\0" * 10, b"A" * 4097, b"WATCHDOG=1" + b"\n" * 5000, bytes(range(256)), b"="):
+            s.send(data)
+        with open("/dev/null") as null:
+            socket.send_fds(s, [b"READY=nonsense"], [null.fileno()] * 4)
+    time.sleep(0.5)
+    assert one.status()["heartbeats-refused"] == 6
+    assert len(list(Path(f"/proc/{one.guard.pid}/fd").iterdir())) < 24
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# ---- scripts
+
+
+def run_scripts(lab, script: str, **how) -> Lab:
+    one = trial(lab, **how)
+    one.check("10-it.sh", script)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    return one
+
+
+def test_required_script_passes(lab) -> None:
+    run_scripts(lab, "exit 0\n").until_phase("probation")
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1\n", "kill -9 $$\n", "sleep 100\n", "trap '' TERM; sleep 100\n", "yes | head -c 10000000; exit 3\n"]
+)
+def test_required_script_fails(lab, script: str) -> None:
+    run_scripts(lab, script, uptime=594).until_asked("reject check-failed", timeout=20)
+
+
+def test_script_that_needs_a_second_run(lab) -> None:
+    one = run_scripts(lab, 'test -e "$0.done" || { touch "$0.done"; exit 75; }\n')
+    one.until_phase("probation")
+
+
+def test_script_that_leaves_children_behind(lab, tmp_path: Path) -> None:
+    pids = tmp_path / "pid"
+    one = run_scripts(lab, f"sleep 1000 & echo $! >{pids}\nexit 0\n")
+    one.until_phase("probation")
+    pid = int(pids.read_text())
+    one.until(lambda: not Path(f"/proc/{pid}").exists() or zombie(pid), "the child's end")
+
+
+def zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_script_that_prints_ten_megabytes(lab) -> None:
+    one = run_scripts(lab, "yes | head -c 10000000; exit 0\n")
+    one.until_phase("probation")
+    resident = int(Path(f"/proc/{one.guard.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert resident < 12 << 20
+
+
+def test_wanted_script_decides_nothing(lab) -> None:
+    one = trial(lab)
+    one.check("bad.sh", "exit 1\n", kind="wanted")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    status = one.until_phase("probation")
+    assert {"name": "bad.sh", "required": False, "verdict": "fail"} in status["scripts"]
+
+
+# ---- the server
+
+
+def test_server_silent_is_waited_for(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.beat("READY=1")
+    one.until_phase("waiting")
+    one.beat("X_BF_SERVER=0")
+    time.sleep(0.5)
+    assert one.status()["phase"] == "waiting"
+    one.beat("X_BF_SERVER=1")
+    one.until_phase("probation")
+
+
+def test_server_that_was_silent_before_the_update(lab) -> None:
+    one = lab("trial committable silent", uptime=1795)
+    one.start()
+    one.kiosk_starts()
+    one.beat("READY=1")
+    one.until_phase("probation")
+
+
+def test_clock_that_is_not_set_blames_nobody(lab) -> None:
+    one = trial(lab, uptime=1796)
+    one.start()
+    one.kiosk_starts()
+    one.beat("READY=1", "X_BF_SERVER=clock")
+    one.until_phase("probation")
+
+
+def test_never_without_the_server(lab) -> None:
+    one = lab("trial committable silent", uptime=1796, extra="[server]\ncommit-offline=no\n")
+    one.start()
+    one.kiosk_starts()
+    one.beat("READY=1")
+    one.until_asked("abort -")
+    one.calls.wait_for("logind Reboot")
+    assert "reject" not in " ".join(one.asked())
+
+
+def test_offline_at_once(lab) -> None:
+    one = lab("trial committable silent", extra="[server]\ncommit-offline=yes\n")
+    one.start()
+    one.kiosk_starts()
+    one.beat("READY=1")
+    one.until_phase("probation")
+
+
+# ---- the root
+
+
+def test_root_is_read(lab) -> None:
+    one = trial(lab, extra="[trial]\nread-root=yes\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("probation")
+    assert "read-root clean" in one.asked()
+
+
+def test_corrupt_root_is_rejected(lab) -> None:
+    one = trial(lab, extra="[trial]\nread-root=yes\n")
+    (one.device / "corrupt").touch()
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_asked("reject root-corrupt")
+
+
+# ---- RAUC
+
+
+def ready_to_commit(lab, *world: str, **how) -> Lab:
+    one = trial(lab, **how)
+    one.start()
+    one.say(*world)
+    one.kiosk_starts()
+    one.beats()
+    return one
+
+
+def marks(one: Lab) -> int:
+    return sum("rauc Mark" in line for line in one.calls.lines)
+
+
+def test_rauc_that_is_slow(lab) -> None:
+    one = ready_to_commit(lab, "mark-delay 4000")
+    one.until_phase("probation", timeout=20)
+    assert marks(one) == 1
+
+
+def test_rauc_that_lies(lab) -> None:
+    one = ready_to_commit(lab, "mark lie", extra="[trial]\ncommit-timeout=12\n")
+    one.until_asked("reject commit-failed", timeout=40)
+    assert marks(one) >= 2 and not any("AT THE SAME TIME" in line for line in one.calls.lines)
+
+
+def test_rauc_that_fails_after_the_commit(lab) -> None:
+    one = ready_to_commit(lab, "mark after")
+    one.until_phase("probation")
+    assert marks(one) == 1
+
+
+def test_rauc_that_is_busy_first(lab) -> None:
+    one = ready_to_commit(lab, "mark busy")
+    one.calls.wait_for("rauc Mark")
+    one.say("mark ok")
+    one.until_phase("probation")
+
+
+def test_rauc_that_is_not_there(lab) -> None:
+    one = ready_to_commit(lab, "rauc off")
+    one.until_asked("reject commit-failed", timeout=30)
+
+
+def test_rauc_that_never_answers_is_not_contradicted(lab) -> None:
+    one = ready_to_commit(lab, "mark silent")
+    one.until_asked("abort -", timeout=30)
+    assert marks(one) == 1
+    assert "reject" not in " ".join(one.asked())
+
+
+def test_rauc_that_dies_meanwhile(lab) -> None:
+    one = ready_to_commit(lab, "mark silent")
+    one.calls.wait_for("rauc Mark")
+    one.say("rauc off", "mark ok", "rauc on")
+    one.until_phase("probation", timeout=20)
+    assert marks(one) == 2
+
+
+# ---- the bus, and the guard itself
+
+
+def test_bus_that_is_restarted(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("window")
+    one.stop_bus()
+    one.until_phase("collecting")
+    one.start_bus()
+    one.kiosk_starts()
+    one.until_phase("probation", timeout=30)
+
+
+def test_no_bus_at_all_still_rejects(lab) -> None:
+    one = trial(lab, uptime=597)
+    one.start(bus=False)
+    one.until_asked("reject trial-deadline", timeout=20)
+
+
+def test_bus_that_is_lost_is_not_a_lost_kiosk(lab) -> None:
+    one = lab("committed")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("committed")
+    one.until_asked("settle -", timeout=20)
+    one.stop_bus()
+    time.sleep(4)
+    assert one.status()["phase"] == "committed"
+    assert "kiosk-fails" not in " ".join(one.asked())
+
+
+def test_guard_that_is_killed_begins_anew(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("window")
+    one.kill_guard()
+    begin = time.monotonic()
+    one.start()
+    one.beats()
+    one.until_phase("probation")
+    assert time.monotonic() - begin >= 3
+
+
+def test_guard_that_is_killed_while_it_rejects(lab) -> None:
+    one = lab("trial rejected")
+    one.start()
+    one.calls.wait_for("logind Reboot")
+
+
+def test_guard_that_is_killed_after_the_commit(lab) -> None:
+    one = ready_to_commit(lab)
+    one.until_phase("probation")
+    one.kill_guard()
+    one.start()
+    one.beats()
+    one.until_asked("set-good -")
+    assert marks(one) == 1
+
+
+def test_guard_that_was_stopped_for_a_while(lab) -> None:
+    one = trial(lab, extra="[heartbeat]\nmax-age=1\n[trial]\nwindow=2\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats("WATCHDOG=1")
+    one.guard.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    one.guard.send_signal(signal.SIGCONT)
+    time.sleep(1)
+    assert marks(one) == 0, "the window counted while nobody looked"
+
+
+# ---- configuration
+
+
+def test_configuration_that_is_gone(lab) -> None:
+    one = trial(lab)
+    one.config.unlink()
+    one.start()
+    assert one.status()["config-warnings"] == 0
+    assert one.status()["phase"] in ("starting", "collecting")
+
+
+@pytest.mark.parametrize("text", ["[trial]\nwindow=no\n", "\0\0\0", "[nothing]\nx=1\n", "window=3\n", "[trial\nx\n"])
+def test_configuration_that_is_broken(lab, text: str) -> None:
+    one = trial(lab)
+    one.config.write_bytes(text.encode())
+    one.start()
+    assert one.status()["config-warnings"] > 0
+    one.log.wait_for("bf-guard.conf:")
+
+
+def test_configuration_that_is_a_directory(lab) -> None:
+    one = trial(lab)
+    one.config.unlink()
+    one.config.mkdir()
+    one.start()
+    assert one.status()["config-warnings"] == 1
+
+
+# ---- committed
+
+
+def committed(lab, facts: str = "committed", **how) -> Lab:
+    one = lab(facts, **how)
+    one.start()
+    one.kiosk_starts()
+    one.beats("WATCHDOG=1") if how.get("beating") else one.beats()
+    one.until_phase("committed", "probation")
+    return one
+
+
+def test_committed_slot_is_confirmed_and_remembers_the_server(lab) -> None:
+    one = committed(lab)
+    one.until_asked("set-good -")
+    one.until_asked("baseline reached")
+    assert marks(one) == 0
+
+
+def test_failing_kiosk_is_restarted_then_rebooted(lab) -> None:
+    one = committed(lab)
+    (one.device / "next").write_text("reboot\n")
+    one.say("active inactive dead")
+    one.calls.wait_for("systemd ResetFailedUnit kiosk.service")
+    one.calls.wait_for("systemd RestartUnit kiosk.service replace")
+    one.calls.wait_for("systemd RestartUnit kiosk.service replace")
+    one.until_asked("kiosk-fails kiosk-not-alive")
+    one.calls.wait_for("logind Reboot")
+    assert "prepare plain" in one.asked()
+
+
+def test_failing_kiosk_that_recovers(lab) -> None:
+    one = committed(lab)
+    one.say("active inactive dead")
+    one.calls.wait_for("systemd RestartUnit")
+    one.say("restart")
+    one.beats()
+    one.until_phase("committed")
+    assert "kiosk-fails" not in " ".join(one.asked())
+
+
+def test_fallback_is_a_trial_boot(lab) -> None:
+    one = committed(lab, "committed probation")
+    (one.device / "next").write_text("trial\n")
+    one.say("active inactive dead")
+    one.until_asked("kiosk-fails kiosk-not-alive", timeout=20)
+    one.until_asked("prepare trial")
+
+
+def test_both_slots_fail(lab) -> None:
+    one = committed(lab)
+    one.say("active inactive dead")
+    one.until_phase("staying", timeout=20)
+    one.until_asked("stay -")
+    assert not any("Reboot" in line for line in one.calls.lines)
+
+
+def test_record_that_cannot_be_written_means_no_reboot(lab) -> None:
+    one = committed(lab)
+    (one.device / "next").write_text("reboot\n")
+    (one.device / "fail").write_text("kiosk-fails\n")
+    one.say("active inactive dead")
+    one.until_phase("staying", timeout=20)
+    assert not any("Reboot" in line for line in one.calls.lines)
+
+
+@pytest.mark.parametrize("facts", ["limbo", "gone"])
+def test_limbo_decides_nothing(lab, facts: str) -> None:
+    one = lab(facts, uptime=5000)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("limbo")
+    one.say("active failed failed")
+    one.calls.wait_for("systemd RestartUnit", timeout=25)
+    time.sleep(1)
+    assert one.asked() == [] and marks(one) == 0
+
+
+def test_uncommittable_trial_stays(lab) -> None:
+    one = lab("trial reached")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("limbo")
+    assert marks(one) == 0
+
+
+# ---- updates
+
+
+def test_installed_update_is_tried(lab) -> None:
+    one = committed(lab)
+    one.say("operation installing")
+    one.set_facts("committed staged")
+    time.sleep(1)
+    assert "try -" not in one.asked()
+    one.say("operation idle", "completed 0")
+    one.until_asked("try -")
+    one.until_asked("prepare trial")
+    one.calls.wait_for("logind Reboot")
+
+
+def test_update_is_tried_on_request(lab) -> None:
+    one = committed(lab, extra="[update]\ntry=on-request\n")
+    assert one.ask("try").returncode == 1
+    one.set_facts("committed staged")
+    one.say(f"uid {KIOSK}", "completed 0")
+    one.until(lambda: one.status()["staged"] == "A", "staged")
+    time.sleep(0.5)
+    assert "try -" not in one.asked()
+    assert one.ask("try", uid=STRANGER).returncode == 1
+    assert one.ask("try", uid=KIOSK).returncode == 0
+    one.until_asked("try -")
+
+
+def test_try_that_cannot_be_written(lab) -> None:
+    one = committed(lab)
+    (one.device / "fail").write_text("try\n")
+    one.set_facts("committed staged")
+    one.say("completed 0")
+    one.until_asked("try -")
+    one.until_phase("committed")
+    assert not any("Reboot" in line for line in one.calls.lines)
+
+
+# ---- the end
+
+
+def test_reboot_ladder(lab) -> None:
+    one = trial(lab, uptime=598)
+    one.start()
+    one.say("reboot fail")
+    one.calls.wait_for("logind Reboot")
+    one.calls.wait_for("systemd StartUnit reboot.target replace-irreversibly")
+    one.calls.wait_for("systemd Reboot")
+    one.until_asked("reboot plain")
+    one.until_asked("sync -")
+    one.until(lambda: (one.dir / "run/starved").exists(), "the last rung")
+
+
+def test_reboot_without_a_bus(lab) -> None:
+    one = trial(lab, uptime=598)
+    one.start(bus=False)
+    one.until_asked("prepare plain", timeout=20)
+
+
+def test_shutdown_by_a_person_decides_nothing(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.say("down 1")
+    time.sleep(2.5)
+    assert one.asked() == [] and marks(one) == 0
+    one.say("down 0")
+    one.until_phase("probation")
+
+
+def test_device_that_answers_late(lab) -> None:
+    one = trial(lab)
+    (one.device / "slow").write_text("2")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("probation", timeout=30)
+
+
+# ---- asking it
+
+
+def test_status_for_people(lab) -> None:
+    one = trial(lab)
+    one.start()
+    text = one.ask("status").stdout
+    assert "slot " in text and "waits for" in text and "heartbeat" in text
+
+
+def test_follow(lab) -> None:
+    one = trial(lab)
+    one.start()
+    with subprocess.Popen(
+        [one.programs / "bf-guard", f"--runtime-dir={one.dir / 'run'}", "status", "--follow", "--json"],
+        stdout=subprocess.PIPE, text=True,
+    ) as follower:
+        one.kiosk_starts()
+        one.beats()
+        one.until_phase("probation")
+        one.kill_guard(signal.SIGTERM)
+        lines = follower.stdout.read()
+    assert '"phase":"window"' in lines.replace(" ", "") and '"phase":"probation"' in lines.replace(" ", "")
+
+
+def test_wait_is_the_gate(lab) -> None:
+    one = trial(lab)
+    one.start()
+    with subprocess.Popen(
+        [one.programs / "bf-guard", f"--runtime-dir={one.dir / 'run'}", "wait"], stdout=subprocess.PIPE, text=True
+    ) as waiting:
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        one.kiosk_starts()
+        one.beats()
+        assert waiting.wait(15) == 0
+    assert one.status()["confirmed"]
+
+
+def test_nobody_there(lab, programs: Path) -> None:
+    one = trial(lab)
+    assert one.ask("status").returncode == 3
+    assert one.ask("beat").returncode == 3
+    assert one.ask("nonsense").returncode == 2
+    assert one.ask("--help").returncode == 0
+
+
+def test_idle_guard_is_small_and_quiet(lab) -> None:
+    one = committed(lab)
+    one.until_asked("settle -", timeout=20)
+    time.sleep(1)
+
+    def switches() -> int:
+        text = Path(f"/proc/{one.guard.pid}/status").read_text()
+        return sum(int(line.split()[1]) for line in text.splitlines() if "ctxt_switches" in line)
+
+    before = switches()
+    time.sleep(10)
+    assert switches() - before <= 8
+    text = Path(f"/proc/{one.guard.pid}/status").read_text()
+    anonymous = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("RssAnon"))
+    assert anonymous < 2048
