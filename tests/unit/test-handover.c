@@ -76,32 +76,34 @@ static void test_stages(void)
 
 static void test_boot_file(void)
 {
-	static const char plain[] = "BF_SLOT=A\nBF_COMMITTED=A\nBF_TRIAL=no\nBF_COMMITTABLE=no\n"
-				    "BF_LIMBO=no\nBF_MISMATCH=no\nBF_REASON=-\nBF_DEGRADED=no\n"
-				    "BF_DATA=ok\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=no\nBF_DATA_LOST_LINES=0\n"
-				    "BF_DATA_WHY=\"\"\nBF_RECORD=ok\nBF_SELECTOR=valid\n"
-				    "BF_BOOT_ID=0123456789abcdef0123456789abcdef\n"
-				    "BF_TRYBOOT=yes\nBF_COUNT=1\nBF_DISK=\"nvme0n1\"\n"
-				    "BF_BOOTSEL_DEV=\"nvme0n1p1\"\nBF_DATA_DEV=\"nvme0n1p6\"\n"
-				    "BF_BOOT_A_DEV=\"nvme0n1p2\"\nBF_BOOT_B_DEV=\"nvme0n1p3\"\n"
-				    "BF_ROOT_A_DEV=\"nvme0n1p4\"\nBF_ROOT_B_DEV=\"\"\n"
-				    "BF_ROOTHASH=\"00ff\"\nBF_VERITY=V\n"
-				    "BF_VERITY_FEC=no\nBF_VERITY_SIGNATURE=no\nBF_MACHINE_ID=-\n"
-				    "BF_CLOCK_SET=no\nBF_WATCHDOG=no\nBF_RESCUE=no\n"
-				    "BF_USEC_START=1000\nBF_USEC_MODULES=2000\n";
-	static const char trial[] = "BF_SLOT=B\nBF_COMMITTED=A\nBF_TRIAL=yes\nBF_COMMITTABLE=yes\n"
-				    "BF_LIMBO=yes\nBF_MISMATCH=yes\nBF_REASON=wrong-slot\n"
-				    "BF_DEGRADED=yes\nBF_DATA=missing\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=yes\n"
-				    "BF_DATA_LOST_LINES=2\n"
-				    "BF_DATA_WHY=\"a \\\"b\\\" \\$(c) \\`d\\` \\\\ ??e\"\n"
-				    "BF_RECORD=future\nBF_SELECTOR=gone\nBF_BOOT_ID=\n"
-				    "BF_TRYBOOT=no\nBF_COUNT=-\nBF_DISK=\"\"\n"
-				    "BF_BOOTSEL_DEV=\"\"\nBF_DATA_DEV=\"\"\n"
-				    "BF_BOOT_A_DEV=\"\"\nBF_BOOT_B_DEV=\"\"\n"
-				    "BF_ROOT_A_DEV=\"\"\nBF_ROOT_B_DEV=\"\"\n"
-				    "BF_ROOTHASH=\"\"\nBF_VERITY=-\nBF_VERITY_FEC=yes\n"
-				    "BF_VERITY_SIGNATURE=yes\nBF_MACHINE_ID=stored\n"
-				    "BF_CLOCK_SET=yes\nBF_WATCHDOG=no\nBF_RESCUE=yes\n";
+	static const char plain[] =
+		"BF_SLOT=A\nBF_COMMITTED=A\nBF_TRIAL=no\nBF_COMMITTABLE=no\n"
+		"BF_LIMBO=no\nBF_MISMATCH=no\nBF_REASON=-\nBF_DEGRADED=no\n"
+		"BF_DATA=ok\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=no\nBF_DATA_LOST_LINES=0\n"
+		"BF_DATA_WHY=\"\"\nBF_RECORD=ok\nBF_SELECTOR=valid\n"
+		"BF_BOOT_ID=0123456789abcdef0123456789abcdef\n"
+		"BF_TRYBOOT=yes\nBF_COUNT=1\nBF_DISK=\"nvme0n1\"\n"
+		"BF_BOOTSEL_DEV=\"nvme0n1p1\"\nBF_DATA_DEV=\"nvme0n1p6\"\n"
+		"BF_BOOT_A_DEV=\"nvme0n1p2\"\nBF_BOOT_B_DEV=\"nvme0n1p3\"\n"
+		"BF_ROOT_A_DEV=\"nvme0n1p4\"\nBF_ROOT_B_DEV=\"\"\n"
+		"BF_ROOTHASH=\"00ff\"\nBF_VERITY=V\n"
+		"BF_VERITY_FEC=no\nBF_VERITY_SIGNATURE=no\nBF_MACHINE_ID=-\n"
+		"BF_CLOCK_SET=no\nBF_WATCHDOG=no\nBF_RESCUE=no\n"
+		"BF_USEC_START=1000\nBF_USEC_MODULES=2000\n";
+	static const char trial[] =
+		"BF_SLOT=B\nBF_COMMITTED=A\nBF_TRIAL=yes\nBF_COMMITTABLE=yes\n"
+		"BF_LIMBO=yes\nBF_MISMATCH=yes\nBF_REASON=wrong-slot\n"
+		"BF_DEGRADED=yes\nBF_DATA=missing\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=yes\n"
+		"BF_DATA_LOST_LINES=2\n"
+		"BF_DATA_WHY=\"a \\\"b\\\" \\$(c) \\`d\\` \\\\ ??e\"\n"
+		"BF_RECORD=future\nBF_SELECTOR=gone\nBF_BOOT_ID=\n"
+		"BF_TRYBOOT=no\nBF_COUNT=-\nBF_DISK=\"\"\n"
+		"BF_BOOTSEL_DEV=\"\"\nBF_DATA_DEV=\"\"\n"
+		"BF_BOOT_A_DEV=\"\"\nBF_BOOT_B_DEV=\"\"\n"
+		"BF_ROOT_A_DEV=\"\"\nBF_ROOT_B_DEV=\"\"\n"
+		"BF_ROOTHASH=\"\"\nBF_VERITY=-\nBF_VERITY_FEC=yes\n"
+		"BF_VERITY_SIGNATURE=yes\nBF_MACHINE_ID=stored\n"
+		"BF_CLOCK_SET=yes\nBF_WATCHDOG=no\nBF_RESCUE=yes\n";
 	_cleanup_free_ char *a = NULL, *b = NULL;
 
 	prepare();
