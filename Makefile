@@ -184,7 +184,7 @@ check-valgrind:
 		PROVE_EXEC='tests/unit/under-valgrind' prove-unit
 
 # ---- the other layers ----------------------------------------------------
-PYTEST = /usr/bin/python3 -m pytest -q -p no:cacheprovider --builddir=$(abspath $(O)) $(PYTEST_FLAGS)
+PYTEST = /usr/bin/python3 -m pytest -q --durations=15 -p no:cacheprovider --builddir=$(abspath $(O)) $(PYTEST_FLAGS)
 
 # Contract: the programs as their callers use them. VM: real kernel, real disk, QEMU.
 contract-build: all tests-build $(GUARD_TOOLS)
