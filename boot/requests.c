@@ -80,7 +80,7 @@ bool requests_is_trial(const struct run_facts *facts)
 	if (!facts->validated || !is_slot(facts->running))
 		return false;
 	if (!facts->record_readable)
-		return !sector_names(facts, facts->running);
+		return sector_names(facts, slot_other(facts->running));
 	return facts->record.committed != facts->running && facts->record.staged == facts->running;
 }
 
@@ -94,8 +94,6 @@ void requests_record(const struct run_facts *facts, struct record *ret)
 	}
 	if (facts->selector == SELECTOR_VALID)
 		committed = facts->selector_committed;
-	else if (requests_is_trial(facts))
-		committed = slot_other(facts->running);
 	record_init(ret, is_slot(committed) ? committed : SLOT_A);
 	record_add_history(ret, facts->now_sec, HISTORY_REBUILT, ret->committed, "");
 	if (requests_is_trial(facts))
@@ -212,16 +210,26 @@ static enum reason reason_or(const struct ask *a, enum reason otherwise)
 	return a->args->reason != REASON_NONE ? a->args->reason : otherwise;
 }
 
-static bool can_write(const struct run_facts *facts)
+/*
+ * A boot that began as a trial, and neither record nor sector says whether it
+ * was committed since: a new record would be a guess. bf-init, later, knows more.
+ */
+static bool is_anybodys_guess(const struct run_facts *facts)
 {
-	return facts->writable && !facts->record_future;
+	return facts->validated && !facts->record_readable && facts->selector != SELECTOR_VALID;
 }
 
 static enum refusal write_refusal(const struct run_facts *facts)
 {
-	return facts->record_future ? REFUSAL_FUTURE
-	       : !facts->writable   ? REFUSAL_DEGRADED
-				    : REFUSAL_NONE;
+	return facts->record_future	  ? REFUSAL_FUTURE
+	       : !facts->writable	  ? REFUSAL_DEGRADED
+	       : is_anybodys_guess(facts) ? REFUSAL_LIMBO
+					  : REFUSAL_NONE;
+}
+
+static bool can_write(const struct run_facts *facts)
+{
+	return write_refusal(facts) == REFUSAL_NONE;
 }
 
 /* What changes the selection is done in the committed slot only, and only when all agree which. */

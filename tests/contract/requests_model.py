@@ -78,11 +78,8 @@ def believed(f: RunFacts) -> Record:
         return Record(committed=f.selector if f.selector in ("A", "B") else "A")
     if f.status == "ok":
         return f.record
-    trial = f.validated and f.selector != f.running
-    if f.selector in ("A", "B"):
-        committed = f.selector
-    else:
-        committed = other(f.running) if trial else f.running
+    committed = f.selector if f.selector in ("A", "B") else f.running
+    trial = f.validated and f.running != committed
     r = Record(committed=committed, staged=f.running if trial else "-")
     return r.note("rebuilt", committed)
 
@@ -110,6 +107,8 @@ def gate(f: RunFacts) -> set[str]:
         why.add("future")
     if not f.writable:
         why.add("degraded")
+    if f.status == "lost" and f.validated and f.selector not in ("A", "B"):
+        why.add("limbo")  # committed since, or not: nothing says so
     return why
 
 
