@@ -6,7 +6,7 @@
  *   I1 some slot boots  I2 never both slots bad  I3 a slot is committed only while
  *   running it, after its window  I4 a trial that never ran is not a failed one  I5 no
  *   reboot that nothing bounds  I6 a refused bundle stays refused  I8 every slot that is
- *   left has a reason
+ *   left has a reason; and the sector never runs ahead of the record
  *
  * Left out, each counted, and the device is thrown away then:
  *   R1  B committed, the sector lost, and the kernel of A dies before bf-init: none
@@ -38,11 +38,15 @@ static bool guard_trial(struct world *w, const struct run_facts *f, const struct
 	const struct request_args args = { .slot = f->running, .reason = REASON_KIOSK_FAILING };
 	bool trial = requests_is_trial(f);
 
+	if (w->mistake == MISTAKE_EARLY && trial && !is_healthy(w->content[f->running])) {
+		*ret = ask(w, REQUEST_SET_GOOD, &args, fault);
+		return true;
+	}
 	if (is_healthy(w->content[f->running])) {
 		if (!f->committable || !f->writable || f->limbo)
 			return false; /* stays up uncommitted */
 		if (trial) {
-			w->proven[f->running] = true;
+			w->proven[f->running] = true; /* the window is over */
 			*ret = ask(w, REQUEST_SET_GOOD, &args, fault);
 			w->confirmed = ret->hit == FAULT_NONE;
 			return true;
@@ -299,15 +303,28 @@ static void check_records(struct world *w, const struct record *b, const struct 
 	check_refused(w, b, a);
 }
 
-/* A flag that is set must stand on an attempt that is counted. */
+/*
+ * A flag that is set must stand on an attempt that is counted. The exception is
+ * the committed slot's own failure in bf-init when nothing can be written.
+ */
 static void check_flag(struct world *w)
 {
 	const struct record *r = &w->disk.record;
 
-	if (!w->flag || !w->disk.has_record || w->data != DATA_OK)
+	if (!w->flag || w->rescue || !w->disk.has_record)
 		return;
 	if (r->staged == SLOT_NONE || r->attempts == 0 || r->last.phase != PHASE_ATTEMPT)
 		violate(w, "I5: a trial was asked for that nothing counts");
+}
+
+/* The record is the truth, the sector follows it: never ahead, wherever the power is cut. */
+static void check_order(struct world *w, const struct disk_view *before)
+{
+	const struct disk_view *now = &w->disk;
+
+	if (now->usable && now->all != before->all && now->has_record && !w->unread &&
+	    now->record.committed != now->all)
+		violate(w, "the sector was written before the record");
 }
 
 static void check_step(struct world *w, const struct world *old)
@@ -336,6 +353,7 @@ static void check_step(struct world *w, const struct world *old)
 	if (w->disk.usable && !w->proven[w->disk.all])
 		violate(w, "I3: autoboot.txt names slot %s, which was never confirmed",
 			slot_name(w->disk.all));
+	check_order(w, before);
 	if (!old->flag)
 		check_flag(w);
 }
@@ -420,7 +438,7 @@ static void real_disk(struct world *w, enum slot committed)
 static void life_begins(struct life *l, uint64_t seed)
 {
 	FILE *dump = l->w.dump, *trace = l->trace;
-	bool swapped = l->w.swapped;
+	enum mistake mistake = l->w.mistake;
 	enum slot committed;
 
 	*l = (struct life) { .dice.state = seed * UINT64_C(0xd1342543de82ef95), .trace = trace };
@@ -430,7 +448,7 @@ static void life_begins(struct life *l, uint64_t seed)
 		.version = { 1, 2 },
 		.has_count = chance(&l->dice, 60),
 		.dump = dump,
-		.swapped = swapped,
+		.mistake = mistake,
 	};
 	l->version = 2;
 	l->committed = committed;

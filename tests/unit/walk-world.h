@@ -44,6 +44,30 @@ __attribute__((unused)) static const char *const content_names[] = {
 
 enum data_mode { DATA_OK, DATA_READONLY, DATA_MISSING };
 
+/*
+ * What can be done wrong on purpose, to see that it is noticed. X(identifier, "name",
+ * "how the violation begins that must come of it")
+ */
+#define MISTAKES(X)                                                                                \
+	X(SWAP, "sector-before-record", "the sector")                                              \
+	X(NO_SECTOR, "sector-not-ensured", "I")                                                    \
+	X(NOT_COUNTED, "attempt-not-counted", "I5")                                                \
+	X(BOTH_BAD, "both-bad", "I2")                                                              \
+	X(NOT_REFUSED, "hash-not-refused", "I6")                                                   \
+	X(NO_REASON, "reason-not-kept", "I8")                                                      \
+	X(EARLY, "commit-without-window", "I3")                                                    \
+	X(BLAMED, "lost-trial-blamed", "I4")                                                       \
+	X(NO_REPAIR, "sector-not-repaired", "I1")                                                  \
+	X(ENDLESS, "failures-not-counted", "I5")
+
+enum mistake {
+	MISTAKE_NONE,
+#define X(id, name, violation) MISTAKE_##id,
+	MISTAKES(X)
+#undef X
+		MISTAKE_COUNT
+};
+
 /* What the disk holds, as somebody sees who takes it out. */
 struct disk_view {
 	enum slot all, trial; /* under [all] and [tryboot]; SLOT_NONE: no selection */
@@ -82,8 +106,9 @@ struct world {
 	bool reconciled, confirmed, settled, retried; /* in this boot */
 	enum request asked;			      /* the last request */
 	unsigned boots, delay_sec, requests;	      /* all of them, so far */
-	bool unread;	     /* the medium did not give a generation of the record */
-	bool swapped;	     /* on purpose wrong: a commit writes the sector first */
+	bool rescue; /* bf-init failed and could not write it down */
+	bool unread; /* the medium did not give a generation of the record */
+	enum mistake mistake;
 	FILE *dump;	     /* questions and answers, for the model in Python */
 	char violation[256]; /* what must not be; the first one */
 };
@@ -257,7 +282,7 @@ static void firmware(struct world *w)
 	w->flag = false;
 	w->data = w->next_data;
 	w->next_data = DATA_OK;
-	w->armed = w->counted = w->staying = false;
+	w->armed = w->counted = w->staying = w->rescue = false;
 	w->reconciled = w->confirmed = w->settled = w->retried = false;
 	if (w->tryboot && w->disk.has_record && w->running == w->disk.record.staged)
 		w->trial_ran = true;
@@ -471,9 +496,12 @@ static void bf_init_fails(struct world *w, struct boot_facts *f, int data_fd)
 	uint32_t delay_sec;
 
 	rules_bf_init_failed(f, &before, REASON_VERITY_CORRUPT, d, &delay_sec);
+	w->rescue = !f->writable;
 	for (size_t i = 0; i < ARRAY_SIZE(d->writes) && d->writes[i]; i++)
-		if (!carry_out_write(w, d->writes[i], data_fd))
+		if (!carry_out_write(w, d->writes[i], data_fd)) {
 			d->next = d->next_if_unwritten;
+			w->rescue = true;
+		}
 	w->delay_sec += delay_sec;
 }
 
@@ -502,6 +530,23 @@ static void tell_running_system(const struct world *w)
 	fake_file(RUNNING_BOOT_FILE, text);
 }
 
+static void spoil_facts(const struct world *w, struct boot_facts *f)
+{
+	if (w->mistake == MISTAKE_BLAMED && f->record.staged != SLOT_NONE)
+		f->record.trials = RULES_TRIALS_MAX;
+	if (w->mistake == MISTAKE_ENDLESS)
+		f->record.hard = f->record.soft = f->record.ladder = 0;
+}
+
+static void spoil_decision(const struct world *w, struct boot_decision *d)
+{
+	for (size_t i = 0; w->mistake == MISTAKE_NO_REPAIR && i < ARRAY_SIZE(d->writes); i++)
+		if (d->writes[i] == WRITE_SECTOR) {
+			d->writes[i] = d->writes[1];
+			d->writes[1] = WRITE_NOTHING;
+		}
+}
+
 static void bf_init_runs(struct world *w)
 {
 	_cleanup_close_ int data_fd = -1;
@@ -510,7 +555,9 @@ static void bf_init_runs(struct world *w)
 	if (!w->in_memory)
 		data_fd = sys_open(WORLD_DATA, O_RDONLY | O_DIRECTORY, 0);
 	collect_facts(w, data_fd, &f);
+	spoil_facts(w, &f);
 	rules_bf_init(&f, &w->decision);
+	spoil_decision(w, &w->decision);
 	check_own_reboot(w, &f);
 	before = f;
 	dump_boot(w, &before, "init", &w->decision, 0);
@@ -596,6 +643,48 @@ static void check_found(struct world *w, const struct run_facts *got)
 		violate(w, "running.c found another record than there is");
 }
 
+static void drop_step(struct request_plan *plan, enum request_step step)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(plan->steps); i++)
+		if (plan->steps[i] != step)
+			plan->steps[to++] = plan->steps[i];
+	while (to < ARRAY_SIZE(plan->steps))
+		plan->steps[to++] = STEP_END;
+}
+
+static void swap_writes(struct request_plan *plan)
+{
+	for (size_t i = 0; plan->steps[i] != STEP_END; i++)
+		if (plan->steps[i] == STEP_RECORD && plan->steps[i + 1] == STEP_SECTOR) {
+			plan->steps[i] = STEP_SECTOR;
+			plan->steps[i + 1] = STEP_RECORD;
+			return;
+		}
+}
+
+/* Does the mistake that was asked for. */
+static void spoil_plan(const struct world *w, enum request request, struct request_plan *plan)
+{
+	struct record *r = &plan->record;
+
+	if (plan->refusal != REFUSAL_NONE)
+		return;
+	if (w->mistake == MISTAKE_SWAP)
+		swap_writes(plan);
+	if (w->mistake == MISTAKE_NO_SECTOR && request == REQUEST_SET_BAD)
+		drop_step(plan, STEP_SECTOR);
+	if (w->mistake == MISTAKE_NOT_COUNTED && r->last.phase == PHASE_ATTEMPT)
+		drop_step(plan, STEP_RECORD);
+	if (w->mistake == MISTAKE_BOTH_BAD && request == REQUEST_SET_BAD)
+		r->state[SLOT_A] = r->state[SLOT_B] = STATE_BAD;
+	if (w->mistake == MISTAKE_NOT_REFUSED)
+		memset(r->refused, 0, sizeof(r->refused));
+	if (w->mistake == MISTAKE_NO_REASON && r->history_count)
+		r->history[0].reason[0] = '\0';
+}
+
 static void request_in_memory(struct world *w, enum request request,
 			      const struct request_args *args, struct request_plan *plan)
 {
@@ -603,6 +692,7 @@ static void request_in_memory(struct world *w, enum request request,
 
 	expected_facts(w, &f);
 	requests_plan(&f, request, args, plan);
+	spoil_plan(w, request, plan);
 	for (size_t i = 0; plan->steps[i] != STEP_END; i++) {
 		enum request_step step = plan->steps[i];
 
@@ -615,17 +705,6 @@ static void request_in_memory(struct world *w, enum request request,
 		if (step == STEP_COUNTED || step == STEP_DISARM)
 			w->counted = step == STEP_COUNTED;
 	}
-}
-
-/* On purpose wrong, to see that it is noticed. */
-static void swap_writes(struct request_plan *plan)
-{
-	for (size_t i = 0; plan->steps[i] != STEP_END; i++)
-		if (plan->steps[i] == STEP_RECORD && plan->steps[i + 1] == STEP_SECTOR) {
-			plan->steps[i] = STEP_SECTOR;
-			plan->steps[i + 1] = STEP_RECORD;
-			return;
-		}
 }
 
 /* As bf-boot does: < 0 when it failed. */
@@ -642,8 +721,7 @@ static int request_for_real(struct world *w, enum request request, const struct 
 			check_found(w, &r.facts);
 		q.facts = r.facts;
 		requests_plan(&r.facts, request, args, plan);
-		if (w->swapped)
-			swap_writes(plan);
+		spoil_plan(w, request, plan);
 		e = running_carry_out(&r, plan);
 	}
 	running_close(&r);

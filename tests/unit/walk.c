@@ -2,15 +2,24 @@
 /*
  * Random lives of a device, see walk-life.h.
  *
- *   walk [--steps N] [--seed S] [--trace] [--dump FILE]
+ *   walk [--steps N] [--seed S] [--trace] [--dump FILE] [--mistake NAME]
  *
  * Lives of up to 300 steps, with the seeds S, S+1 …, until N steps are done. A
  * violation ends the program with status 1 and the seed of that life, which alone
- * gives it again: walk --seed S --trace --steps 1.
+ * gives it again: walk --seed S --trace --steps 1. --mistake does something wrong on
+ * purpose, which must come to a violation.
  */
 #include "tests/unit/walk-life.h"
 
 #define LIFE_STEPS 300
+
+static const char *const mistake_names[] = {
+	"none",
+#define X(id, name, violation) name,
+	MISTAKES(X)
+#undef X
+		NULL,
+};
 
 struct totals {
 	unsigned long steps, lives, boots, requests, cuts, kills, fails, commits, fallbacks,
@@ -22,7 +31,8 @@ static uint64_t number(const char *value)
 	uint64_t n = 0;
 
 	if (!value || parse_u64(value, 10, &n) < 0)
-		text_die("usage: walk [--steps N] [--seed S] [--trace] [--dump FILE]");
+		text_die("usage: walk [--steps N] [--seed S] [--trace] [--dump FILE] [--mistake "
+			 "NAME]");
 	return n;
 }
 
@@ -80,6 +90,8 @@ int main(int argc, char **argv)
 			seed = number(argv[++i]);
 		else if (streq(argv[i], "--trace"))
 			life.trace = stdout;
+		else if (streq(argv[i], "--mistake") && argv[i + 1])
+			life.w.mistake = (enum mistake)text_name(argv[++i], mistake_names);
 		else if (streq(argv[i], "--dump") && argv[i + 1])
 			life.w.dump = fopen(argv[++i], "we");
 		else
