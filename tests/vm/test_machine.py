@@ -5,7 +5,10 @@ The guest is the mini root's init as /init of a two-file initramfs; nothing of t
 
 from __future__ import annotations
 
+import socket
 import struct
+import subprocess
+import threading
 import zlib
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 from artifacts import Artifacts, cpio
 from firmware import Request
 from machine import (LAB_WORDS, SMALL, Device, Disk, End, Hardware, Machine, MachineError, Timeout,
-                     device_tree, last_words)
+                     device_tree, last_words, network_arguments)
 from test_firmware import CANONICAL, boot_files, make_image
 
 DIRECTORY, PROGRAM, FILE = 0o040755, 0o100755, 0o100644
@@ -202,6 +205,54 @@ def test_writes_reach_the_image_and_the_log(guest, tmp_path):
     # dm-log-writes: magic, version, number of entries, sector size (Documentation/admin-guide/device-mapper/log-writes.rst)
     magic, version, entries, sector = struct.unpack_from("<QQQI", log.read_bytes())
     assert (magic, version, sector) == (0x6A736677736872, 1, 512) and entries >= 1
+
+
+def test_the_network_has_one_server(guest):
+    machine = guest("ls:/sys/class/net;poweroff", hardware=Hardware(smp=1, memory=512, server_port=1),
+                    modules=["virtio_net"])
+    machine.wait("MINI ls /sys/class/net=.*eth0")
+    machine.link(False)                  # QEMU knows the card by the name that we use
+    assert machine.wait_end() == End("poweroff")
+
+
+def test_the_relay_joins_a_guest_and_a_server():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        guests, relays = zip(*[start_relay(port) for _ in range(2)])
+        server.settimeout(10)
+        for n, guest_end in enumerate(guests):
+            guest_end.sendall(b"%d" % n)
+        # Two at a time, each with a connection of its own, in whichever order they come.
+        connections = [server.accept()[0] for _ in guests]
+        numbers = [int(connection.recv(10)) for connection in connections]
+        assert sorted(numbers) == [0, 1]
+        for n, connection in zip(numbers, connections):
+            guests[n].shutdown(socket.SHUT_WR)
+            with connection:
+                assert connection.recv(10) == b""
+                # More than any buffer holds.
+                reader = threading.Thread(target=read_all, args=(guests[n], received := []), daemon=True)
+                reader.start()
+                connection.sendall(bytes(3_000_000))
+            reader.join(10)
+            assert sum(received) == 3_000_000 and relays[n].wait(10) == 0
+    guest_end, relay = start_relay(port)         # nobody listens any more
+    assert guest_end.recv(10) == b"" and relay.wait(10) == 0
+
+
+def start_relay(port: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """As QEMU starts it: one socket is its stdin and its stdout."""
+    ours, its = socket.socketpair()
+    argument = next(a for a in network_arguments(port) if a.startswith("user,"))
+    relay = subprocess.Popen(argument.split("-cmd:")[1].split(), stdin=its, stdout=its)
+    its.close()
+    ours.settimeout(10)
+    return ours, relay
+
+
+def read_all(source: socket.socket, sizes: list[int]) -> None:
+    while data := source.recv(65536):
+        sizes.append(len(data))
 
 
 def test_unknown_disk_kind():
