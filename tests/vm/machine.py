@@ -30,6 +30,7 @@ QEMU = os.environ.get("BF_QEMU", "qemu-system-aarch64")
 # Emulated seconds pass slowly on a busy host; these bound a failure, not a success.
 BOOT_TIMEOUT = float(os.environ.get("BF_VM_TIMEOUT", "180"))
 
+ANSWER_SEC = 10.0                       # what QEMU may take to answer about a guest that hangs
 LINE_PAUSE_SEC = 1.0                    # a prompt, if nothing follows it for so long
 
 DISK_KINDS = ("virtio", "nvme", "sd", "usb")
@@ -89,7 +90,9 @@ SERVER_ADDRESS = "10.0.2.100"           # the guest's own is 10.0.2.15/24
 # One processor emulates in less host time than two; what can differ with two has its own test.
 SMALL = Hardware(smp=1, memory=512)
 # A quarter of the kernel's boot, and nothing we test: ciphers, trace points, a source of randomness.
-LAB_WORDS = "cryptomgr.notests initcall_blacklist=init_kprobe_trace,jent_mod_init"
+# What a guest that hangs is asked needs the last word.
+LAB_WORDS = ("cryptomgr.notests initcall_blacklist=init_kprobe_trace,jent_mod_init "
+             "sysrq_always_enabled")
 
 
 # -- device tree --------------------------------------------------------------------------------
@@ -345,9 +348,10 @@ class Machine:
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            said = tail(self.console)
+            self._ask_why()
             self.kill()
-            raise Timeout(f"the guest did not end in {timeout:.0f} s; last lines:\n"
-                          f"{tail(self.console)}") from None
+            raise Timeout(f"the guest did not end in {timeout:.0f} s; last lines:\n{said}") from None
         self._reader.join(30)
         self.qmp.drain()
         self._close()
@@ -395,6 +399,25 @@ class Machine:
 
     def resume_io(self, disk: int = 0) -> None:
         self._limit(disk, 0)
+
+    def _ask_why(self) -> None:
+        """Of a guest that hangs, for the log: what QEMU does, where the processor is, who waits."""
+        found = []
+        try:
+            found.append(str(self.qmp.command("query-status", ANSWER_SEC)))
+            for _ in range(3):
+                registers = self.qmp.command("human-monitor-command", ANSWER_SEC,
+                                             **{"command-line": "info registers"})
+                found += re.findall(r"PC=\w+|X30=\w+", str(registers))
+                time.sleep(0.1)
+            for key in b"wl":
+                # A break and a letter are SysRq on a serial line: blocked tasks, backtraces.
+                self.qmp.command("chardev-send-break", ANSWER_SEC, id="con")
+                self.send(bytes([key]))
+                time.sleep(ANSWER_SEC / 5)
+        except (MachineError, OSError) as e:
+            found.append(f"no more: {e}")
+        self._log.write(f"\n==== hangs: {' '.join(found)}\n".encode())
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -125,7 +125,7 @@ def test_console_is_logged_and_matched_once(guest, console_log):
     assert b"MINI begin=1" in console_log.read_bytes()
 
 
-def test_a_guest_that_stays_is_a_failure(guest):
+def test_a_guest_that_stays_is_a_failure(guest, console_log):
     machine = guest("hang")
     machine.wait("MINI end")
     with pytest.raises(Timeout, match="said nothing"):
@@ -133,6 +133,9 @@ def test_a_guest_that_stays_is_a_failure(guest):
     with pytest.raises(Timeout, match="did not end"):
         machine.wait_end(timeout=1)
     assert not machine.running
+    # What it was doing is in the log.
+    log = console_log.read_text(errors="replace")
+    assert "==== hangs: {'status': 'running'" in log and "sysrq: Show Blocked State" in log
 
 
 def test_power_cut_at_a_marker(guest):
