@@ -219,6 +219,19 @@ static void print_next(FILE *out, const struct status *s)
 		row(out, "next boot", "%s", power_on);
 }
 
+/* What there is to add to "unknown". */
+static const char *unknown_why(const struct status *s, enum slot slot)
+{
+	if (s->rec.state[slot] != STATE_UNKNOWN)
+		return "";
+	if (slot == s->facts->running)
+		return ", not confirmed yet";
+	if (slot == s->rec.staged)
+		return ", waits for its trial";
+	return s->rec.proven[slot] == PROVEN_YES ? ", but it ran well before"
+						 : ", not known to run well";
+}
+
 static void print_status(FILE *out, const struct status *s)
 {
 	const struct record *rec = &s->rec;
@@ -229,10 +242,7 @@ static void print_status(FILE *out, const struct status *s)
 	print_staged(out, rec, s->facts->armed);
 	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++)
 		row(out, slot == SLOT_A ? "slot A" : "slot B", "%s%s, root hash %.16s%s",
-		    state_names[rec->state[slot]],
-		    rec->state[slot] != STATE_UNKNOWN ? ""
-		    : rec->proven[slot] == PROVEN_YES ? ", but it ran well before"
-						      : ", not known to run well",
+		    state_names[rec->state[slot]], unknown_why(s, slot),
 		    *rec->hash[slot] ? rec->hash[slot] : "unknown", *rec->hash[slot] ? "…" : "");
 	print_counters(out, rec);
 	print_reason(out, "last reason", s->reason);

@@ -70,6 +70,7 @@ static void test_staged(void)
 	record_add_history(&rec, 1767225600, HISTORY_FAILED, SLOT_A, "some-new-reason");
 	device_with(&rec, SLOT_A);
 	says("staged", "staged", "B (update), trial asked for 2 of 6 times, ran 1 of 3 times");
+	says("staged", "slot B", "unknown, waits for its trial");
 	says("staged", "trial ended", "verity-corrupt: The root image");
 	says("staged", "counters", "failed boots 3 of 5");
 	ok(strstr(ask("status", NULL)->out, "repairs of autoboot.txt 1 of 2"), "more counters");
@@ -117,7 +118,9 @@ static void test_trial(void)
 	says("probation", "committed", "B, in probation");
 	says("probation", "slot A", "unknown, but it ran well before");
 	rec.proven[SLOT_A] = PROVEN_NO;
+	rec.state[SLOT_B] = STATE_UNKNOWN;
 	device_with(&rec, SLOT_B);
+	says("not confirmed", "slot B", "unknown, not confirmed yet");
 	says("not proven", "slot A", "unknown, not known to run well");
 	has_json("not proven", "\"proven\": \"no\", \"bootable\": false");
 }
