@@ -386,7 +386,7 @@ enum excluded { EXCLUDED_NONE, EXCLUDED_R1, EXCLUDED_R4, EXCLUDED_COUNT };
 struct life {
 	struct world w;
 	struct dice dice;
-	unsigned calls;	  /* of the last program: where a fault can strike */
+	unsigned calls;	  /* of the longest program: where a fault can strike */
 	unsigned install; /* 0: none runs, 1: root half written, 2: boot half written, 3: done */
 	unsigned version, offered_version;
 	enum content offered;
@@ -452,7 +452,7 @@ static void life_begins(struct life *l, uint64_t seed)
 	};
 	l->version = 2;
 	l->committed = committed;
-	l->calls = 60;
+	l->calls = 100;
 	record_init(&l->w.disk.record, committed);
 	for (enum slot s = SLOT_A; s < SLOT_COUNT; s++) {
 		l->w.disk.record.state[s] = STATE_GOOD;
@@ -469,9 +469,9 @@ static struct fault draw_fault(struct life *l)
 	struct fault f = { .kind = FAULT_NONE };
 	uint32_t n = roll(&l->dice, 100);
 
-	if (n >= 20)
+	if (n >= 36) /* about every second strikes: the others come when the program is over */
 		return f;
-	f.kind = n < 12 ? FAULT_CUT : n < 16 ? FAULT_FAIL : FAULT_KILL;
+	f.kind = n < 20 ? FAULT_CUT : n < 28 ? FAULT_FAIL : FAULT_KILL;
 	f.call = 1 + roll(&l->dice, l->calls + 2);
 	f.error = errors[roll(&l->dice, ARRAY_SIZE(errors))];
 	if (f.kind == FAULT_CUT && chance(&l->dice, 60))
@@ -496,7 +496,7 @@ static void tell_fault(struct life *l, const struct fault *f, enum fault_kind hi
 
 static void note_calls(struct life *l, unsigned calls)
 {
-	if (calls)
+	if (calls > l->calls)
 		l->calls = calls;
 }
 

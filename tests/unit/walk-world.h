@@ -532,7 +532,8 @@ static void tell_running_system(const struct world *w)
 
 static void spoil_facts(const struct world *w, struct boot_facts *f)
 {
-	if (w->mistake == MISTAKE_BLAMED && f->record.staged != SLOT_NONE)
+	/* Looking ahead would call it a good update thrown away, before it comes to that. */
+	if (w->mistake == MISTAKE_BLAMED && !w->in_memory && f->record.staged != SLOT_NONE)
 		f->record.trials = RULES_TRIALS_MAX;
 	if (w->mistake == MISTAKE_ENDLESS)
 		f->record.hard = f->record.soft = f->record.ladder = 0;
