@@ -150,7 +150,7 @@ class Qmp:
             self.closed = True
             self.changed.notify_all()
 
-    def command(self, name: str, timeout: float = 60, **arguments: object) -> object:
+    def command(self, name: str, timeout: float = 60, /, **arguments: object) -> object:
         with self.changed:
             self.sock.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
             if not self.changed.wait_for(lambda: self.answers or self.closed, timeout):
