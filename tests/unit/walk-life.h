@@ -151,10 +151,15 @@ static unsigned boots_needed(const struct world *w)
 	       (4u * RULES_RETRY_SOFT_BASE << (n < RULES_DOUBLINGS_MAX ? n : RULES_DOUBLINGS_MAX));
 }
 
+/*
+ * Confirmed, and that came to be written down. A good update whose commit never was,
+ * and whose attempts are used up, is given up by design.
+ */
 static bool has_good_slot(const struct world *w)
 {
 	for (enum slot s = SLOT_A; s < SLOT_COUNT; s++)
-		if (w->content[s] == CONTENT_GOOD && w->proven[s])
+		if (w->content[s] == CONTENT_GOOD && w->proven[s] &&
+		    !(w->disk.has_record && w->disk.record.proven[s] == PROVEN_NO))
 			return true;
 	return false;
 }
