@@ -243,7 +243,7 @@ def test_bad_updates_fall_back(artifacts: Artifacts, make_box, tmp_path: Path) -
     assert a.rauc() == Slots("A", "A", {"A": True, "B": False})
     assert said["staged"] is None and said["slots"]["B"]["state"] == "bad"
     assert "init-missing" in a.ok("bf-boot history").splitlines()[0]
-    # Refused from now on, whoever offers it, unless somebody insists.
+    # Refused from now on, whoever offers it.
     a.install_is_refused("no-init", "tried on this device and failed")
     a.install("broken")
     assert a.rauc() == Slots("A", "B", {"A": True, "B": True})
@@ -253,9 +253,6 @@ def test_bad_updates_fall_back(artifacts: Artifacts, make_box, tmp_path: Path) -
     a = box.boot()
     assert a.rauc() == Slots("A", "A", {"A": True, "B": False})
     assert "verity-corrupt" in a.ok("bf-boot history").splitlines()[0]
-    a.ok("touch /run/bf/force-install")
-    a.install("no-init")
-    a.ok("rm /run/bf/force-install")
     a.install("panic")
     assert a.status()["attempts"] == 0
     assert box.leave(a, "bf-boot try") == TRYBOOT
