@@ -235,7 +235,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(bf-guard_SHARED) tests/unit/fake-sys.c
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
@@ -290,6 +290,8 @@ INSTALL := \
 INSTALL_TARGET := \
 	$(B)/bf-init:lib/betterframe/bf-init:0755 \
 	$(B)/bf-boot:sbin/bf-boot:0755 \
+	$(B)/bf-guard:sbin/bf-guard:0755 \
+	hooks/systemd/bf-guard.catalog:lib/systemd/catalog/bf-guard.catalog:0644 \
 	$(foreach s,bf-growfs bf-boot-shutdown,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
 	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
 	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
@@ -309,7 +311,7 @@ uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(call place-of,$(i))' &&) \
 install: $(B)/bf-mkinitramfs
 	$(Q)$(call install-all,$(INSTALL))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
-install-target: $(B)/bf-init $(B)/bf-boot
+install-target: $(B)/bf-init $(B)/bf-boot $(B)/bf-guard
 	$(Q)$(call install-all,$(INSTALL_TARGET))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
 uninstall:

@@ -63,10 +63,10 @@ def test_target_is_complete(builddir, tmp_path):
     make(builddir, "install-target", f"DESTDIR={tmp_path}")
     names = {Path(n).name for n in files(tmp_path)}
     hooks = {p.name for d in ("systemd", "udev", "rauc") for p in (TOP / "hooks" / d).rglob("*") if p.is_file()}
-    assert (hooks | {"bf-init", "bf-boot"}) - {"install-check"} == names
+    assert (hooks | {"bf-init", "bf-boot", "bf-guard"}) - {"install-check"} == names
 
 
-@pytest.mark.parametrize("program", ["bf-mkinitramfs", "bf-init"])
+@pytest.mark.parametrize("program", ["bf-mkinitramfs", "bf-init", "bf-guard"])
 def test_help_and_version(builddir, program):
     path = builddir / "host" / program
     for option in ("--help", "--version"):

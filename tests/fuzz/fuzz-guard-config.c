@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#include "guard/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_warning(void *userdata, const char *file, unsigned line, const char *text)
+{
+	(void)userdata, (void)file;
+	if (line == 0 || !*text)
+		abort();
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			abort();
+}
+
+/* Whatever the file says, a trial has a window and an end, and a name is a name. */
+static void check(const struct config *c)
+{
+	const struct policy_config *p = &c->policy;
+
+	if (p->window < 1000000 || p->window > UINT64_C(3600000000) || p->deadline < 10000000 ||
+	    p->deadline > UINT64_C(86400000000) || p->commit_timeout < 10000000 ||
+	    p->server_deadline < 10000000 || p->stay < 60000000 || p->recovery < 1000000)
+		abort();
+	if (!memchr(c->unit, '\0', sizeof(c->unit)) || !*c->unit || strchr(c->unit, '/') ||
+	    !memchr(c->user, '\0', sizeof(c->user)) ||
+	    !memchr(c->marker, '\0', sizeof(c->marker)) || (*c->marker && *c->marker != '/') ||
+	    !memchr(c->check_dir, '\0', sizeof(c->check_dir)))
+		abort();
+	if (c->crashes < 1 || c->crash_window == 0 || c->check_timeout == 0 ||
+	    c->try_from_min >= 1440 || c->try_to_min >= 1440)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct config c;
+
+	config_init(&c);
+	config_parse(&c, (const char *)data, size, "f", check_warning, NULL);
+	check(&c);
+	return 0;
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+#include "guard/config.h"
+
+#include "boot/sys.h"
+#include "tests/unit/fake-sys.h"
+#include "tests/unit/tap.h"
+
+#include <fcntl.h>
+
+#define SEC UINT64_C(1000000)
+
+static char warnings[4096];
+
+static void note(void *userdata, const char *file, unsigned line, const char *text)
+{
+	size_t n = strlen(warnings);
+
+	(void)userdata;
+	(void)snprintf(warnings + n, sizeof(warnings) - n, "%s:%u: %s\n", file, line, text);
+}
+
+static void parse(struct config *c, const char *text)
+{
+	*warnings = '\0';
+	config_init(c);
+	config_parse(c, text, strlen(text), "f", note, NULL);
+}
+
+static void test_spans(void)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t usec;
+	} rows[] = {
+		{ "0", 0, 0 },
+		{ "90", 0, 90 * SEC },
+		{ "90s", 0, 90 * SEC },
+		{ " 1h 30min ", 0, 5400 * SEC },
+		{ "1h30min", 0, 5400 * SEC },
+		{ "2 h", 0, 7200 * SEC },
+		{ "500ms", 0, 500000 },
+		{ "1d", 0, 86400 * SEC },
+		{ "5 10", 0, 15 * SEC },
+		{ "", -EINVAL, 0 },
+		{ "s", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "1.5s", -EINVAL, 0 },
+		{ "1 fortnight", -EINVAL, 0 },
+		{ "1S", -EINVAL, 0 },
+		{ "18446744073709551615h", -ERANGE, 0 },
+		{ "99999999999999999999999", -ERANGE, 0 },
+		{ "18446744073709s 18446744073709s", -ERANGE, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t usec = 77;
+		int r = span_parse(rows[i].text, &usec);
+
+		ok(r == rows[i].r && usec == (r < 0 ? 77 : rows[i].usec), "span \"%s\"",
+		   rows[i].text);
+	}
+}
+
+static void test_values(void)
+{
+	struct config c;
+
+	parse(&c, "# a comment\n; another\n\n[kiosk]\n unit = my-kiosk.service \nuser=bf\n"
+		  "crashes=7\n[heartbeat]\nrequired=off\nmarker=\nmarker-proves=local\n"
+		  "[server]\ncommit-offline=after 2h\n[trial]\r\nwindow=5s\r\nread-root=yes\n"
+		  "[update]\ntry=22:30-04:15\n");
+	ok_str(warnings, "", "nothing to complain about");
+	ok_str(c.unit, "my-kiosk.service", "unit");
+	ok_str(c.user, "bf", "user");
+	ok_int(c.crashes, 7, "number");
+	ok(!c.heartbeat_required && c.policy.read_root, "flags");
+	ok_str(c.marker, "", "an empty marker is none");
+	ok_int(c.marker_proves, MARKER_PROVES_LOCAL, "what the marker proves");
+	ok(c.policy.offline == OFFLINE_AFTER && c.policy.offline_after == 7200 * SEC, "offline");
+	ok(c.policy.window == 5 * SEC, "carriage returns are no part of a value");
+	ok_int(c.policy.try_when, TRY_IN_WINDOW, "hours");
+	ok(config_in_hours(&c, 22 * 60 + 30) && config_in_hours(&c, 0) &&
+		   config_in_hours(&c, 4 * 60 + 14),
+	   "in the hours, over midnight");
+	ok(!config_in_hours(&c, 4 * 60 + 15) && !config_in_hours(&c, 12 * 60), "outside");
+	parse(&c, "[update]\ntry=02:00-05:00\n");
+	ok(config_in_hours(&c, 120) && !config_in_hours(&c, 300) && !config_in_hours(&c, 0),
+	   "not over midnight");
+	parse(&c, "[trial]\nwindow=5\nwindow=\n[kiosk]\nunit=x\nunit=\n[update]\ntry=on-"
+		  "request\ntry=\n");
+	ok(c.policy.window == 60 * SEC && streq(c.unit, "betterframe-kiosk.service") &&
+		   c.policy.try_when == TRY_NOW,
+	   "empty takes the default back");
+}
+
+static void test_warnings(void)
+{
+	static const struct {
+		const char *text, *warning;
+	} rows[] = {
+		{ "[trial]\nwindow=soon\n", "f:2: window=soon is not understood; ignored.\n" },
+		{ "[trial]\nwindow=0\n", "f:2: window=0 is out of range; ignored.\n" },
+		{ "[trial]\nwindow=2h\n", "f:2: window=2h is out of range; ignored.\n" },
+		{ "[trial]\nwidow=2\n", "f:2: There is no key widow= in [trial]; ignored.\n" },
+		{ "[trail]\nwindow=2\n",
+		  "f:1: There is no section [trail]; what follows is ignored.\n" },
+		{ "[trial\nwindow=2\n",
+		  "f:1: The section has no closing bracket; what follows is ignored.\n" },
+		{ "window=2\n", "f:1: An assignment outside of any section; ignored.\n" },
+		{ "\nnonsense\n", "f:2: This is neither a section nor an assignment; ignored.\n" },
+		{ "[update]\ntry=25:00-03:00\n",
+		  "f:2: try=25:00-03:00 is not understood; ignored.\n" },
+		{ "[update]\ntry=03:00-03:00\n",
+		  "f:2: try=03:00-03:00 is not understood; ignored.\n" },
+		{ "[kiosk]\nunit=a b\n", "f:2: unit=a b is not understood; ignored.\n" },
+		{ "[kiosk]\nunit=../x\n", "f:2: unit=../x is not understood; ignored.\n" },
+		{ "[heartbeat]\nmarker=relative\n",
+		  "f:2: marker=relative is not understood; ignored.\n" },
+		{ "[heartbeat]\nmarker=/run/../etc\n",
+		  "f:2: marker=/run/../etc is not understood; ignored.\n" },
+		{ "[kiosk]\ncrashes=-1\n", "f:2: crashes=-1 is not understood; ignored.\n" },
+		{ "[server]\ncommit-offline=after\n",
+		  "f:2: commit-offline=after is not understood; ignored.\n" },
+		{ "[trial]\n\x01=2\n", "f:2: There is no key ?= in [trial]; ignored.\n" },
+	};
+	struct config c, fresh;
+
+	config_init(&fresh);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		parse(&c, rows[i].text);
+		ok_str(warnings, rows[i].warning, "warning %zu", i);
+		ok(memcmp(&c, &fresh, sizeof(c)) == 0, "and the default stays");
+	}
+}
+
+static void test_odd_bytes(void)
+{
+	struct config c;
+	char longer[3000];
+
+	memset(longer, 'a', sizeof(longer));
+	*warnings = '\0';
+	config_init(&c);
+	config_parse(&c, longer, sizeof(longer), "f", note, NULL);
+	ok(strstr(warnings, "f:1: The line is too long") == warnings, "a long line");
+	*warnings = '\0';
+	config_parse(&c, "[trial]\n\0window=3\nwindow=4\n", 27, "f", note, NULL);
+	ok(strstr(warnings, "f:2: ") == warnings && c.policy.window == 4 * SEC,
+	   "a NUL costs its line only");
+	parse(&c, "[trial]\nwindow=7");
+	ok(c.policy.window == 7 * SEC, "the last line needs no end");
+}
+
+static void load(struct config *c)
+{
+	int fd = sys_open("/", O_RDONLY | O_DIRECTORY, 0);
+
+	*warnings = '\0';
+	config_init(c);
+	config_load(c, fd, note, NULL);
+	(void)sys_close(fd);
+}
+
+static void test_files(void)
+{
+	struct config c;
+
+	fake_reset();
+	load(&c);
+	ok(c.policy.window == 60 * SEC && !*warnings, "no file at all");
+	fake_file("/usr/lib/bf-guard.conf", "[trial]\nwindow=11\ndeadline=11\n");
+	load(&c);
+	ok(c.policy.window == 11 * SEC, "the vendor's file");
+	fake_file("/etc/bf-guard.conf", "[trial]\nwindow=12\n");
+	load(&c);
+	ok(c.policy.window == 12 * SEC && c.policy.deadline == 600 * SEC,
+	   "the one of /etc stands in its place");
+	fake_file("/usr/lib/bf-guard.conf.d/50-a.conf", "[trial]\nwindow=13\n");
+	fake_file("/etc/bf-guard.conf.d/10-b.conf", "[trial]\nwindow=14\ndeadline=14\n");
+	load(&c);
+	ok(c.policy.window == 13 * SEC && c.policy.deadline == 14 * SEC,
+	   "drop-ins of both, by name");
+	fake_file("/etc/bf-guard.conf.d/50-a.conf", "");
+	load(&c);
+	ok(c.policy.window == 14 * SEC, "one of /etc hides one of the vendor");
+	fake_file("/etc/bf-guard.conf.d/99-c.confx", "[trial]\nwindow=15\n");
+	load(&c);
+	ok(c.policy.window == 14 * SEC, "only names that end in .conf");
+	fake_dir("/etc/bf-guard.conf.d/60-dir.conf");
+	load(&c);
+	ok(c.policy.window == 14 * SEC && strstr(warnings, "etc/bf-guard.conf.d/60-dir.conf:0: "),
+	   "what cannot be read is named");
+	ok_int(fake_open_fds(), 0, "nothing stays open");
+}
+
+static void test_unreadable(void)
+{
+	struct config c, fresh;
+	unsigned k;
+
+	fake_reset();
+	fake_file("/etc/bf-guard.conf", "[trial]\nwindow=12\n");
+	fake_file("/etc/bf-guard.conf.d/10-b.conf", "[trial]\nwindow=14\n");
+	config_init(&fresh);
+	for (k = 1; k < 100; k++) {
+		fake_fail_at(k, EIO);
+		load(&c);
+		if (fake_calls() < k)
+			break;
+		if (c.policy.window != 12 * SEC && c.policy.window != 14 * SEC &&
+		    c.policy.window != 60 * SEC)
+			break;
+	}
+	ok(k > 5 && fake_calls() < k, "whichever call fails, the guard has a configuration");
+}
+
+int main(void)
+{
+	test_spans();
+	test_values();
+	test_warnings();
+	test_odd_bytes();
+	test_files();
+	test_unreadable();
+	return tap_done();
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: MIT
+/* What the guard hears and sees, and what it makes of it: heartbeats, the unit, RAUC, scripts. */
+#include "guard/checks.h"
+#include "guard/device.h"
+#include "guard/heartbeat.h"
+#include "guard/kiosk.h"
+#include "guard/rauc.h"
+
+#include "boot/sys.h"
+#include "tests/unit/fake-sys.h"
+#include "tests/unit/tap.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define SEC UINT64_C(1000000)
+
+/* ---- datagrams ---------------------------------------------------------------- */
+
+static void test_datagrams(void)
+{
+	static const struct {
+		const char *text;
+		int r;
+		bool ready, watchdog, trigger;
+		enum server_word server;
+		const char *status;
+	} rows[] = {
+		{ "READY=1", 0, .ready = true },
+		{ "READY=1\n", 0, .ready = true },
+		{ "WATCHDOG=1\nSTATUS=all well\n", 0, .watchdog = true, .status = "all well" },
+		{ "WATCHDOG=trigger", 0, .trigger = true },
+		{ "X_BF_SERVER=1", 0, .server = SERVER_ANSWERED },
+		{ "X_BF_SERVER=0", 0, .server = SERVER_SILENT },
+		{ "X_BF_SERVER=clock", 0, .server = SERVER_CLOCK },
+		{ "MAINPID=1\nREADY=1", 0, .ready = true },
+		{ "STATUS=", 0, .status = "" },
+		{ "STATUS=a\tb\x7f", 0, .status = "a?b?" },
+		{ "READY=0", -EBADMSG },
+		{ "READY=11", -EBADMSG },
+		{ " READY=1", -EBADMSG },
+		{ "ready=1", -EBADMSG },
+		{ "X_BF_SERVER=2", -EBADMSG },
+		{ "MAINPID=1", -EBADMSG },
+		{ "\n\n", -EBADMSG },
+		{ "", -EBADMSG },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct notify n = { 0 };
+		int r = notify_parse(rows[i].text, strlen(rows[i].text), &n);
+
+		ok(r == rows[i].r && n.ready == rows[i].ready && n.watchdog == rows[i].watchdog &&
+			   n.trigger == rows[i].trigger && n.server == rows[i].server &&
+			   n.has_status == (rows[i].status != NULL) &&
+			   (!rows[i].status || streq(n.status, rows[i].status)),
+		   "datagram %zu", i);
+	}
+}
+
+static void test_long_datagrams(void)
+{
+	char text[NOTIFY_MAX + 2];
+	struct notify n;
+
+	memset(text, 'x', sizeof(text));
+	memcpy(text, "STATUS=", 7);
+	ok_int(notify_parse(text, NOTIFY_MAX, &n), 0, "a long status");
+	ok_int(strlen(n.status), NOTIFY_STATUS_MAX, "is cut");
+	ok_int(notify_parse(text, NOTIFY_MAX + 1, &n), -EBADMSG, "too long");
+	ok_int(notify_parse("READY=1\0", 8, &n), -EBADMSG, "a NUL");
+	for (size_t i = 7; i + 1 < NOTIFY_MAX; i += 2)
+		memcpy(text + i, "\xc3\xa4", 2);
+	ok_int(notify_parse(text, NOTIFY_MAX - 1, &n), 0, "UTF-8");
+	ok(strlen(n.status) == NOTIFY_STATUS_MAX - 1 || strlen(n.status) == NOTIFY_STATUS_MAX - 2,
+	   "is not cut within a character");
+}
+
+/* ---- what heartbeats mean --------------------------------------------------------- */
+
+static void test_heartbeats(void)
+{
+	struct notify beat = { .watchdog = true }, ready = { .ready = true },
+		      broken = { .trigger = true };
+	struct heartbeat_judgement j;
+	struct heartbeat h = { 0 };
+	struct config c;
+
+	config_init(&c);
+	c.marker_proves = MARKER_PROVES_LOCAL;
+	heartbeat_judge(&h, &c, 100 * SEC, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "nothing yet");
+	heartbeat_note(&h, &ready, 100 * SEC);
+	heartbeat_judge(&h, &c, 5000 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && j.again == POLICY_NEVER, "READY=1 is enough, once");
+	heartbeat_note(&h, &beat, 5000 * SEC);
+	heartbeat_judge(&h, &c, 5059 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && j.again == 5060 * SEC, "a beat is fresh for a minute");
+	heartbeat_judge(&h, &c, 5060 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "then it is missed");
+	h.marker_at = 1;
+	heartbeat_judge(&h, &c, 5060 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "an old marker does not outweigh that");
+	heartbeat_note(&h, &beat, 5061 * SEC);
+	heartbeat_note(&h, &broken, 5062 * SEC);
+	heartbeat_judge(&h, &c, 5062 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "a kiosk that says it is broken");
+	heartbeat_note(&h, &beat, 5063 * SEC);
+	heartbeat_judge(&h, &c, 5063 * SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "until it beats again");
+	heartbeat_forget(&h);
+	h.marker_at = 0;
+	heartbeat_judge(&h, &c, 5064 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "another invocation has to beat itself");
+	h.unit_beats = true;
+	heartbeat_judge(&h, &c, 5064 * SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "the unit's own watchdog counts");
+	c.heartbeat_required = false;
+	h = (struct heartbeat) { 0 };
+	heartbeat_judge(&h, &c, 5064 * SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "not required");
+}
+
+static void test_marker_that_is_renewed(void)
+{
+	struct heartbeat h = { .marker_at = 100 * SEC };
+	struct heartbeat_judgement j;
+	struct config c;
+
+	config_init(&c);
+	heartbeat_judge(&h, &c, 100000 * SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "a marker is written once");
+	c.marker_max_age = 30 * SEC;
+	heartbeat_judge(&h, &c, 129 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && j.again == 130 * SEC, "or renewed");
+	heartbeat_judge(&h, &c, 130 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "then it gets old");
+}
+
+static void test_server(void)
+{
+	struct heartbeat_judgement local, j;
+	struct heartbeat h = { 0 };
+	struct config c;
+
+	config_init(&c);
+	heartbeat_judge(&h, &c, SEC, &local);
+	ok(local.verdict == VERDICT_PASS && local.through_server,
+	   "with a marker of the server alone, silence may be the server's");
+	server_judge(&h, &c, &local, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "and is judged there");
+	heartbeat_note(&h, &(struct notify) { .ready = true, .server = SERVER_SILENT }, SEC);
+	heartbeat_judge(&h, &c, SEC, &local);
+	server_judge(&h, &c, &local, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_SERVER_SILENT, "it beats, but alone");
+	heartbeat_note(&h, &(struct notify) { .server = SERVER_CLOCK }, SEC);
+	server_judge(&h, &c, &local, &j);
+	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a clock that is not set blames nobody");
+	heartbeat_note(&h, &(struct notify) { .server = SERVER_ANSWERED }, 2 * SEC);
+	heartbeat_note(&h, &(struct notify) { .server = SERVER_SILENT }, 3 * SEC);
+	server_judge(&h, &c, &local, &j);
+	ok_int(j.verdict, VERDICT_PASS, "one answer in this boot is enough");
+	c.server_required = false;
+	server_judge(&(struct heartbeat) { 0 }, &c, &local, &j);
+	ok_int(j.verdict, VERDICT_PASS, "not required");
+}
+
+/* ---- the marker file ------------------------------------------------------------------ */
+
+static int look(const char *path, uid_t uid, const char **why)
+{
+	int root = sys_open("/", O_RDONLY | O_DIRECTORY, 0), r;
+	uint64_t stamp = 0;
+
+	r = marker_check(root, path, uid, &stamp, why);
+	(void)sys_close(root);
+	return r;
+}
+
+static void test_marker(void)
+{
+	uid_t me = getuid();
+	const char *why;
+
+	fake_reset();
+	ok_int(look("/run/k/m", me, &why), 0, "there is none");
+	fake_file("/run/k/m", "ok\n");
+	ok_int(look("/run/k/m", me, &why), 1, "there is one: %s", why);
+	if (me != 0)
+		ok_int(look("/run/k/m", me + 1, &why), 0, "somebody else's");
+	else
+		ok_int(look("/run/k/m", 4711, &why), 1, "root's");
+	fake_file("/run/k/empty", "");
+	ok_int(look("/run/k/empty", me, &why), 0, "an empty one");
+	fake_symlink("m", "/run/k/link");
+	ok_int(look("/run/k/link", me, &why), 0, "a link");
+	fake_symlink("k", "/run/way");
+	ok_int(look("/run/way/m", me, &why), 0, "a link on the way");
+	fake_dir("/run/k/dir");
+	ok_int(look("/run/k/dir", me, &why), 0, "a directory");
+	ok_int(fake_open_fds(), 0, "nothing stays open");
+}
+
+static void test_routes(void)
+{
+	static const char head[] = "Iface\tDestination\tGateway "
+				   "\tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+	_cleanup_free_ char *with =
+		strf("%seth0\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", head);
+	_cleanup_free_ char *without =
+		strf("%seth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n", head);
+
+	ok(with && route4_has_default(with), "a default route");
+	ok(without && !route4_has_default(without), "only a local one");
+	ok(!route4_has_default("") && !route4_has_default(head), "none");
+	ok(route6_has_default(
+		   "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+		   "fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n"),
+	   "a default route, IPv6");
+	ok(!route6_has_default(
+		   "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+		   "00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo\n"),
+	   "the unreachable one is none");
+	ok(!route6_has_default(""), "none");
+}
+
+/* ---- the unit ----------------------------------------------------------------------------- */
+
+static struct kiosk_properties unit(const char *active, const char *sub, uint8_t invocation)
+{
+	struct kiosk_properties p = { .load = "loaded", .result = "success", .uid = 1000 };
+
+	(void)snprintf(p.active, sizeof(p.active), "%s", active);
+	(void)snprintf(p.sub, sizeof(p.sub), "%s", sub);
+	p.invocation[0] = invocation;
+	return p;
+}
+
+static enum verdict see(struct kiosk *k, const struct config *c, struct kiosk_properties p,
+			uint64_t now)
+{
+	struct kiosk_judgement j;
+
+	(void)kiosk_note(k, &p, now);
+	kiosk_judge(k, c, now, &j);
+	return j.verdict;
+}
+
+static void test_unit(void)
+{
+	struct kiosk k = { 0 };
+	struct kiosk_judgement j;
+	struct config c;
+
+	config_init(&c);
+	kiosk_judge(&k, &c, SEC, &j);
+	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "systemd has not answered");
+	ok_int(see(&k, &c, unit("inactive", "dead", 0), SEC), VERDICT_FAIL, "not started");
+	kiosk_judge(&k, &c, SEC, &j);
+	ok_int(j.reason, REASON_KIOSK_NEVER_STARTED, "never yet");
+	ok_int(see(&k, &c, unit("activating", "start", 1), SEC), VERDICT_FAIL, "starting");
+	ok_int(see(&k, &c, unit("active", "running", 1), 2 * SEC), VERDICT_PASS, "it runs");
+	ok(!k.broke, "its first start is no restart");
+	ok_int(see(&k, &c, unit("active", "exited", 1), 2 * SEC), VERDICT_FAIL, "it has ended");
+	ok_int(see(&k, &c, unit("reloading", "reload", 1), 2 * SEC), VERDICT_PASS, "it reloads");
+	ok_int(see(&k, &c, unit("failed", "failed", 1), 10 * SEC), VERDICT_FAIL,
+	       "failed, for a moment");
+	ok_int(see(&k, &c, unit("activating", "auto-restart", 0), 11 * SEC), VERDICT_FAIL,
+	       "systemd restarts it");
+	ok_int(see(&k, &c, unit("active", "running", 2), 12 * SEC), VERDICT_PASS, "it is back");
+	ok(k.broke && kiosk_restarts(&k, &c, 12 * SEC) == 1, "that was a restart");
+	ok_int(see(&k, &c, unit("failed", "failed", 2), 20 * SEC), VERDICT_FAIL, "failed");
+	ok_int(see(&k, &c, unit("failed", "failed", 2), 34 * SEC), VERDICT_FAIL, "not too soon");
+	ok_int(see(&k, &c, unit("failed", "failed", 2), 35 * SEC), VERDICT_HOPELESS, "for good");
+	kiosk_judge(&k, &c, 35 * SEC, &j);
+	ok_int(j.reason, REASON_KIOSK_NOT_ALIVE, "it lived before");
+	kiosk_lost(&k);
+	kiosk_judge(&k, &c, 36 * SEC, &j);
+	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a lost bus is not a lost kiosk");
+}
+
+static void test_restarts(void)
+{
+	struct kiosk k = { 0 };
+	struct config c;
+	uint64_t now = 0;
+
+	config_init(&c);
+	for (uint8_t i = 1; i <= 4; i++)
+		ok_int(see(&k, &c, unit("active", "running", i), now += 60 * SEC), VERDICT_PASS,
+		       "start %d", i);
+	ok_int(see(&k, &c, unit("active", "running", 5), now += 60 * SEC), VERDICT_HOPELESS,
+	       "the fourth restart in ten minutes");
+	ok_int(see(&k, &c, unit("active", "running", 5), now += 600 * SEC), VERDICT_PASS,
+	       "they are forgotten");
+	for (unsigned i = 0; i < 200; i++)
+		(void)see(&k, &c, unit("active", "running", (uint8_t)(6 + i % 100)), now += SEC);
+	ok(k.restart_count == KIOSK_RESTARTS_MAX, "the list has an end");
+	kiosk_forget(&k);
+	ok_int(see(&k, &c, unit("active", "running", 200), now += SEC), VERDICT_PASS,
+	       "the guard's own restart begins anew");
+}
+
+static void test_unit_watchdog(void)
+{
+	struct kiosk_properties p = unit("active", "running", 1);
+	struct kiosk k = { 0 };
+
+	p.active_at = 5 * SEC;
+	p.watchdog_at = 5 * SEC;
+	p.watchdog_usec = 10 * SEC;
+	(void)kiosk_note(&k, &p, 6 * SEC);
+	ok(!kiosk_beats(&k), "its start is no heartbeat");
+	p.watchdog_at = 6 * SEC;
+	(void)kiosk_note(&k, &p, 6 * SEC);
+	ok(kiosk_beats(&k), "feeding it is");
+	p.watchdog_usec = 0;
+	(void)kiosk_note(&k, &p, 6 * SEC);
+	ok(!kiosk_beats(&k), "without a watchdog there is nothing to feed");
+}
+
+/* ---- RAUC -------------------------------------------------------------------------------- */
+
+static void test_rauc(void)
+{
+#define GERROR "org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2derror_2dquark.Code30"
+#define DBUS   "org.freedesktop.DBus.Error."
+	static const struct {
+		const char *name, *message;
+		enum rauc_error error;
+		enum mark_outcome outcome;
+	} rows[] = {
+		{ GERROR, "already processing a different method", RAUC_ERROR_BUSY, MARK_FAILED },
+		{ GERROR, "Already processing a different method", RAUC_ERROR_BUSY, MARK_FAILED },
+		{ GERROR, "Did not find booted slot", RAUC_ERROR_NO_SLOT, MARK_FAILED },
+		{ GERROR, "Failed marking slot rootfs.0 as good: custom backend: …",
+		  RAUC_ERROR_BACKEND, MARK_FAILED },
+		{ GERROR, NULL, RAUC_ERROR_BACKEND, MARK_FAILED },
+		{ DBUS "ServiceUnknown", "no such name", RAUC_ERROR_ABSENT, MARK_FAILED },
+		{ DBUS "Spawn.ChildExited", "exited", RAUC_ERROR_ABSENT, MARK_FAILED },
+		{ DBUS "AccessDenied", NULL, RAUC_ERROR_ABSENT, MARK_FAILED },
+		{ DBUS "NoReply", "Method call timed out", RAUC_ERROR_UNKNOWN, MARK_UNKNOWN },
+		{ DBUS "NoReply",
+		  "Message recipient disconnected from message bus without replying",
+		  RAUC_ERROR_GONE, MARK_FAILED },
+		{ DBUS "Disconnected", NULL, RAUC_ERROR_UNKNOWN, MARK_UNKNOWN },
+		{ DBUS "Timeout", NULL, RAUC_ERROR_UNKNOWN, MARK_UNKNOWN },
+		{ "System.Error.ECONNRESET", NULL, RAUC_ERROR_UNKNOWN, MARK_UNKNOWN },
+		{ NULL, NULL, RAUC_ERROR_UNKNOWN, MARK_UNKNOWN },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		enum rauc_error e = rauc_classify(rows[i].name, rows[i].message);
+
+		ok(e == rows[i].error && rauc_mark_outcome(e) == rows[i].outcome, "error %zu: %s",
+		   i, rauc_error_text(e));
+	}
+}
+
+/* ---- scripts --------------------------------------------------------------------------------- */
+
+static void test_script_results(void)
+{
+	static const struct {
+		struct job_result result;
+		enum verdict verdict;
+	} rows[] = {
+		{ { JOB_EXITED, 0 }, VERDICT_PASS },
+		{ { JOB_EXITED, 1 }, VERDICT_FAIL },
+		{ { JOB_EXITED, 75 }, VERDICT_INCONCLUSIVE },
+		{ { JOB_EXITED, 77 }, VERDICT_INCONCLUSIVE },
+		{ { JOB_EXITED, 127 }, VERDICT_FAIL },
+		{ { JOB_KILLED, 11 }, VERDICT_FAIL },
+		{ { JOB_TIMED_OUT, 15 }, VERDICT_FAIL },
+		{ { JOB_LOST, ENOMEM }, VERDICT_FAIL },
+	};
+	struct checks c = { .count = 0 };
+	const char *name;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		ok_int(check_verdict(&rows[i].result), rows[i].verdict, "result %zu", i);
+	ok_int(checks_judge(&c, &name), VERDICT_PASS, "no checks");
+	c.list[0] = (struct check_script) { .name = "wanted", .verdict = VERDICT_FAIL };
+	c.list[1] = (struct check_script) { .name = "late", .required = true };
+	c.list[2] =
+		(struct check_script) { .name = "bad", .required = true, .verdict = VERDICT_FAIL };
+	c.count = 1;
+	ok_int(checks_judge(&c, &name), VERDICT_PASS, "wanted ones decide nothing");
+	c.count = 2;
+	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "not yet");
+	c.count = 3;
+	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "a failure outweighs that");
+	ok_str(name, "bad", "and is named");
+}
+
+/* ---- what this boot is
+ * ---------------------------------------------------------------------------- */
+
+static struct run_facts facts_of(enum slot committed, enum slot staged)
+{
+	struct run_facts f = { .running = SLOT_B,
+			       .selector = SELECTOR_VALID,
+			       .selector_committed = committed,
+			       .record_readable = true,
+			       .writable = true };
+
+	record_init(&f.record, committed);
+	f.record.staged = staged;
+	return f;
+}
+
+static void test_roles(void)
+{
+	struct device_answer a = { 0 };
+	struct run_facts f = facts_of(SLOT_A, SLOT_B);
+
+	f.validated = f.committable = true;
+	device_judge(&f, &a);
+	ok(a.facts.role == ROLE_TRIAL && a.facts.committable && !a.facts.rejected, "a trial");
+	f.writable = false;
+	device_judge(&f, &a);
+	ok(a.facts.role == ROLE_TRIAL && !a.facts.committable, "one that cannot be written down");
+	f = facts_of(SLOT_A, SLOT_NONE);
+	f.validated = f.committable = true;
+	device_judge(&f, &a);
+	ok(a.facts.role == ROLE_TRIAL && a.facts.rejected && !a.facts.committable,
+	   "one that was rejected before");
+	f = facts_of(SLOT_B, SLOT_A);
+	f.record.probation = true;
+	device_judge(&f, &a);
+	ok(a.facts.role == ROLE_COMMITTED && a.facts.probation && a.facts.staged,
+	   "the committed slot, an update staged");
+	f.mismatch = true;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "slots that disagree");
+	f = facts_of(SLOT_B, SLOT_NONE);
+	f.limbo = true;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "bf-init was not sure");
+	f = facts_of(SLOT_A, SLOT_NONE);
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "another slot than the committed one");
+	f = facts_of(SLOT_B, SLOT_NONE);
+	f.record_readable = false;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "no record");
+	f = facts_of(SLOT_B, SLOT_NONE);
+	f.running = SLOT_NONE;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "no slot");
+}
+
+int main(void)
+{
+	test_datagrams();
+	test_long_datagrams();
+	test_heartbeats();
+	test_marker_that_is_renewed();
+	test_server();
+	test_marker();
+	test_routes();
+	test_unit();
+	test_restarts();
+	test_unit_watchdog();
+	test_rauc();
+	test_script_results();
+	test_roles();
+	return tap_done();
+}
