@@ -985,3 +985,14 @@ def test_the_server_keeps_to_its_directory(unit: Unit) -> None:
     withdraw_or_write(unit.server.directory, "stable", None)
     assert unit.server.file("/os/stable.json") is None
     assert entry(unit.server.directory / "bundles/b.raucb", version="1", roothash=ROOTHASH)["size"] == len(BUNDLE)
+
+
+def test_the_description_shows_an_offer_that_counts(questions: Questions) -> None:
+    text = (TOP / "tests/kiosk/README.md").read_text().split("```json\n")[1].split("```")[0]
+    example = json.loads(text)["bundles"][0]
+    questions.offer(text.encode(), group="lab")
+    questions.offer(text.encode(), group="hold")
+    questions.offer(text.encode(), version=example["version"])
+    taken, *others = questions.answers()
+    assert taken.split()[:2] == ["take", example["version"]] and others == ["not-yet", "current"]
+    assert set(example) == set(good_entry(groups={}))
