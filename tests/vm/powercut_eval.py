@@ -127,6 +127,7 @@ class Evaluator:
         self.selector = replay.image.partition("BF_BOOTSEL")
         self._cache: dict[object, object] = {}
         self._kept: dict[str, tuple[object, object]] = {}
+        self._selectors: dict[bytes, bytes] = {}
         self.found: Counter[str] = Counter()
         (work / "bf").mkdir(parents=True, exist_ok=True)
 
@@ -156,6 +157,15 @@ class Evaluator:
         if isinstance(fat, StateFat):
             fat.state = state           # the same content, read through the state at hand
         return fat
+
+    def _selector(self, content: bytes) -> bytes:
+        """The one object of this content: there are few of them, and each is a megabyte."""
+        return self._selectors.setdefault(content, content)
+
+    def selector_bytes(self, state: State) -> bytes:
+        p = self.selector
+        return self._once(("selector", state.key(p)),
+                          lambda: self._selector(state.read(p.start, p.size)))
 
     def selector_fat(self, content: bytes) -> Fat | None:
         path = self.work / "selector"
@@ -219,7 +229,8 @@ class Evaluator:
             data = self.work if box.record_files is not None else "-"
             answer = subprocess.run([self.disk_eval, path, data, *words], check=True,
                                     capture_output=True, text=True).stdout
-            return (dict(word.split("=", 1) for word in answer.split()), path.read_bytes(),
+            return (dict(word.split("=", 1) for word in answer.split()),
+                    self._selector(path.read_bytes()),
                     tuple(f.read_bytes() if f.exists() else None for f in files)
                     if box.record_files is not None else None)
 
@@ -271,7 +282,7 @@ class Evaluator:
     def judge(self, cut: Cut) -> Verdict:
         state = self.replay.at(cut)
         verdict = Verdict(cut)
-        box = Box(state.read(self.selector.start, self.selector.size), self.record_files(state))
+        box = Box(self.selector_bytes(state), self.record_files(state))
         verdict.before = box.record()
         self._check_disk(cut, box, verdict)
         verdict.slot, what = self._settle(state, box, verdict)

@@ -16,7 +16,7 @@ import powercut_log
 from artifacts import Artifacts, ImageOptions, digest, tree_digest
 from diskimage import DiskImage
 from machine import LAB_WORDS, SMALL, Device, Disk, End, Run
-from powercut_cut import Replay, State, copy
+from powercut_cut import State, copy
 from powercut_eval import Release, Story, Verdict
 
 BF_BOOT = "/usr/sbin/bf-boot"

@@ -539,3 +539,20 @@ def caught(bench: Bench, entries: list[Entry], cut: Cut, invariant: str) -> bool
     replay = Replay(story.base, story.entries, work, SEED)
     verdict = Evaluator(story, replay, disk_eval(bench.art), work / "eval").judge(cut)
     return any(text.startswith(f"{invariant}: ") for text in verdict.violations)
+
+
+SUPERBLOCK = 1024                       # of two sectors
+
+
+def test_torn_superblock_of_the_data_partition(device):
+    """The kernel itself says that what a cut may make of it does not matter."""
+    image = DiskImage(device.disk.path)
+    before = image.read_partition("BF_DATA", SUPERBLOCK, 1024)
+    device.boot("mini.do=write:/data/kept:precious;sync;poweroff")
+    after = image.read_partition("BF_DATA", SUPERBLOCK, 1024)
+    assert before[:512] != after[:512] and before[512:] != after[512:]
+    for torn in (before[:512] + after[512:], after[:512] + before[512:]):
+        image.write_partition("BF_DATA", SUPERBLOCK, torn)
+        run = device.boot("mini.do=cat:/data/kept;poweroff")
+        assert run.slot == "A" and not run.degraded
+        assert run.mini()["cat /data/kept"] == "precious"
