@@ -17,7 +17,11 @@
  *  (record lost: staged = running)                           | W(trials+1, last=trial) | trial
  *  W failed or impossible                                    | -                       | trial (1)
  *  device tree and command line disagree                     | W(same, trial_reason)   | R
- *  STRAY: T, running == [tryboot], not staged, not committed | W(history)              | R
+ *  STRAY: T, running == [tryboot], not staged, not           |                         |
+ *  committed, repairs < 2                                    | W(repairs+1)            | R
+ *  repairs = 2, proven.running not "no"                      | W(staged=running        |
+ *                                                            | kind=fallback, as trial)| trial
+ *  repairs = 2, proven.running "no"                          | -                       | boot (2)
  *  W failed or impossible, proven.running not "no"           | -                       | trial (1)
  *  WRONG SLOT: no trial, running != committed, repairs < 2   | S(committed)            |
  *                                                            | W(repairs+1)            | R
@@ -45,6 +49,7 @@
  *    hard >= 10*2^n or soft >= 30*2^n; none staged,          | the same and            |
  *    proven.other not "no"                                   | hard=soft=0, n+1        | RT
  *  BF-INIT FAILS in a trial                                  | W(trial_reason)         | R
+ *  in one more trial than the committed slot took notice of  | W(trial_reason)         | R (3)
  *  in the committed slot                                     | W(last=failed, reason)  | R (3)
  *  in the committed slot, W impossible, sector right,        |                         |
  *  proven.other not "no" or record unreadable                | -                       | RT
@@ -59,6 +64,9 @@
  * - A wrong slot is repaired here, before anything risky: nothing later is sure
  *   to run in it. Sector first: counter first, and two cuts in between would
  *   use the repairs up. Two repairs: a sector that does not stay must not loop.
+ * - A stray trial is sent back twice, not for ever: the committed slot may send
+ *   it because it cannot start, and cannot use BF_DATA to say so, though the
+ *   other slot can (a module is missing, its kernel is older).
  * - resolve runs here: a slot that fails before user space would never be
  *   resolved elsewhere, and A -> B -> A ... never ends.
  * - A fallback that fails, and a trial that only got lost, are "unknown", not
@@ -347,16 +355,31 @@ static void decide_trial(const struct boot_facts *facts, struct boot_decision *d
  * the committed slot that sent us here because it cannot start
  * (rules_bf_init_failed()), and back would be a loop. Only a write that is
  * tried tells the two apart: a disk can refuse it without being read-only.
+ * The same when the way back has only led here again: then this is the fallback
+ * that the committed slot could not write down.
  */
 static void decide_stray(const struct boot_facts *facts, struct boot_decision *d)
 {
-	bool rescue = d->record.proven[facts->running] != PROVEN_NO;
+	struct record *rec = &d->record;
+	bool rescue = rec->proven[facts->running] != PROVEN_NO;
+	bool again = can_write(facts) && rec->repairs >= RULES_REPAIRS_MAX;
 
+	if (again && rescue) {
+		rules_stage_fallback(rec);
+		add_history(d, facts, HISTORY_FALLBACK, rec->committed, REASON_COMMITTED_FAILING);
+		decide_trial(facts, d);
+		return;
+	}
 	d->reason = REASON_TRIAL_NOT_STAGED;
+	if (again) {
+		d->limbo = true;
+		return;
+	}
 	d->limbo = rescue && facts->mismatch;
 	d->next = d->next_if_unwritten = rescue ? NEXT_BOOT_TRIAL : NEXT_REBOOT;
 	if (!can_write(facts))
 		return;
+	rec->repairs++;
 	add_history(d, facts, HISTORY_FAILED, facts->running, d->reason);
 	add_write(d, WRITE_RECORD);
 	d->next = NEXT_REBOOT;
@@ -439,8 +462,11 @@ void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret)
 
 /* ---- bf-init itself fails ----------------------------------------------- */
 
-static void fail_trial(const struct boot_facts *facts, enum reason reason, struct boot_decision *d)
+/* A reason that the committed slot did not take away: it cannot, and this could go on for ever. */
+static void fail_trial(const struct boot_facts *facts, enum reason reason, struct boot_decision *d,
+		       uint32_t *delay)
 {
+	*delay = *d->record.trial_reason ? RULES_DELAY_STEP_SEC : 0;
 	if (!can_write(facts))
 		return;
 	record_set_code(d->record.trial_reason, reason_text(reason)->code);
@@ -519,7 +545,7 @@ void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_deci
 		d.next = d.next_if_unwritten = NEXT_REBOOT;
 		d.reason = reason;
 		if (trial)
-			fail_trial(facts, reason, &d);
+			fail_trial(facts, reason, &d, ret_delay_sec);
 		else if (d.record.committed == facts->running)
 			fail_committed(facts, reason, &d, ret_delay_sec);
 		else

@@ -87,7 +87,7 @@ void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
  *
  * Writes at most one record; .next says how to reboot (always one of the two).
  * *ret_delay_sec: how long to wait before it. For a committed slot it grows
- * with the failures over the limit, this one included; 0 in a trial.
+ * with the failures over the limit, this one included; 0 in a trial that is resolved next.
  * @ret may be @decision.
  */
 void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_decision *decision,

@@ -224,14 +224,19 @@ def _trial(f: Facts, r: Record) -> Decision:
 
 
 def _stray(f: Facts, r: Record) -> Decision:
-    """Without a durable write nothing bounds the way back: then a proven slot stays up."""
+    """Without a durable write nothing bounds the way back: then a proven slot stays up. So it does,
+    as a fallback, when the way back was taken as often as it may be and led here again."""
     why = "trial-not-staged"
     rescue = r.proven[f.running] in ("unknown", "yes")
     limbo = rescue and f.mismatch
     otherwise = "trial" if rescue else "reboot"
     if not f.recordable:
         return Decision(r, next=otherwise, unwritten=otherwise, limbo=limbo, reason=why)
-    r = r.note("failed", f.running, why)
+    if r.repairs >= REPAIRS:
+        if not rescue:
+            return Decision(r, limbo=True, reason=why)
+        return _trial(f, r.fallback().note("fallback", r.committed, "committed-failing"))
+    r = replace(r, repairs=r.repairs + 1).note("failed", f.running, why)
     return Decision(r, "W", next="reboot", unwritten=otherwise, limbo=limbo, reason=why)
 
 
@@ -293,6 +298,7 @@ def bf_init_failed(f: Facts, carried_out: Decision | None, reason: str) -> Decis
     writes = d.writes.strip("-")
     with_record = writes if "W" in writes else writes + "W"
     if was_trial:
+        d = replace(d, delay=0 if r.trial_reason == "-" else 60)
         if f.recordable:
             d = replace(d, record=replace(r, trial_reason=reason), writes=with_record)
         return d

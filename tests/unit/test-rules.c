@@ -57,14 +57,16 @@ struct row {
 
 #define STAMP(slot, phase)                                                                         \
 	" last.slot=" slot " last.phase=" phase " last.boot_id=" ID " hash." slot "=cc33"
-#define BOOT_A	  "writes=W" STAMP("A", "started")
-#define LEAVE_A	  "writes=W next=reboot-trial reason=committed-failing" STAMP("A", "attempt")
-#define TRIAL_B	  "writes=W next=trial unwritten=trial committable=1" STAMP("B", "trial")
-#define FALLBACK  " history=fallback:A:committed-failing"
-#define AS_TRIAL  "running=B tryboot=1 "
-#define STAGED_B  "staged=B hash.B=bb22 "
-#define WRONG	  "limbo=1 reason=wrong-slot "
-#define STRAY	  "writes=W next=reboot reason=trial-not-staged history=failed:B:trial-not-staged "
+#define BOOT_A	 "writes=W" STAMP("A", "started")
+#define LEAVE_A	 "writes=W next=reboot-trial reason=committed-failing" STAMP("A", "attempt")
+#define TRIAL_B	 "writes=W next=trial unwritten=trial committable=1" STAMP("B", "trial")
+#define FALLBACK " history=fallback:A:committed-failing"
+#define AS_TRIAL "running=B tryboot=1 "
+#define STAGED_B "staged=B hash.B=bb22 "
+#define WRONG	 "limbo=1 reason=wrong-slot "
+#define STRAY                                                                                      \
+	"writes=W next=reboot repairs=1 reason=trial-not-staged "                                  \
+	"history=failed:B:trial-not-staged "
 #define UNTRIED_B " staged=- kind=update attempts=0 trials=0 trial_reason=-"
 
 static const struct row init_rows[] = {
@@ -106,6 +108,19 @@ static const struct row init_rows[] = {
 	{ "not staged", AS_TRIAL, STRAY "unwritten=trial" },
 	{ "not staged, unproven", AS_TRIAL "proven.B=no", STRAY "unwritten=reboot" },
 	{ "not staged, disagree", AS_TRIAL "mismatch=1", STRAY "unwritten=trial limbo=1" },
+	{ "not staged, again", AS_TRIAL "repairs=1", STRAY "unwritten=trial repairs=2" },
+	{ "not staged, and again: the committed slot cannot", AS_TRIAL "repairs=2",
+	  TRIAL_B " staged=B kind=fallback attempts=1 trials=1 "
+		  "history=trial:B:-,fallback:A:committed-failing" },
+	{ "not staged, and again, disagree", AS_TRIAL "repairs=2 mismatch=1",
+	  "writes=W next=reboot unwritten=trial limbo=1 reason=slot-mismatch staged=B "
+	  "kind=fallback "
+	  "attempts=1 trials=1 trial_reason=slot-mismatch "
+	  "history=trial:B:-,fallback:A:committed-failing" STAMP("B", "trial") },
+	{ "not staged, and again, unproven", AS_TRIAL "repairs=2 proven.B=no",
+	  "limbo=1 reason=trial-not-staged" },
+	{ "not staged, and again, W impossible", AS_TRIAL "repairs=2 writable=0",
+	  "next=trial unwritten=trial reason=trial-not-staged" },
 	{ "not staged, W impossible", AS_TRIAL "writable=0",
 	  "next=trial unwritten=trial reason=trial-not-staged" },
 	{ "not staged, W impossible, unproven", AS_TRIAL "writable=0 proven.B=no",
@@ -315,8 +330,16 @@ static const struct row after_rows[] = {
 	  "writes=W trials=1 trial_reason=verity-corrupt history=trial:B:-" STAMP("B", "trial") },
 	{ "trial, W impossible", AS_TRIAL STAGED_B "writable=0", GAVE_UP },
 	{ "trial without BF_DATA", AS_TRIAL "record=none writable=0", GAVE_UP },
+	{ "trial, and one before it said why", AS_TRIAL STAGED_B "trial_reason=mount",
+	  GAVE_UP "writes=W trials=1 trial_reason=verity-corrupt delay=60 history=trial:B:-" STAMP(
+		  "B", "trial") },
+	{ "trial, one before it said why, W impossible",
+	  AS_TRIAL STAGED_B "trial_reason=mount writable=0", GAVE_UP "delay=60" },
 	{ "stray trial", AS_TRIAL,
-	  "next=reboot unwritten=trial reason=trial-not-staged history=failed:B:trial-not-staged" },
+	  "next=reboot unwritten=trial reason=trial-not-staged repairs=1 "
+	  "history=failed:B:trial-not-staged" },
+	{ "stray trial, unproven, stays", AS_TRIAL "repairs=2 proven.B=no",
+	  GAVE_UP "writes=W limbo=1 delay=60 history=failed:B:verity-corrupt" },
 	{ "committed", "", GAVE_UP FAILED STAMPED "writes=W unwritten=reboot-trial" },
 	{ "committed, other not proven", "proven.B=no", GAVE_UP FAILED STAMPED "writes=W" },
 	{ "committed, sector lost", "selector=invalid",
@@ -347,7 +370,7 @@ static const struct row after_rows[] = {
 /* The same, but the record write of the decision has failed. */
 static const struct row unwritten_rows[] = {
 	{ "trial", AS_TRIAL STAGED_B, GAVE_UP "trials=1 history=trial:B:-" STAMP("B", "trial") },
-	{ "stray trial", AS_TRIAL, GAVE_UP "history=failed:B:trial-not-staged" },
+	{ "stray trial", AS_TRIAL, GAVE_UP "repairs=1 history=failed:B:trial-not-staged" },
 	{ "committed", "",
 	  GAVE_UP "next=reboot-trial unwritten=reboot-trial" STAMP("A", "started") },
 	{ "committed, other not proven", "proven.B=no", GAVE_UP STAMP("A", "started") },

@@ -306,6 +306,19 @@ def test_a_failing_committed_slot_without_a_record_goes_to_the_other_at_once(dev
     assert second.slot == "B" and second.degraded
 
 
+def test_a_slot_that_cannot_use_bf_data_hands_over_to_the_other(device, artifacts):
+    """Only the other slot can write the record: it sends the boot back twice, then it is the fallback."""
+    image = image_of(device)
+    lame = artifacts.initramfs(edits=("ext4.ko-",))
+    image.fat_write("BF_BOOT_A", "initramfs.img", lame.read_bytes())
+    commit(device, "A")
+    runs = device.boot_to_rest(6)
+    assert [run.decision.partition for run in runs] == [2, 3, 2, 3, 2, 3]
+    assert runs[-1].slot == "B" and runs[-1].trial
+    record = bootrecord.load(image_of(device))
+    assert (record["staged"], record["kind"], record["repairs"]) == ("B", "fallback", "2")
+
+
 def test_both_slots_broken_without_a_record_does_not_spin(device):
     """Nothing can be counted and nothing boots: no more than a bounce, and the firmware never hangs."""
     image = image_of(device)
