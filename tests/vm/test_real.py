@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import bootrecord
+import powercut_log
 import real
 from artifacts import Artifacts
 from diskimage import DiskImage
@@ -56,12 +57,26 @@ def shut_down(device: Device, run, command: str) -> End:
     return device.finish(run, real.LOGIN_SEC).ended
 
 
+def assert_table_grew_in_order(device: Device) -> None:
+    """Wherever power had been cut, one of the two partition tables was whole; ends the logging."""
+    log, device.disk.write_log = device.disk.write_log, None
+    entries = powercut_log.read([log])
+    table = 33 * 512
+    primary = [e.index for e in entries if e.touches(512, table)]
+    backup = [e.index for e in entries if e.touches(device.disk.path.stat().st_size - table, table)]
+    assert len(primary) == 1 and backup
+    assert any(e.barrier for e in entries[backup[-1] + 1:primary[0]])
+    assert any(e.barrier for e in entries[primary[0] + 1:])
+    log.unlink()
+
+
 def test_slot_a_twice(real_device):
     """First boot of a flashed image, then an ordinary one: the same machine, the same journal."""
     device = real_device()
     disk = DiskImage(device.disk.path)
     flashed = disk.partition("BF_DATA").size
     disk.grow(device.disk.path.stat().st_size + (512 << 20))
+    device.disk.write_log = device.work / "writes.log"
     first = device.start()
     shell = real.Shell(first)
     assert_sound(shell)
@@ -87,6 +102,7 @@ def test_slot_a_twice(real_device):
     disk = DiskImage(device.disk.path)
     assert disk.partition("BF_DATA").size > flashed + (500 << 20)
     assert disk.backup_partitions() == disk.partitions
+    assert_table_grew_in_order(device)
 
     second = device.start()
     shell = real.Shell(second)
