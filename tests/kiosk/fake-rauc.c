@@ -6,6 +6,7 @@
  *
  *   compatible=TEXT version=TEXT   what a bundle's manifest says
  *   refuse=TEXT   Info fails with this
+ *   mute=TEXT     Info fails without a word, as that of RAUC 1.8, installations with this
  *   busy=N        Operation is "installing" the first N times it is read
  *   fail=N:TEXT   the first N installations end with this LastError
  *   vanish        it ends in the middle of an installation
@@ -24,7 +25,7 @@
 #define INSTALL_USEC 200000
 
 static struct {
-	const char *compatible, *version, *refuse, *fail_text, *zero;
+	const char *compatible, *version, *refuse, *mute, *fail_text, *zero;
 	uint32_t busy, fail;
 	bool never, vanish;
 	const char *last_error;
@@ -49,6 +50,8 @@ static int info(sd_bus_message *m, void *arg _unused_, sd_bus_error *error)
 	note("info", path);
 	if (rauc.refuse)
 		return sd_bus_error_set(error, GDBUS_ERROR, rauc.refuse);
+	if (rauc.mute)
+		return sd_bus_error_set(error, GDBUS_ERROR, "rauc info error");
 	return sd_bus_reply_method_return(m, "ss", rauc.compatible, rauc.version);
 }
 
@@ -59,6 +62,10 @@ static int done(sd_event_source *source _unused_, uint64_t usec _unused_, void *
 	if (rauc.vanish)
 		_exit(0);
 	rauc.last_error = rauc.zero ? rauc.zero : "";
+	if (rauc.mute) {
+		rauc.last_error = rauc.mute;
+		result = 1;
+	}
 	if (rauc.fail > 0) {
 		rauc.fail--;
 		rauc.last_error = rauc.fail_text;
@@ -135,6 +142,8 @@ static int parse_word(char *word)
 		rauc.version = value;
 	else if (streq(word, "refuse"))
 		rauc.refuse = value;
+	else if (streq(word, "mute"))
+		rauc.mute = value;
 	else if (streq(word, "zero"))
 		rauc.zero = value;
 	else if (streq(word, "busy"))

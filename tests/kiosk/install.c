@@ -8,6 +8,8 @@
 #define RAUC_PATH    "/"
 #define RAUC_IFACE   "de.pengutronix.rauc.Installer"
 #define USEC_PER_SEC UINT64_C(1000000)
+/* What GDBus makes of every error that RAUC itself reports; the rest is the bus's. */
+#define GDBUS_ERROR "org.gtk.GDBus.UnmappedGError"
 /* To start RAUC, and for it to read a bundle's signature on a slow machine. */
 #define CALL_USEC (120 * USEC_PER_SEC)
 
@@ -116,6 +118,8 @@ static int verdict(const char *text)
 		{ "rejected", -EKEYREJECTED },
 		{ "signature", -EKEYREJECTED },
 		{ "ompatible", -EKEYREJECTED },
+		{ "nvalid bundle", -EKEYREJECTED },
+		{ "nvalid identifier", -EKEYREJECTED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
@@ -125,7 +129,10 @@ static int verdict(const char *text)
 	return -EIO;
 }
 
-/* RAUC checks the signature; what is signed has to be what was offered. */
+/*
+ * RAUC checks the signature; what is signed has to be what was offered. Older ones only say that
+ * there is an error: then the installation, which starts with the same check, tells which.
+ */
 static int inspect(sd_bus *bus, const struct install *in, char *why)
 {
 	_cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -133,9 +140,13 @@ static int inspect(sd_bus *bus, const struct install *in, char *why)
 	const char *compatible, *version;
 	int r = call_info(bus, in, &error, &reply);
 
+	if (r < 0 && (!error.name || !startswith(error.name, GDBUS_ERROR)))
+		return say(why, r, "RAUC does not answer", error.message);
+	if (r < 0 && verdict(error.message) == -EIO)
+		return 0;
 	if (r < 0)
 		return say(why, verdict(error.message), "RAUC does not take the bundle",
-			   error.message ? error.message : strerror(-r));
+			   error.message);
 	r = sd_bus_message_read(reply, "ss", &compatible, &version);
 	if (r < 0)
 		return say(why, r, "RAUC's answer to Info", NULL);
