@@ -454,6 +454,7 @@ static void set_primary(const struct ask *a)
 {
 	struct record *rec = &a->plan->record;
 	enum slot slot = a->args->slot;
+	char hash[RECORD_HASH_MAX + 1] = ""; /* what is no hash is none */
 
 	if (slot == rec->committed) {
 		cancel(a);
@@ -465,12 +466,12 @@ static void set_primary(const struct ask *a)
 		refuse(a, REFUSAL_PROBATION);
 		return;
 	}
-	if (!is_staged_afresh(rec, slot, a->args->hash)) {
+	record_set_hash(hash, a->args->hash);
+	if (!is_staged_afresh(rec, slot, hash)) {
 		rules_unstage(rec);
 		rec->staged = slot;
 		rec->state[slot] = STATE_UNKNOWN;
-		rec->hash[slot][0] = '\0';
-		record_set_hash(rec->hash[slot], a->args->hash);
+		memcpy(rec->hash[slot], hash, sizeof(hash));
 		add_history(a, HISTORY_STAGED, slot, REASON_NONE);
 	}
 	add_sector(a, rec->committed);
