@@ -82,7 +82,7 @@ def pack(content: Path, out: Path, keys: Path, *, version: str, roothash: str, c
     out.unlink(missing_ok=True)
     env = keys_env(keys)
     build("rauc", f"--cert={env['RAUC_CERT_FILE']}", f"--key={env['RAUC_KEY_FILE']}",
-          "--mksquashfs-args=-comp zstd -Xcompression-level 3 -no-progress", "bundle", content, out)
+          "--mksquashfs-args=-comp lz4 -no-progress", "bundle", content, out)
 
 
 def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
@@ -109,7 +109,7 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
                 pack(work, out, real.keys(art), version=version, roothash=roothash)
             else:
                 build(MKBUNDLE, "--artifacts", work, "--output", out, "--bundle-version", version, "--quiet",
-                      "--compress", "zstd", env={**keys_env(real.keys(art)), "PATH": PATH})
+                      "--compress", "lz4", env={**keys_env(real.keys(art)), "PATH": PATH})
             shutil.rmtree(work)
             note.write_text(roothash)
     return Bundle(out, note.read_text())
