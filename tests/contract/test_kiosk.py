@@ -530,7 +530,7 @@ def test_a_killed_download_goes_on_where_it_stopped(unit: Unit) -> None:
     unit.server.faults = [Fault("/bundles/", times=1, rate=100_000)]
     process = unit.start("--update-once")
     part = unit.dir / "cache" / WHOLE[0].replace("raucb", "part")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while (not part.exists() or part.stat().st_size < 20_000) and time.monotonic() < until:
         time.sleep(0.02)
     process.kill()
@@ -604,7 +604,7 @@ def test_a_server_that_says_nothing_is_given_up(unit: Unit) -> None:
     unit.server.faults = [Fault("/os/", delay=30)]
     begun = time.monotonic()
     assert unit.update(quiet=1).returncode == 1
-    assert 0.9 < time.monotonic() - begun < 5
+    assert 0.9 < time.monotonic() - begun < 20
 
 
 def test_no_server_at_all(unit: Unit) -> None:
@@ -774,7 +774,7 @@ class Ear:
             heard.append(one[0])
         return heard
 
-    def until(self, wanted: str, timeout: float = 10) -> list[str]:
+    def until(self, wanted: str, timeout: float = 30) -> list[str]:
         heard: list[str] = []
         end = time.monotonic() + timeout
         while not any(wanted in text for text in heard):
@@ -804,12 +804,12 @@ def test_beats_reach_guard_server_marker_and_systemd(unit: Unit, running: Callab
     unit.extra_env = {"NOTIFY_SOCKET": str(unit.dir / "systemd")}
     unit.write("boot", "BF_SLOT=B\n")
     process = running()
-    first = ear.hear(10)
+    first = ear.hear(30)
     assert first == ("READY=1\nSTATUS=beating", process.pid)
     assert ear.until("X_BF_SERVER=1") == ["WATCHDOG=1", "X_BF_SERVER=1\nWATCHDOG=1"]
     assert unit.marker.read_text() == "ok\n" and not unit.marker.is_symlink()
     assert systemd.until("READY=1") == ["READY=1"]
-    beats = unit.server.wait_beats(3, 10, slot="B", version="1.0", device="id", switch="none", boot="1111")
+    beats = unit.server.wait_beats(3, 30, slot="B", version="1.0", device="id", switch="none", boot="1111")
     assert [b["beat"] for b in beats[:3]] == [1, 2, 3] and beats[0]["pid"] == process.pid
     assert systemd.until("WATCHDOG=1")
 
@@ -829,19 +829,19 @@ def test_without_the_server_it_beats_to_the_guard_only(unit: Unit, running: Call
 
 def test_without_a_guard_it_works_all_the_same(unit: Unit, running: Callable[..., Any]) -> None:
     running()
-    unit.server.wait_beats(2, 10)
+    unit.server.wait_beats(2, 30)
     assert unit.marker.exists()
 
 
 @pytest.mark.parametrize("marker,again", [("each", True), ("once", False)])
 def test_how_often_the_marker_is_written(unit: Unit, running: Callable[..., Any], marker: str, again: bool) -> None:
     running(marker=marker)
-    unit.server.wait_beats(1, 10)
-    until = time.monotonic() + 5
+    unit.server.wait_beats(1, 30)
+    until = time.monotonic() + 30
     while not unit.marker.exists() and time.monotonic() < until:
         time.sleep(0.02)
     unit.marker.unlink()
-    unit.server.wait_beats(3, 10)
+    unit.server.wait_beats(3, 30)
     assert unit.marker.exists() == again
 
 
@@ -849,8 +849,8 @@ def test_it_updates_itself_while_it_beats(unit: Unit, running: Callable[..., Any
     unit.fake_rauc()
     unit.server.faults = [Fault("/bundles/", rate=120_000)]
     running(first_check=0, check=0.2)
-    unit.server.wait_beats(3, 15)
-    until = time.monotonic() + 20
+    unit.server.wait_beats(3, 30)
+    until = time.monotonic() + 30
     while not unit.asked and time.monotonic() < until:
         time.sleep(0.05)
     assert unit.asked[0] == "try" and unit.end_rauc()[:3] == GOOD
@@ -860,10 +860,10 @@ def test_in_a_trial_nothing_is_fetched_until_it_is_over(unit: Unit, running: Cal
     unit.fake_rauc()
     unit.write("boot", "BF_SLOT=B\nBF_TRIAL=1\n")
     running(first_check=0, check=0.2)
-    unit.server.wait_beats(3, 10)
+    unit.server.wait_beats(3, 30)
     assert all(r.method == "POST" for r in unit.server.requests)
     (unit.dir / "run/rauc-confirmed").touch()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not unit.asked and time.monotonic() < until:
         time.sleep(0.05)
     assert unit.asked
@@ -893,21 +893,22 @@ class Ended:
         return "READY=1" in self.systemd
 
 
-SWITCH_SECONDS = 5
-# What is true of a kiosk with that switch after SWITCH_SECONDS.
+SWITCH_SECONDS = 5                      # and longer on a busy machine, for what comes late
+SWITCH_SECONDS_MAX = 40
+# What becomes true of a kiosk with that switch, and what stays so.
 SWITCHES: dict[str, Callable[[Ended], bool]] = {
     "none": lambda e: e.code is None and e.state == "S" and e.ready and e.server and e.marker and e.rss < 20
-    and e.beats[0] < 2.5 and e.beats[-1] > 2.5 and len(e.heard) < 80,
-    "never-starts": lambda e: e.code == 3 and e.seconds < 2.5 and not (e.ready or e.heard or e.beats),
-    "dies:1": lambda e: e.code == 3 and 0.5 < e.seconds < 4 and e.ready and e.server and bool(e.beats),
-    "loop:1": lambda e: e.code == 1 and 0.5 < e.seconds < 4 and e.ready and e.server and bool(e.beats),
+    and len(e.beats) > 3 and len(e.heard) <= 1 + 2 * e.seconds / 0.2,
+    "never-starts": lambda e: e.code == 3 and not (e.ready or e.heard or e.beats),
+    "dies:1": lambda e: e.code == 3 and e.seconds > 0.9 and e.ready and e.server and bool(e.beats),
+    "loop:1": lambda e: e.code == 1 and e.seconds > 0.9 and e.ready and e.server and bool(e.beats),
     "silent": lambda e: e.code is None and e.systemd == ["READY=1"] and not (e.heard or e.beats or e.marker),
     "refused": lambda e: e.code is None and e.heard.count("WATCHDOG=1") >= 3 and not (e.server or e.beats or e.marker),
     "memory:30": lambda e: e.code is None and e.rss > 60 and e.server,
-    "hangs:1": lambda e: e.code is None and e.state == "T" and bool(e.beats) and e.beats[-1] < 3,
+    "hangs:1": lambda e: e.code is None and e.state == "T" and bool(e.beats) and e.seconds - e.beats[-1] > 1,
     "other-user": lambda e: e.code is None and not (e.heard or e.beats or e.marker),
     "other-unit": lambda e: e.code is None and not (e.heard or e.beats or e.marker),
-    "late:3": lambda e: e.code is None and e.ready and e.server and e.beats[0] > 2.5,
+    "late:3": lambda e: e.code is None and e.ready and e.server and bool(e.beats) and e.beats[0] > 2.5,
     "flood:1000": lambda e: e.code is None and e.server and len(e.heard) > 150,
 }
 
@@ -924,6 +925,18 @@ def run_switches(programs: Path, base: Path) -> dict[str, Ended]:
     """All switches at once, each with a server and a guard's socket of its own."""
     units, ears, processes, begun, ends = {}, {}, {}, {}, {}
     heard: dict[str, list[str]] = {name: [] for name in SWITCHES}
+    systemd: dict[str, list[str]] = {name: [] for name in SWITCHES}
+
+    def look(name: str, process: subprocess.Popen[str]) -> Ended:
+        now = time.monotonic()
+        code = process.poll()
+        if code is not None:
+            ends.setdefault(name, now)
+        heard[name] += ears[name][0].all()
+        systemd[name] += ears[name][1].all()
+        return Ended(code, *proc_state(process.pid), heard[name], systemd[name], units[name].marker.exists(),
+                     [b["time"] - begun[name] for b in units[name].server.beats], ends.get(name, now) - begun[name])
+
     try:
         for name in SWITCHES:
             (base / name / "device").mkdir(parents=True)
@@ -932,14 +945,11 @@ def run_switches(programs: Path, base: Path) -> dict[str, Ended]:
             unit.extra_env = {"NOTIFY_SOCKET": str(unit.dir / "systemd")}
             begun[name] = time.monotonic()
             processes[name] = unit.start(switch=name)
-        while time.monotonic() < max(begun.values()) + SWITCH_SECONDS:
-            for name, process in processes.items():
-                heard[name] += ears[name][0].all()
-                if process.poll() is not None:
-                    ends.setdefault(name, time.monotonic() - begun[name])
-        return {name: Ended(p.poll(), *proc_state(p.pid), heard[name], ears[name][1].all(), units[name].marker.exists(),
-                            [b["time"] - begun[name] for b in units[name].server.beats],
-                            ends.get(name, SWITCH_SECONDS)) for name, p in processes.items()}
+        while True:
+            seen = {name: look(name, process) for name, process in processes.items()}
+            lived = time.monotonic() - max(begun.values())
+            if lived > SWITCH_SECONDS and (lived > SWITCH_SECONDS_MAX or all(SWITCHES[n](e) for n, e in seen.items())):
+                return seen
     finally:
         for process in processes.values():
             process.kill()
@@ -957,9 +967,9 @@ def test_forged_beats_come_from_somebody_else(unit: Unit, running: Callable[...,
     ear = Ear(unit.dir / "notify")
     (unit.dir / "run/kiosk-switch").write_text("other-user\n")
     kiosk, forger = running(), running("--forge=other-user")
-    one = ear.hear(10)
+    one = ear.hear(30)
     assert one and "X_BF_SERVER=1" in one[0] and one[1] == forger.pid != kiosk.pid
-    assert running("--forge=silent").wait(5) == 2
+    assert running("--forge=silent").wait(30) == 2
 
 
 # Where a switch stands → the text there; the first that is there counts.
@@ -979,19 +989,19 @@ def test_where_a_switch_can_stand(unit: Unit, running: Callable[..., Any], place
             unit.write("cmdline", f"quiet bf.kiosk=silent bf.kiosk={text} root=x\n")
         else:
             (unit.dir / where / "kiosk-switch").write_text(f"{text}\n")
-    assert running(**options).wait(5) == 3
+    assert running(**options).wait(30) == 3
 
 
 def test_a_switch_can_be_thrown_later(unit: Unit, running: Callable[..., Any]) -> None:
     process = running()
-    unit.server.wait_beats(1, 10)
+    unit.server.wait_beats(1, 30)
     (unit.dir / "run/kiosk-switch").write_text("dies:0\n")
-    assert process.wait(5) == 3
+    assert process.wait(30) == 3
 
 
 @pytest.mark.parametrize("text", ["unknown", "dies:", "dies:x", "dies:5 ", "Dies", "", "dies:99999999999"])
 def test_a_misspelled_switch_is_an_error(unit: Unit, running: Callable[..., Any], text: str) -> None:
-    assert running(switch=text).wait(5) == 2
+    assert running(switch=text).wait(30) == 2
 
 
 @pytest.mark.parametrize("argv", [["--unknown"], ["--beat=x"], ["--beat=-1"], ["--beat=1."], ["--beat=.5"], ["--beat=1.2345"], ["--quiet=0.5"], ["--beat=1000001"], ["more"]])
