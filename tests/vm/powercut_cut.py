@@ -87,9 +87,7 @@ class State:
         self.replay, self.stable, self.pieces = replay, stable, pieces
 
     def read(self, offset: int, length: int) -> bytes:
-        with open(self.replay.path, "rb") as f:
-            f.seek(offset)
-            data = f.read(length)
+        data = os.pread(self.replay.fd, length, offset)
         touching = [p for p in self.pieces if p.entry.touches(offset, length)]
         if not touching:
             return data
@@ -199,6 +197,11 @@ class Replay:
                           for number, p in self.image.partitions.items()}
         self._marks = [(e.index, e.mark) for e in self.entries if e.mark is not None]
         self._applied: int | None = None
+        self.fd = -1
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
     def written(self, p: Partition, before: int) -> int:
         """How many of the first `before` requests write to a partition."""
@@ -251,6 +254,8 @@ class Replay:
         if self._applied is None or stable < self._applied:
             copy(self.base, self.path)
             self._applied = 0
+            if self.fd < 0:             # a second copy goes into the same file
+                self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         with open(self.path, "r+b") as f:
             for entry in self.entries[self._applied:stable]:
                 if entry.writes:
