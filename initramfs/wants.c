@@ -175,6 +175,14 @@ int kmod_wants_defaults(struct kmod_wants *w, unsigned set)
 	return 0;
 }
 
+/* bf-init takes no control character in its list. */
+static void tabs_to_spaces(char *s)
+{
+	for (; *s; s++)
+		if (*s == '\t')
+			*s = ' ';
+}
+
 int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool dash,
 		   const char *why)
 {
@@ -196,9 +204,8 @@ int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool d
 	new.name = strndup(text, len);
 	text += len + strspn(text + len, " \t");
 	new.params = *text ? strdup(text) : NULL;
-	/* bf-init takes no tab in its list. */
-	for (char *tab = new.params; tab && (tab = strchr(tab, '\t'));)
-		*tab = ' ';
+	if (new.params)
+		tabs_to_spaces(new.params);
 	new.why = strdup(why);
 	if (!new.name || !new.why || (*text && !new.params)) {
 		want_free(&new);
