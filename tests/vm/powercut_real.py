@@ -11,13 +11,15 @@ import bundles
 import real
 from artifacts import Artifacts, build
 from diskimage import DiskImage
-from machine import Device, Disk, End, Run, Timeout
+from machine import Device, Disk, End, Hardware, Run, Timeout
 from powercut_cut import State
 from powercut_eval import Release, Story, Verdict
 from powercut_log import MARK_AT, MARK_WORD
 from powercut_story import DECIDED, StoryError, load, release, save
 
 INSTALL_SEC = 1800
+# No watchdog: on a busy host it would write a boot of its own into the story.
+HARDWARE = Hardware(smp=1, memory=1024)
 # The commit is to fall between two marks; when the guard commits is tested elsewhere.
 APPEND = "systemd.mask=bf-guard.service"
 TRIAL = End("reboot", "0 tryboot")
@@ -81,7 +83,7 @@ def tell(art: Artifacts, work: Path, name: str, log: Path,
     bootrecord.seasoned(DiskImage(base), hash_A=old.roothash, hash_B=old.roothash)
     here = work / "update.raucb"
     here.symlink_to(bundle.file)
-    device = real.device(art, base, work / "machine", log, say)
+    device = real.device(art, base, work / "machine", log, say, HARDWARE)
     device.extra_disks.append(Disk(bundles.carrier([here], work / "bundles.img"), read_only=True))
     device.append = APPEND
     logs = [work / f"writes-{n}.log" for n in range(3)]
@@ -152,7 +154,7 @@ def _rejected(device: Device) -> None:
 def boot_real(story: Story, state: State, verdict: Verdict, work: Path, log: Path) -> list[str]:
     """Start the device from the disk as it is after a cut. What is not as predicted."""
     device = Device(disk=Disk(state.copy_disk(work / "disk.img")), work=work, log=log,
-                    hardware=real.HARDWARE, append=APPEND)
+                    hardware=HARDWARE, append=APPEND)
     wrong: list[str] = []
     assert verdict.after is not None and verdict.slot is not None
     try:
