@@ -118,6 +118,16 @@ def test_a_growing_rollout_never_takes_a_device_back(questions: Questions) -> No
     assert {a.split()[0] for a in answers} == {"take", "not-yet"}
 
 
+def test_the_edge_of_a_rollout(questions: Questions) -> None:
+    """A device in bucket n is in when n is below 100 times the percentage, and not before."""
+    devices = [f"device-{n}" for n in range(300)]
+    for device in devices:
+        place = bucket(device, "2.0")
+        questions.offer(good_offer(rollout=place / 100), device=device)
+        questions.offer(good_offer(rollout=(place + 1) / 100), device=device)
+    assert [a.split()[0] for a in questions.answers()] == ["not-yet", "take"] * len(devices)
+
+
 def test_versions_are_ordered_as_sort_orders_them(questions: Questions) -> None:
     versions = ["0", "0.9", "1.0~rc1", "1.0~rc2", "1.0", "1.0.1", "1.0-1", "1.0+git2", "1.2", "1.9", "1.10~b",
                 "1.10", "1.10.1", "2", "2.0~~", "2.0", "2.0a", "2.0b", "10", "2026.11.3", "2026.11.23", "v1", "a1",
@@ -969,6 +979,17 @@ def test_forged_beats_come_from_somebody_else(unit: Unit, running: Callable[...,
     kiosk, forger = running(), running("--forge=other-user")
     one = ear.hear(30)
     assert one and "X_BF_SERVER=1" in one[0] and one[1] == forger.pid != kiosk.pid
+    until = time.monotonic() + 30
+    while not unit.marker.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    unit.marker.unlink()                 # here nothing keeps it from writing it
+    # The marker belongs to the account: from the kiosk's own it would be no forgery.
+    (unit.dir / "run/kiosk-switch").write_text("other-unit\n")
+    forger.kill()
+    ear.all()
+    other = running("--forge=other-unit")
+    ear.until("X_BF_SERVER=1")
+    assert ear.hear(30) and not unit.marker.exists() and other.poll() is None
     assert running("--forge=silent").wait(30) == 2
 
 
