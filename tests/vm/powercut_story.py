@@ -62,20 +62,24 @@ def release(name: str, kept: Path, boots: bool = True) -> Release:
                    (kept / "roothash").read_text().strip(), boots)
 
 
-def broken(good: Release, work: Path) -> Release:
+def own(art: Artifacts, found: Release, work: Path, name: str, boots: bool = True) -> Release:
+    """A copy that stays with the story as long as it may be looked at again."""
+    kept = work / "releases" / name
+    for file in (found.root, found.boot):
+        art.copy(file, kept / file.name)
+    (kept / "roothash").write_text(found.roothash + "\n")
+    return release(name, kept, boots)
+
+
+def broken(art: Artifacts, good: Release, work: Path) -> Release:
     """The same with a root that does not have its root hash."""
-    kept = work / "releases" / "broken"
-    kept.mkdir(parents=True, exist_ok=True)
-    root = kept / "root.img"
-    copy(good.root, root)
+    made_ = own(art, good, work, "broken", boots=False)
     environment = dict(line.split("=", 1) for line in
                        (good.root.parent / "verity.env").read_text().splitlines())
-    with open(root, "r+b") as f:
+    with open(made_.root, "r+b") as f:
         f.seek(int(environment["BF_VERITY_HASH_OFFSET"]) + SALT_AT)
         f.write(b"\x55" * 32)
-    shutil.copy(good.boot, kept / "boot.img")
-    (kept / "roothash").write_text(good.roothash + "\n")
-    return release("broken", kept, boots=False)
+    return made_
 
 
 # -- what the guest does ----------------------------------------------------------------------------
@@ -156,7 +160,8 @@ def tell(art: Artifacts, work: Path, name: str, log: Path,
     _, new = made(art, "new")
     base = art.copy(disk, work / "base.img")
     committed = name == "mini-committed"
-    payload = new if committed else broken(new, work)
+    old = own(art, old, work, "old")
+    payload = own(art, new, work, "new") if committed else broken(art, new, work)
     device = mini_device(base, work / "prepare", log, say=say)
     check_run(device.boot(do([*UP, bf_boot("set-state", "A", "good"), *HALT])), "A", End("poweroff"))
     disk = work / "disk.img"
