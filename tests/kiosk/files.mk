@@ -24,7 +24,6 @@ kiosk: $(kiosk_PROGRAMS)
 INSTALL_KIOSK := \
 	$(B)/tests/bf-kiosk.stripped:lib/betterframe/bf-kiosk:0755 \
 	$(foreach f,$(wildcard tests/kiosk/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
-	tests/kiosk/bf-kiosk.sysusers:lib/sysusers.d/bf-kiosk.conf:0644 \
 	tests/kiosk/bf-kiosk.network:lib/systemd/network/50-bf-kiosk.network:0644
 
 $(B)/tests/bf-kiosk.stripped: $(B)/tests/bf-kiosk
