@@ -24,6 +24,7 @@ kiosk: $(kiosk_PROGRAMS)
 INSTALL_KIOSK := \
 	$(B)/tests/bf-kiosk.stripped:lib/betterframe/bf-kiosk:0755 \
 	$(foreach f,$(wildcard tests/kiosk/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
+	tests/kiosk/bf-guard.conf:lib/bf-guard.conf.d/50-bf-kiosk.conf:0644 \
 	tests/kiosk/bf-kiosk.network:lib/systemd/network/50-bf-kiosk.network:0644
 
 $(B)/tests/bf-kiosk.stripped: $(B)/tests/bf-kiosk
