@@ -278,9 +278,9 @@ static void collect_facts(struct boot *b)
 	if (b->cmdline.roothash && strlen(b->cmdline.roothash) <= RECORD_HASH_MAX)
 		strcpy(facts->roothash, b->cmdline.roothash);
 	read_record(b);
-	/* Without a clock chip it is 1970 now; the record knows better. */
-	if (facts->record_readable && facts->record.history_count > 0 &&
-	    facts->record.history[0].time_sec > facts->now_sec)
+	/* Without a clock chip it is 1970 now; the record knows better. Only then. */
+	if (facts->now_sec < FIRMWARE_BUILD_FLOOR && facts->record_readable &&
+	    facts->record.history_count > 0 && facts->record.history[0].time_sec > facts->now_sec)
 		facts->now_sec = facts->record.history[0].time_sec;
 }
 

@@ -234,9 +234,12 @@ static void raise_floor(uint64_t *floor, uint64_t sec)
 /*
  * A Pi without a battery for its clock comes up in 1970, and then certificates
  * are not valid yet. Only forward: a clock that is ahead is not ours to judge.
+ * The record is asked only when the clock is plainly unset: it is data that
+ * anybody may have written, and a right clock must not follow it into a wrong year.
  */
 static void set_clock_floor(struct boot *b, int root)
 {
+	uint64_t now = sys_realtime_usec() / 1000000;
 	const struct record *rec = &b->facts.record;
 	uint64_t floor = mtime_sec(root, "usr/lib/clock-epoch");
 
@@ -246,10 +249,11 @@ static void set_clock_floor(struct boot *b, int root)
 		floor = 0;
 	if (b->firmware.has_build_timestamp)
 		raise_floor(&floor, b->firmware.build_timestamp);
+	if (now >= floor)
+		return;
 	if (b->facts.record_readable && rec->history_count)
 		raise_floor(&floor, rec->history[0].time_sec);
-	if (sys_realtime_usec() / 1000000 < floor)
-		b->clock_set = sys_sethostclock(floor) == 0;
+	b->clock_set = sys_sethostclock(floor) == 0;
 }
 
 /* The machine-id */

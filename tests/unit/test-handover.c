@@ -443,6 +443,7 @@ static void test_clock(void)
 	} rows[] = {
 		{ "clock is right", NOW - 1, 1, NOW - 2, NOW - 3, "" },
 		{ "clock is exactly there", NOW, 1, 0, 0, "" },
+		{ "a right clock, a wrong record", NOW - 1, 1, NOW + 1000, 0, "" },
 		{ "clock-epoch", NOW + 5, NOW + 99, 0, 0, "clock 1735689605\n" },
 		{ "/usr, for want of it", 0, NOW + 6, 0, 0, "clock 1735689606\n" },
 		{ "the record", NOW + 5, 1, NOW + 7, NOW + 6, "clock 1735689607\n" },
