@@ -246,7 +246,8 @@ def sane(device: Device, run: Run, verdict: Verdict, end: End) -> list[str]:
         check_run(run, verdict.slot, end)
     except StoryError as e:
         wrong.append(str(e))
-    said = run.console.split(f"MINI ran {BF_BOOT} get-current=", 1)[0].rstrip().rsplit("\n", 1)[-1]
+    before = run.console.split(f"MINI ran {BF_BOOT} get-current=", 1)[0]
+    said = [line for line in before.splitlines() if not line.startswith("MINI ")][-1]
     if said != verdict.slot:
         wrong.append(f"bf-boot get-current says {said!r}")
     image = DiskImage(device.disk.path)
