@@ -29,6 +29,7 @@
  *                        | committed                          | S and W if they change    |
  *  reject                | trial                              | P-, W(resolved)           | R (3)
  *                        | committed, forced                  | ensure S, W(fallback), P+ | RT
+ *                        | neither                            | refused                   |
  *  settle                | committed                          | W(counters 0) if changed  |
  *  kiosk fails           | ladder < 2                         | P-, W(ladder+1,last=clean)| R (4)
  *                        | staged, attempts < 6               | as try                    | RT

@@ -63,8 +63,10 @@ static void report(const struct totals *t, uint64_t seed)
 /* One life; false when it came to a violation. */
 static bool live(struct life *l, uint64_t seed, struct totals *t)
 {
+	unsigned step;
+
 	life_begins(l, seed);
-	for (unsigned step = 0; step < LIFE_STEPS; step++) {
+	for (step = 0; step < LIFE_STEPS; step++) {
 		t->steps++;
 		if (!life_step(l, step))
 			break;
@@ -72,8 +74,9 @@ static bool live(struct life *l, uint64_t seed, struct totals *t)
 	add(t, l);
 	if (!*l->w.violation)
 		return true;
-	printf("walk: violation in the life of seed %llu (--seed %llu --steps 1 --trace)\n%s\n",
-	       (unsigned long long)seed, (unsigned long long)seed, l->w.violation);
+	printf("walk: violation in step %u of the life of seed %llu (--seed %llu --steps 1 "
+	       "--trace): %s\n%s\n",
+	       step, (unsigned long long)seed, (unsigned long long)seed, l->did, l->w.violation);
 	return false;
 }
 
