@@ -52,14 +52,12 @@ static int ask(const struct options *o, const char *word, bool forever)
 {
 	const struct timeval limit = { .tv_sec = ANSWER_SEC };
 	_cleanup_close_ int fd = open_socket(o, "control", SOCK_SEQPACKET);
-	_cleanup_free_ char *text = malloc(ANSWER_MAX);
+	static char text[ANSWER_MAX];
 	bool any = false;
 	ssize_t n;
 
 	if (fd < 0)
 		return no_guard(fd);
-	if (!text)
-		return no_guard(-ENOMEM);
 	if (!forever && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
 		return no_guard(-errno);
 	if (send(fd, word, strlen(word), MSG_NOSIGNAL) < 0)

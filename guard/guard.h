@@ -43,26 +43,19 @@ struct guard {
 	/* Events that wait, so that policy_step() is never entered twice. */
 	struct policy_event queue[GUARD_QUEUE_MAX];
 	size_t queued;
-	bool stepping;
 	uint64_t steps; /* policy_step() calls: what the watchdog is fed for */
 	uint64_t fed_steps;
 
 	sd_event_source *due_timer, *judge_timer, *tick_timer;
 	uint64_t tick_usec;
 	uint64_t last_tick;
-	bool starving;
 
 	/* What is known of the world */
 	struct device_answer device;
-	bool device_known;
 	struct kiosk kiosk;
 	struct heartbeat heart;
 	struct checks checks;
 	uid_t kiosk_uid; /* (uid_t)-1: not known */
-	bool has_user;	 /* … from the configuration */
-	bool link_up;
-	bool expected; /* an answer of the server, as last told */
-	bool in_hours;
 	enum device_baseline baseline_written;
 	enum verdict told[CHECK_COUNT];
 	enum reason told_reason[CHECK_COUNT];
@@ -73,12 +66,9 @@ struct guard {
 
 	/* D-Bus */
 	sd_bus *bus; /* NULL: not connected */
-	bool bus_up;
 	sd_event_source *bus_retry;
 	sd_bus *private_bus; /* straight to PID 1, for the reboot */
 	char *unit_path;
-	bool reading_unit, read_again;
-	bool installing;
 	uint32_t mark_id;	   /* a Mark whose answer is open */
 	struct policy_action rung; /* waits for the bus, since .rung_source is armed */
 	sd_event_source *rung_source;
@@ -90,6 +80,14 @@ struct guard {
 	uint64_t marker_stamp;
 	struct follower followers[GUARD_FOLLOWERS_MAX];
 	enum phase reported;
+	bool stepping; /* policy_step() runs: events wait */
+	bool starving; /* the watchdog is not fed any more */
+	bool device_known;
+	bool has_user; /* the kiosk's, from the configuration */
+	bool link_up;  /* there is a network */
+	bool expected; /* an answer of the server, as last told */
+	bool in_hours, installing;
+	bool bus_up, reading_unit, read_again;
 	uint64_t changes;  /* of the phase or a verdict: what followers see */
 	unsigned warnings; /* of the configuration */
 };

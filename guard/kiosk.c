@@ -110,7 +110,7 @@ static void take_word(char to[static KIOSK_WORD_MAX + 1], const char *from)
 {
 	size_t n = 0;
 
-	for (; from[n] && n < KIOSK_WORD_MAX; n++)
+	for (; n < KIOSK_WORD_MAX && from[n]; n++)
 		to[n] = (char)(from[n] > ' ' && from[n] < 0x7f ? from[n] : '?');
 	to[n] = '\0';
 }

@@ -283,17 +283,25 @@ static int open_private(struct guard *g)
 	return r;
 }
 
+static struct rung_call *new_call(struct guard *g, uint32_t id)
+{
+	struct rung_call *call = malloc(sizeof(*call));
+
+	if (call)
+		*call = (struct rung_call) { .guard = g, .id = id };
+	return call;
+}
+
 int link_reboot(struct guard *g, enum rung rung, uint32_t id)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	_cleanup_free_ struct rung_call *call = calloc(1, sizeof(*call));
+	_cleanup_free_ struct rung_call *call = new_call(g, id);
 	sd_bus_slot *slot = NULL;
 	sd_bus *bus = g->bus;
 	int r = 0;
 
 	if (!call)
 		return -ENOMEM;
-	*call = (struct rung_call) { .guard = g, .id = id };
 	if (!is_up(g)) {
 		/* PID 1 listens on a socket of its own; logind does not. */
 		r = rung == RUNG_LOGIND ? -ENOTCONN : open_private(g);

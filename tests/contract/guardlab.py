@@ -233,4 +233,5 @@ class Lab:
             self.guard.kill()
             self.guard.wait()
         self.stop_bus()
+        assert not self.log or not [line for line in self.log.lines if "Sanitizer" in line or "runtime error" in line]
         shutil.rmtree(self.dir)
