@@ -61,7 +61,8 @@ def damage(directory: Path, fault: str, salt: str) -> None:
     """Makes the copied artifacts those of another image; `fault` is what is wrong with it."""
     before = read_env(directory)["BF_ROOTHASH"]
     if fault == "no-init":
-        Volume(directory / "root.img").debugfs(0, "rm /usr/sbin/init")
+        # bf-init knows other places to look for one.
+        Volume(directory / "root.img").debugfs(0, "rm /usr/sbin/init", "rm /usr/lib/systemd/systemd")
     roothash = hash_again(directory, salt)
     edit_cmdlines(directory, before, roothash)
     if fault == "panic":

@@ -16,7 +16,7 @@ from machine import Device, Disk, Hardware, Run
 CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
 RELEASE = "2.0"                         # IMAGE_VERSION of the image
 HARDWARE = Hardware(smp=2, memory=1024, watchdog=True)
-LOGIN_SEC = 600
+LOGIN_SEC = max(600.0, float(os.environ.get("BF_VM_TIMEOUT", "0")))
 
 
 @dataclass(frozen=True)
