@@ -938,7 +938,7 @@ static void test_killed_while_rejecting(void)
 
 int main(int argc, char *argv[])
 {
-	uint64_t states = 12000, steps = 200000;
+	uint64_t states = 8000, steps = 100000;
 
 	if ((argc > 1 && parse_u64(argv[1], 10, &states) < 0) ||
 	    (argc > 2 && parse_u64(argv[2], 10, &steps) < 0))
