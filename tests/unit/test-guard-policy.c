@@ -482,7 +482,7 @@ static void test_random_walks(uint64_t steps)
 	uint64_t walks = 0, commits = 0, rejects = 0;
 
 	for (uint64_t done = 0; done < steps && !broken; walks++) {
-		unsigned mood = (unsigned)random_below(100);
+		unsigned mood = 60 + (unsigned)random_below(40);
 		struct policy_config config;
 		struct policy_actions out;
 		struct shadow s;
