@@ -69,6 +69,8 @@ int main(void)
 	}
 	if (!freopen("/dev/console", "w", stdout))
 		return 1;
+	/* Whatever systemd in an initramfs has left on the line. */
+	printf("\n");
 	if (kmsg >= 0)
 		show_log(kmsg);
 	printf("BENCH end\n");
