@@ -226,8 +226,8 @@ bench: packages
 	$(Q)tests/ensure-packages bench
 	$(Q)$(MAKE) --no-print-directory ARCH=host all
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
-	$(Q)tests/bench/backend --builddir $(abspath $(O))
 	$(Q)tests/bench/bench --builddir $(abspath $(O)) $(BENCH_FLAGS)
+	$(Q)tests/bench/backend --builddir $(abspath $(O))
 
 packages:
 	$(Q)tests/ensure-packages build cross image vm check
