@@ -164,6 +164,9 @@ static int make_confirmed(void)
 	fd = sys_openat(dir, DEVICE_CONFIRMED_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return fd;
+	/* For the kiosk to read, whatever the umask is. */
+	if (sys_fchmod(fd, 0644) < 0)
+		return -EPERM;
 	return sys_write(fd, "ok\n", 3) == 3 ? 0 : -EIO;
 }
 

@@ -189,6 +189,9 @@ static void test_baseline(void)
 
 static void test_confirmed(void)
 {
+	mode_t mask = umask(0077);
+	struct stat st = { 0 };
+
 	make_committed(false);
 	ASK(.type = DEVICE_CONFIRMED);
 	ok(answer.error < 0, "without a directory there is nobody to tell");
@@ -201,6 +204,10 @@ static void test_confirmed(void)
 	_cleanup_free_ char *told = fake_read("/run/betterframe/rauc-confirmed", NULL);
 	ok_str(secret, "keep", "what the kiosk's link points to is not written");
 	ok_str(told, "ok\n", "the link is replaced");
+	ok(stat(fake_path("/run/betterframe/rauc-confirmed"), &st) == 0 &&
+		   (st.st_mode & 0777) == 0644,
+	   "the kiosk may read it");
+	(void)umask(mask);
 }
 
 static size_t saved(void)
