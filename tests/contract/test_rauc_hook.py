@@ -35,10 +35,10 @@ class Lab:
     def facts(self, text: str) -> None:
         (self.bundle / "betterframe.env").write_text(text)
 
-    def bf_boot(self, status: int, trial: str = "false") -> None:
-        """Answers is-refused, and only for our hash, and says whether a trial runs."""
+    def bf_boot(self, status: int, said: str = '"trial": false') -> None:
+        """Answers is-refused, and only for our hash, and status --json."""
         self.write("usr/sbin/bf-boot", f'''#!/bin/sh
-[ "$*" != "status --json" ] || {{ printf '{{\\n  "slot": "A",\\n  "trial": {trial},\\n  "x": 1\\n}}\\n'; exit 0; }}
+[ "$*" != "status --json" ] || {{ printf '{{\\n  "slot": "A",\\n  {said},\\n  "x": 1\\n}}\\n'; exit 0; }}
 [ "$*" = "is-refused {HASH}" ] || exit 77
 echo "bf-boot: chatter" >&2
 exit {status}
@@ -144,9 +144,28 @@ def test_no_running_version(lab: Lab) -> None:
 
 def test_during_a_trial(lab: Lab) -> None:
     """bf-boot would refuse it, too; here the reason reaches whoever asked."""
-    lab.bf_boot(1, trial="true")
+    lab.bf_boot(1, '"trial": true')
     lab.force()
     assert "trial boot is running" in lab.refused()
+
+
+def slots(a: str, b: str) -> str:
+    return f'"slots": {{ "A": {{ "state": "{a}", "proven": "yes" }}, "B": {{ "state": "{b}", "proven": "no" }} }}'
+
+
+@pytest.mark.parametrize("said, refused", [
+    (f'"trial": false, {slots("good", "good")}, "probation": true, "staying": false', True),
+    (f'"trial": false, {slots("good", "good")}, "probation": true, "staying": true', False),
+    (f'"trial": false, {slots("good", "good")}, "probation": false, "staying": false', False),
+    (f'"trial": false, {slots("good", "bad")}, "probation": true, "staying": false', False),
+    (f'"trial": false, {slots("unknown", "good")}, "probation": true, "staying": false', False),
+])
+def test_in_probation(lab: Lab, said: str, refused: bool) -> None:
+    lab.bf_boot(1, said)
+    if refused:
+        assert "probation" in lab.refused()
+    else:
+        lab.accepted()
 
 
 def test_refused_before(lab: Lab) -> None:

@@ -213,9 +213,10 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
     assert b.run.decision.partition == 3 and not b.run.decision.tryboot
     assert b.shell.boot_file()["BF_TRIAL"] == "no"
     assert b.rauc() == Slots("B", "B", {"A": True, "B": True})
-    # What it left is what a person may still go back to; the way there is a trial as well.
-    b.ok("rauc status mark-active other")
-    assert b.rauc().primary == "A" and b.armed()
+    # In its probation the slot it came from is the way back: nothing else goes there.
+    b.install_is_refused("good", "in its probation")
+    b.fails("rauc status mark-active other 2>&1")
+    assert b.rauc().primary == "B" and not b.armed()
     assert box.leave(b, "poweroff") == End("poweroff")
     assert box.device.decide().partition == 3
     for guest in box.guests:
