@@ -307,25 +307,39 @@ static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userda
 	return 0;
 }
 
+/* Who connects and asks nothing makes room for the next. */
+static struct follower *free_follower(struct guard *g)
+{
+	struct follower *idle = NULL;
+
+	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
+		if (g->followers[i].fd < 0)
+			return &g->followers[i];
+		if (!g->followers[i].asked)
+			idle = &g->followers[i];
+	}
+	if (idle)
+		drop(idle);
+	return idle;
+}
+
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct guard *g = userdata;
+	struct follower *f;
 
 	(void)s, (void)revents;
 	if (client < 0)
 		return 0;
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
-		struct follower *f = &g->followers[i];
-
-		if (f->fd >= 0)
-			continue;
-		*f = (struct follower) { .fd = client };
-		if (sd_event_add_io(g->event, &f->source, client, EPOLLIN, on_request, g) < 0)
-			drop(f);
+	f = free_follower(g);
+	if (!f) {
+		(void)close(client);
 		return 0;
 	}
-	(void)close(client); /* full */
+	*f = (struct follower) { .fd = client };
+	if (sd_event_add_io(g->event, &f->source, client, EPOLLIN, on_request, g) < 0)
+		drop(f);
 	return 0;
 }
 
