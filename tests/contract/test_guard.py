@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from guardlab import Lab
+
+TOP = Path(__file__).resolve().parents[2]
 
 STRANGER = 65534  # nobody
 KIOSK = 12345
@@ -792,3 +795,80 @@ def test_idle_guard_is_small_and_quiet(lab) -> None:
     text = Path(f"/proc/{one.guard.pid}/status").read_text()
     resident = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
     assert resident <= 4096
+
+
+# ---- a real RAUC
+
+
+BACKEND = """#!/bin/sh
+echo "$*" >>{log}
+case $1 in
+get-primary) echo A ;;
+get-state) echo good ;;
+set-state) sleep {sleep}; [ "$2 $3" = "B good" ] && echo "committed probation" >{facts} ;;
+esac
+"""
+
+SYSTEM_CONF = """[system]
+compatible=test
+bootloader=custom
+statusfile={dir}/rauc.status
+[handlers]
+bootloader-custom-backend={dir}/backend
+[slot.rootfs.0]
+device={dir}/a
+type=raw
+bootname=A
+[slot.rootfs.1]
+device={dir}/b
+type=raw
+bootname=B
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 4])
+def test_commit_through_a_real_rauc(lab, seconds: int) -> None:
+    one = trial(lab, extra="[trial]\ncommit-timeout=60\n")
+    log = one.dir / "backend.log"
+    (one.dir / "backend").write_text(BACKEND.format(log=log, facts=one.device / "facts", sleep=seconds))
+    (one.dir / "backend").chmod(0o755)
+    (one.dir / "system.conf").write_text(SYSTEM_CONF.format(dir=one.dir))
+    for slot in "ab":
+        (one.dir / slot).write_bytes(bytes(4096))
+    one.start()
+    one.say("rauc off")
+    bus = {"DBUS_STARTER_BUS_TYPE": "session", "DBUS_SESSION_BUS_ADDRESS": f"unix:path={one.socket}"}
+    with subprocess.Popen(
+        ["rauc", f"--conf={one.dir / 'system.conf'}", "--override-boot-slot=B", "service"],
+        env=one.environment | bus, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as rauc:
+        try:
+            one.kiosk_starts()
+            one.beats()
+            one.until_phase("probation", timeout=30)
+        finally:
+            rauc.kill()
+    assert log.read_text().splitlines().count("set-state B good") == 1
+
+
+# ---- what is shipped beside it
+
+
+def test_unit_is_hardened() -> None:
+    unit = TOP / "hooks/systemd/bf-guard.service"
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", unit],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr
+
+
+def test_every_message_is_in_the_catalog() -> None:
+    ids = set(re.findall(r'"([0-9a-f]{32})"', (TOP / "guard/report.c").read_text()))
+    catalog = set(re.findall(r"^-- ([0-9a-f]{32})$", (TOP / "hooks/systemd/bf-guard.catalog").read_text(), re.M))
+    assert len(ids) >= 8 and ids == catalog
+
+
+def test_every_key_is_in_the_manual() -> None:
+    sections = "kiosk|heartbeat|server|trial|committed|update|checks"
+    keys = set(re.findall(rf'"(?:{sections})", "([a-z-]+)"', (TOP / "guard/config.c").read_text()))
+    manual = set(re.findall(r"([a-z-]+)=", (TOP / "guard/bf-guard.conf.5").read_text()))
+    assert len(keys) > 25 and keys <= manual
