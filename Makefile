@@ -324,7 +324,7 @@ clean:
 
 help:
 	@printf '%s\n' \
-	'make              build bf-init, bf-boot and bf-mkinitramfs (ARCH=arm64: for the device)' \
+	'make              build bf-init, bf-boot, bf-guard and bf-mkinitramfs (ARCH=arm64: for the device)' \
 	'make demo         boot a real Debian 13 from a verity slot in QEMU, then watch a bad slot fall back' \
 	'make check        every test; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
@@ -334,7 +334,7 @@ help:
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make lint         static analysis, shellcheck, format' \
 	'make install      bf-mkinitramfs, bf-mkimage, bf-mkbundle, bf-mkkeys, man pages; to DESTDIR and PREFIX (/usr)' \
-	'make install-target   bf-init, bf-boot, units, udev rule; into the root of the device, DESTDIR' \
+	'make install-target   bf-init, bf-boot, bf-guard, units, udev rule; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \
 	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
