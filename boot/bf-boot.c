@@ -33,6 +33,10 @@ static const struct command commands[] = {
 	  command_try, BF_BOOT_FAILED },
 	{ "cancel", "", "take back what is staged", NO_MORE, ACCESS_CHANGE, 0, 0, 0, command_cancel,
 	  BF_BOOT_FAILED },
+	{ "settle", "", "end the probation of the committed slot: it has proven itself",
+	  "bf-guard does this by itself. Where it does not run, updates are refused until\n"
+	  "somebody does.\n",
+	  ACCESS_CHANGE, 0, 0, 0, command_settle, BF_BOOT_FAILED },
 	{ "reject", "[--force] [REASON]", "give up the running trial and reboot",
 	  "REASON is a code of 'bf-boot reasons'. With --force also of the committed slot:\n"
 	  "then the other one gets a trial.\n",

@@ -91,6 +91,7 @@ int command_is_refused(struct call *call);
 /* trial.c: what a person or the guard asks for */
 int command_try(struct call *call);
 int command_cancel(struct call *call);
+int command_settle(struct call *call);
 int command_reject(struct call *call);
 /* reconcile.c: what units ask for */
 int command_reconcile(struct call *call);

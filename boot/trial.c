@@ -19,6 +19,13 @@ int command_cancel(struct call *call)
 	return call_request(call, REQUEST_CANCEL, NULL, &plan);
 }
 
+int command_settle(struct call *call)
+{
+	struct request_plan plan;
+
+	return call_request(call, REQUEST_SETTLE, NULL, &plan);
+}
+
 int command_reject(struct call *call)
 {
 	struct request_args args = { .slot = SLOT_NONE, .force = call_has(call, OPTION_FORCE) };

@@ -276,6 +276,11 @@ def test_status_json(make):
     device.ok("set-state", "B", "good")
     status = json.loads(device.ok("status", "--json"))
     assert status["probation"] is True and status["trial"] is False and status["primary"] == "B"
+    # The only way back is not overwritten; when the probation is over, it may be.
+    assert "probation" in device.refused("set-state", "A", "bad")
+    device.ok("settle")
+    assert json.loads(device.ok("status", "--json"))["probation"] is False
+    device.ok("set-state", "A", "bad")
 
 
 def test_history(make):

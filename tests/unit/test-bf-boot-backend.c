@@ -65,6 +65,8 @@ static void test_answers(void)
 		{ "reject, committed", QUIET, { "reject" }, 1, "", "--force" },
 		{ "reject, no reason", TRIAL, { "reject", "bad-luck" }, 2, "", "bad-luck" },
 		{ "cancel nothing", QUIET, { "cancel" }, 0, "", "" },
+		{ "settle in a trial", TRIAL, { "settle" }, 1, "", "trial" },
+		{ "settle nothing", QUIET, { "settle" }, 0, "", "" },
 		{ "reconcile nothing", QUIET, { "reconcile" }, 0, "", "running slot A" },
 		{ "shutdown", QUIET, { "shutdown", "halt" }, 0, "", "" },
 		{ "shutdown how?", QUIET, { "shutdown", "slowly" }, 2, "", "Usage" },
