@@ -128,7 +128,10 @@ static void test_warnings(void)
 
 	config_init(&fresh);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		parse(&c, rows[i].text);
+		/* A copy with its padding: the compilers fill that as they like. */
+		memcpy(&c, &fresh, sizeof(c));
+		*warnings = '\0';
+		config_parse(&c, rows[i].text, strlen(rows[i].text), "f", note, NULL);
 		ok_str(warnings, rows[i].warning, "warning %zu", i);
 		ok(memcmp(&c, &fresh, sizeof(c)) == 0, "and the default stays");
 	}
