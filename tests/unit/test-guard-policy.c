@@ -298,11 +298,21 @@ static void rename_questions(struct node *n)
 	n->p.since = 0;
 }
 
-static uint64_t hash_node(const struct node *n)
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+#define clear_padding(p) __builtin_clear_padding(p)
+#endif
+#endif
+#ifndef clear_padding /* clang: then equal states may count as two */
+#define clear_padding(p) (void)(p)
+#endif
+
+static uint64_t hash_node(struct node *n)
 {
 	const uint8_t *bytes = (const uint8_t *)n;
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
+	clear_padding(n);
 	for (size_t i = 0; i < sizeof(*n); i++)
 		h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
 	return h ? h : 1;
