@@ -19,6 +19,7 @@ void close_p(int *fd)
 
 	if (*fd >= 0)
 		(void)close(*fd);
+	*fd = -1;
 	errno = saved;
 }
 
@@ -28,6 +29,7 @@ void fclose_p(FILE **f)
 
 	if (*f)
 		(void)fclose(*f);
+	*f = NULL;
 	errno = saved;
 }
 

@@ -48,8 +48,8 @@
 	})
 
 void free_p(void *p);	 /* p: pointer to the pointer */
-void close_p(int *fd);	 /* closes if >= 0; keeps errno */
-void fclose_p(FILE **f); /* closes if not NULL; keeps errno */
+void close_p(int *fd);	 /* closes if >= 0, then -1; keeps errno */
+void fclose_p(FILE **f); /* closes if not NULL, then NULL; keeps errno */
 
 static inline bool streq(const char *a, const char *b)
 {

@@ -326,6 +326,8 @@ static void ask_save(const struct device_question *q, struct device_answer *a)
 	struct running r;
 
 	a->error = running_open(RUNNING_READ, &r);
+	/* The journal takes its time, and RAUC's calls must not wait for it. */
+	close_p(&r.lock_fd);
 	if (a->error >= 0)
 		a->error = r.data_fd < 0 ? -ENODEV : save(r.data_fd, &r.facts, q->text);
 	running_close(&r);

@@ -277,6 +277,21 @@ static void test_open_odd(void)
 	}
 }
 
+/* A closed descriptor must not look like BF_DATA: its number may be somebody else's by then. */
+static void test_nothing_kept_of_other_data(void)
+{
+	struct running r;
+
+	make_usual();
+	other_device_number();
+	ok_int(running_open(RUNNING_READ, &r), 0, "other data: opened");
+	ok_int(r.data_fd, -1, "other data: no descriptor");
+	running_close(&r);
+	ok_int(r.lock_fd, -1, "other data: closed once");
+	running_close(&r);
+	ok_int(fake_open_fds(), 0, "other data: nothing is left open");
+}
+
 static void test_lock(void)
 {
 	struct running a, b;
@@ -559,6 +574,7 @@ int main(void)
 	test_boot_file_bad();
 	test_open_usual();
 	test_open_odd();
+	test_nothing_kept_of_other_data();
 	test_lock();
 	test_commit();
 	test_arming();
