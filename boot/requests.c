@@ -136,16 +136,17 @@ enum slot requests_primary(const struct run_facts *facts)
 bool requests_is_good(const struct run_facts *facts, enum slot slot)
 {
 	const struct record *rec = &facts->record;
+	bool runs = slot == facts->running;
 
 	if (!is_slot(slot))
 		return false;
 	if (!facts->record_readable)
-		return slot == facts->running;
-	if (slot == requests_armed_slot(facts) ||
-	    (slot == facts->running && requests_is_trial(facts)))
+		return runs;
+	if (slot == requests_armed_slot(facts) || (runs && requests_is_trial(facts)))
 		return true;
-	return rec->state[slot] == STATE_GOOD ||
-	       (rec->state[slot] == STATE_UNKNOWN && rec->proven[slot] == PROVEN_YES);
+	if (rec->state[slot] == STATE_UNKNOWN)
+		return rec->proven[slot] == PROVEN_YES || (runs && slot == rec->committed);
+	return rec->state[slot] == STATE_GOOD;
 }
 
 /* ---- a plan ------------------------------------------------------------- */

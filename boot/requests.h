@@ -142,6 +142,7 @@ enum slot requests_armed_slot(const struct run_facts *facts);
 enum slot requests_primary(const struct run_facts *facts);
 /*
  * RAUC's get-state. It knows good and bad only, and means bootable: good, the
- * staged slot while it may be tried, and what was left as "unknown" but proven once.
+ * staged slot while it may be tried, what was left as "unknown" but proven once, and
+ * the committed slot of a device just flashed, which runs.
  */
 bool requests_is_good(const struct run_facts *facts, enum slot slot);

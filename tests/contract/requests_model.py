@@ -147,7 +147,8 @@ def is_good(f: RunFacts, slot: str) -> bool:
     r = f.record
     if slot == armed_slot(f) or (is_trial(f) and slot == f.running):
         return True
-    return r.state[slot] == "good" or (r.state[slot] == "unknown" and r.proven[slot] == "yes")
+    runs = slot == f.running and slot == r.committed
+    return r.state[slot] == "good" or (r.state[slot] == "unknown" and (r.proven[slot] == "yes" or runs))
 
 
 def is_counted(f: RunFacts, r: Record) -> bool:
