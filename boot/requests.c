@@ -28,7 +28,8 @@
  *                        | trial                              | W(committed=X …), S(X), P-|
  *                        | committed                          | S and W if they change    |
  *  reject                | trial                              | P-, W(resolved)           | R (3)
- *                        | committed, forced                  | ensure S, W(fallback), P+ | RT
+ *                        | committed, forced; proven.other    |                           |
+ *                        |   not "no"                         | ensure S, W(fallback), P+ | RT (4)
  *                        | neither                            | refused                   |
  *  settle                | committed                          | W(counters 0) if changed  |
  *  kiosk fails           | ladder < 2                         | P-, W(ladder+1,last=clean)| R (4)
@@ -36,9 +37,9 @@
  *                        | staged, attempts = 6               | W(resolved)               | stay
  *                        | state.other = good                 | ensure S, W(fallback), P+ | RT
  *                        | else                               | -                         | stay
- *  retry other           | none staged, proven.other not "no" | ensure S, W(fallback, n+1)| RT
+ *  retry other           | proven.other not "no"              | ensure S, W(fallback, n+1)| RT (4)
  *  (1) RAUC asks this when rauc.slot= is wrong (2) by the reboot that is under way
- *  (3) also when W failed (4) RT, as try, when an update is staged
+ *  (3) also when W failed (4) as try, when an update is staged, attempts < 6
  *
  * Why it is like this, where a simpler rule looks possible:
  * - A commit writes the record first: a cut before the sector is the ordinary
@@ -551,7 +552,8 @@ static void shut_down_halt(const struct ask *a)
 	shut_down(a, false);
 }
 
-static void retry_other(const struct ask *a)
+/* @again: by the guard, at the end of an interval that the next time is longer. */
+static void leave(const struct ask *a, enum reason reason, bool again)
 {
 	struct record *rec = &a->plan->record;
 
@@ -566,27 +568,14 @@ static void retry_other(const struct ask *a)
 		refuse(a, REFUSAL_NO_OTHER);
 		return;
 	}
-	if (rec->doublings < RULES_DOUBLINGS_MAX)
+	if (again && rec->doublings < RULES_DOUBLINGS_MAX)
 		rec->doublings++;
-	try_fallback(a, reason_or(a, REASON_KIOSK_FAILING));
+	try_fallback(a, reason);
 }
 
-/* A person sends the committed slot away: as the guard would, but at once. */
-static void leave(const struct ask *a)
+static void retry_other(const struct ask *a)
 {
-	struct record *rec = &a->plan->record;
-
-	if (refused_outside_committed(a))
-		return;
-	if (may_try(rec)) {
-		try_staged(a);
-		return;
-	}
-	rules_resolve(rec, a->facts->now_sec);
-	if (rec->proven[slot_other(rec->committed)] == PROVEN_NO)
-		refuse(a, REFUSAL_NO_OTHER);
-	else
-		try_fallback(a, reason_or(a, REASON_LEFT_BY_HAND));
+	leave(a, reason_or(a, REASON_KIOSK_FAILING), true);
 }
 
 static void reject(const struct ask *a)
@@ -600,7 +589,7 @@ static void reject(const struct ask *a)
 	} else if (a->plan->record.committed != a->facts->running) {
 		add_step(a->plan, STEP_DISARM); /* rejected before */
 	} else if (a->args->force) {
-		leave(a);
+		leave(a, reason_or(a, REASON_LEFT_BY_HAND), false);
 		return;
 	} else {
 		refuse(a, REFUSAL_COMMITTED);
