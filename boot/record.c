@@ -738,8 +738,10 @@ int record_store(int data_fd, struct record *rec)
 	r = newest = read_generations(dir, gens);
 	if (r < 0)
 		return r;
+	/* What @rec was made from is not the newest any more, or the newest could not be read then:
+	 * on top of it the last write would be undone. */
 	if (newest != FILE_COUNT && gens[newest].record.gen > next.gen)
-		next.gen = gens[newest].record.gen;
+		return -ESTALE;
 	next.gen++;
 	record_format(&next, text);
 	if (record_parse(text, sizeof(text), &check) < 0)

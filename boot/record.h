@@ -135,7 +135,8 @@ _must_check_ int record_load(int data_fd, struct record *ret);
  * not a file of ours under their names. Nothing is lost when it fails. Paths
  * are opened beneath @data_fd, no symlinks: BF_DATA is untrusted. @data_fd must
  * be fit for fsync (not O_PATH).
- * -ENOTSUP instead of overwriting a record of a newer format; -EINVAL when @rec
+ * -ENOTSUP instead of overwriting a record of a newer format; -ESTALE when one on
+ * the disk is newer than @rec, which was loaded before it could be read; -EINVAL when @rec
  * is not a record that record_parse() would take; -ELOOP or -ENOTDIR when bf/
  * is not a directory. One writer at a time: the callers' lock.
  */

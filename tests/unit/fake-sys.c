@@ -531,7 +531,8 @@ char *fake_read(const char *path, size_t *ret_len)
 	_cleanup_file_ FILE *f = NULL;
 	struct stat st;
 
-	if (!fake_exists(path))
+	/* A pipe would be waited for. */
+	if (!fake_exists(path) || stat(fake_path(path), &st) < 0 || !S_ISREG(st.st_mode))
 		return NULL;
 	f = fopen(fake_path(path), "re");
 	if (!f || fstat(fileno(f), &st) < 0)

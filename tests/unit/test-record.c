@@ -487,9 +487,11 @@ static uint64_t gen_in(const char *path)
 	return text && record_parse(text, len, &r) == 0 ? r.gen : 0;
 }
 
+/* As after a load: on top of the newest there is. */
 static int store(uint32_t mark)
 {
-	struct record r = numbered(0, mark);
+	uint64_t newest = gen_in(NEWEST), older = gen_in(OLDER);
+	struct record r = numbered(newest > older ? newest : older, mark);
 
 	return record_store(data_fd, &r);
 }
@@ -539,8 +541,11 @@ static void test_create(void)
 	check_regular("third");
 	r.gen = 0;
 	r.hard = 4;
-	ok_int(record_store(data_fd, &r), 0, "a rebuilt record beside a good one");
-	ok_int(r.gen, 4, "is newer than that");
+	ok_int(record_store(data_fd, &r), -ESTALE, "one made from nothing, beside a good one");
+	r.gen = 2;
+	ok_int(record_store(data_fd, &r), -ESTALE, "one made from the backup, beside the newer one");
+	ok(r.gen == 2 && gen_in(NEWEST) == 3 && gen_in(OLDER) == 2, "and nothing is written");
+	check_load(RECORD_OK, 3, "the last one");
 	ok_int(fake_open_fds(), 1, "no fd left open");
 }
 
