@@ -4,7 +4,9 @@
 
 #include "boot/product.h"
 
+#include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -107,6 +109,44 @@ static int command_wait(const struct options *o)
 	return ask(o, "wait", true);
 }
 
+/*
+ * Sends it with a descriptor that the guard closes when it has looked at the datagram,
+ * and at who sent it: a process that is gone by then may be anybody's.
+ */
+static int send_and_wait(int fd, const char *text)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (char *)text, .iov_len = strlen(text) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	_cleanup_close_ int seen = -1, sent = -1;
+	struct pollfd wait;
+	int fds[2], n;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	seen = fds[0];
+	sent = fds[1];
+	control.header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(sent)),
+					    .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&control.header), &sent, sizeof(sent));
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
+		return -errno;
+	close_p(&sent);
+	sent = -1;
+	wait = (struct pollfd) { .fd = seen };
+	n = poll(&wait, 1, ANSWER_SEC * 1000);
+	if (n < 0)
+		return -errno;
+	return n > 0 ? 0 : -ETIMEDOUT;
+}
+
 /* The words after "beat" are sent as they are; without any, WATCHDOG=1. */
 static int command_beat(const struct options *o)
 {
@@ -114,6 +154,7 @@ static int command_beat(const struct options *o)
 	char text[NOTIFY_MAX + 1] = "WATCHDOG=1";
 	struct notify notify;
 	size_t at = 0;
+	int r;
 
 	if (fd < 0)
 		return no_guard(fd);
@@ -131,9 +172,8 @@ static int command_beat(const struct options *o)
 				      "WATCHDOG=1, X_BF_SERVER=1 or STATUS=text\n");
 		return EXIT_USAGE;
 	}
-	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
-		return no_guard(-errno);
-	return EXIT_OK;
+	r = send_and_wait(fd, text);
+	return r < 0 ? no_guard(r) : EXIT_OK;
 }
 
 static const struct command commands[] = {

@@ -61,6 +61,36 @@ bool kiosk_beats(const struct kiosk *k)
 	       k->now.watchdog_at > k->now.active_at;
 }
 
+/* @path is one of the unified hierarchy, without its first "/". */
+static bool is_of_unit(const char *unit, const char *path)
+{
+	static const char slice[] = ".slice";
+	size_t len = strcspn(path, "/\n");
+
+	while (path[len] == '/' && len >= sizeof(slice) &&
+	       memcmp(path + len - strlen(slice), slice, strlen(slice)) == 0) {
+		path += len + 1;
+		len = strcspn(path, "/\n");
+	}
+	/* Put before names that the kernel could take for its own. */
+	if (*path == '_')
+		path++, len--;
+	return strlen(unit) == len && memcmp(path, unit, len) == 0;
+}
+
+bool kiosk_owns(const char *unit, const char *text)
+{
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		const char *path;
+
+		line += *line == '\n';
+		path = startswith(line, "0::/");
+		if (path)
+			return is_of_unit(unit, path);
+	}
+	return false;
+}
+
 static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,
 		  const char *fmt, ...) _printf_(4, 5);
 static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,

@@ -60,5 +60,11 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
 		 struct kiosk_judgement *ret);
 /* Restarts within the window. */
 unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now);
+/*
+ * Is a process of the system's unit @unit? @text is its /proc/PID/cgroup (cgroups(7)).
+ * In the tree that systemd keeps (its CGROUP_DELEGATION document) the first name that
+ * is not a slice is the unit; what is below is the unit's own, or another manager's.
+ */
+bool kiosk_owns(const char *unit, const char *text);
 /* It feeds its unit's watchdog: since it is active, it has done so at least once. */
 bool kiosk_beats(const struct kiosk *k);

@@ -45,28 +45,45 @@ static int bind_socket(struct guard *g, const char *name, int type)
 
 /* ---- heartbeats ---------------------------------------------------------------------- */
 
-static bool is_kiosk(const struct guard *g, const struct msghdr *msg)
+/* By its control group, which nobody but root can choose: other units may run under the kiosk's
+ * account. Of a process that is gone already nothing can be told. */
+static bool is_of_kiosk(const struct guard *g, pid_t pid)
 {
-	struct cmsghdr *c;
+	_cleanup_free_ char *path = strf("/proc/%d/cgroup", (int)pid), *text = NULL;
 
-	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
-		struct ucred who;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
-		    c->cmsg_len != CMSG_LEN(sizeof(who)))
-			continue;
-		memcpy(&who, CMSG_DATA(c), sizeof(who));
-		return who.uid == 0 || (g->kiosk_uid != (uid_t)-1 && who.uid == g->kiosk_uid);
-	}
-	return false;
+	return path && sys_read_file(AT_FDCWD, path, 8192, &text, NULL) >= 0 &&
+	       kiosk_owns(g->config.unit, text);
 }
 
-/* 1: one was read, whatever it was; 0: there is none. */
+static bool may_beat(const struct guard *g, const struct msghdr *msg)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	struct ucred who;
+
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(who)))
+		return false;
+	memcpy(&who, CMSG_DATA(c), sizeof(who));
+	if (who.uid == 0)
+		return true;
+	/* Where the configuration names an account, it is the account that counts. */
+	if (g->has_user)
+		return g->kiosk_uid != (uid_t)-1 && who.uid == g->kiosk_uid;
+	return is_of_kiosk(g, who.pid);
+}
+
+/*
+ * 1: one was read, whatever it was; 0: there is none. There is room for credentials
+ * only, which the kernel puts first: descriptors that somebody pushes onto us are
+ * never ours. A datagram is taken off the socket, and with it such a descriptor
+ * closed, only after its sender was looked at: who waits for that (command_beat()
+ * in bf-guard.c, systemd-notify) still runs meanwhile.
+ */
 static int receive(struct guard *g)
 {
 	union {
 		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(8 * sizeof(int))];
+		char room[CMSG_SPACE(sizeof(struct ucred))];
 	} control;
 	char buf[NOTIFY_MAX + 1];
 	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
@@ -74,26 +91,17 @@ static int receive(struct guard *g)
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(g->notify_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(g->notify_fd, &msg, MSG_DONTWAIT | MSG_PEEK);
 	struct notify notify;
-	struct cmsghdr *c;
+	bool taken;
 
 	if (n < 0)
 		return errno == EINTR;
 	g->datagrams++;
-	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		/* Descriptors that somebody pushes onto us. */
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			(void)close(fd);
-		}
-	}
-	if (!is_kiosk(g, &msg) || (msg.msg_flags & MSG_TRUNC) ||
-	    notify_parse(buf, (size_t)n, &notify) < 0) {
+	taken = !(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0 &&
+		may_beat(g, &msg);
+	(void)recv(g->notify_fd, buf, 0, MSG_DONTWAIT);
+	if (!taken) {
 		g->refused++;
 		return 1;
 	}

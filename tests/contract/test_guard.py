@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import signal
 import socket
@@ -165,16 +166,39 @@ def test_watchdog_of_the_unit_is_a_heartbeat(lab) -> None:
 
 
 def test_heartbeat_of_somebody_else_is_refused(lab) -> None:
-    one = trial(lab, extra="[heartbeat]\nmarker-proves=local\n")
+    account = pwd.getpwnam("daemon")
+    one = trial(lab, extra=f"[heartbeat]\nmarker-proves=local\n[kiosk]\nuser={account.pw_name}\n")
     one.start()
-    one.say(f"uid {KIOSK}")
     one.kiosk_starts()
     one.beat("READY=1", "X_BF_SERVER=1", uid=STRANGER)
     time.sleep(1.5)
     status = one.status()
     assert status["phase"] == "collecting" and status["heartbeats-refused"] == 1
-    one.beat("READY=1", "X_BF_SERVER=1", uid=KIOSK)
+    one.beat("READY=1", "X_BF_SERVER=1", uid=account.pw_uid)
     one.until_phase("probation")
+
+
+def test_heartbeat_from_outside_the_unit_is_refused(lab) -> None:
+    """The account is right. (The other half, from within it, takes a systemd: tests/vm/test_guard.py.)"""
+    one = trial(lab, extra="[heartbeat]\nmarker-proves=local\n")
+    one.start()
+    one.say(f"uid {KIOSK}")
+    one.kiosk_starts()
+    one.beat("READY=1", "X_BF_SERVER=1", uid=KIOSK)
+    time.sleep(1.5)
+    status = one.status()
+    assert status["phase"] == "collecting" and status["heartbeats-refused"] == 1
+
+
+def test_beat_does_not_wait_for_a_guard_that_hangs(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.guard.send_signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    assert one.ask("beat").returncode == 3
+    assert 5 < time.monotonic() - begin < 20
+    one.guard.send_signal(signal.SIGCONT)
+    one.until(lambda: one.status()["heartbeats"] == 1, "the heartbeat that was late")
 
 
 def mark(one: Lab, uid: int, text: str = "ok\n") -> None:

@@ -15,6 +15,44 @@
 
 #define SEC UINT64_C(1000000)
 
+/* ---- who beats ---------------------------------------------------------------------- */
+
+static void test_control_groups(void)
+{
+	static const char unit[] = "kiosk.service";
+	static const struct {
+		const char *text;
+		bool owns;
+	} rows[] = {
+		{ "0::/system.slice/kiosk.service\n", true },
+		{ "0::/system.slice/kiosk.service", true },
+		{ "0::/system.slice/kiosk.service/browser\n", true },
+		{ "0::/kiosk.service\n", true },
+		{ "0::/a.slice/a-b.slice/kiosk.service\n", true },
+		{ "1:name=systemd:/x\n0::/system.slice/kiosk.service\n", true },
+		{ "0::/system.slice/_kiosk.service\n", true },
+		{ "1:name=systemd:/system.slice/kiosk.service\n0::/\n", false },
+		{ "0::/system.slice/kiosk.service.slice\n", false },
+		{ "0::/system.slice/kiosk.servic\n", false },
+		{ "0::/system.slice/kiosk.services\n", false },
+		{ "0::/system.slice/other.service\n", false },
+		{ "0::/system.slice/other.service/kiosk.service\n", false },
+		{ "0::/user.slice/user-1000.slice/user@1000.service/app.slice/kiosk.service\n",
+		  false },
+		{ "0::/.slice/kiosk.service\n", false },
+		{ "0::/system.slice/\n", false },
+		{ "0::/system.slice\n", false },
+		{ "0::/\n", false },
+		{ "0::", false },
+		{ "\n\n", false },
+		{ "", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		ok(kiosk_owns(unit, rows[i].text) == rows[i].owns, "control group %zu", i);
+	ok(kiosk_owns("_x.service", "0::/system.slice/__x.service"), "an escaped name");
+}
+
 /* ---- datagrams ---------------------------------------------------------------- */
 
 static void test_datagrams(void)
@@ -452,6 +490,7 @@ static void test_roles(void)
 
 int main(void)
 {
+	test_control_groups();
 	test_datagrams();
 	test_long_datagrams();
 	test_heartbeats();
