@@ -4,6 +4,7 @@
  * them. Every executable regular file in there is run, all at once, each with
  * its own timeout. What does not pass is run again after the interval. Exit
  * status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all else fails.
+ * Where systemd started the guard, each runs as a unit of its own.
  * Wanted checks are reported, and decide nothing.
  */
 #pragma once
@@ -34,6 +35,7 @@ struct checks {
 	void *userdata;
 	struct check_script list[CHECKS_MAX];
 	size_t count;
+	bool in_units;
 	bool too_many;	/* more than CHECKS_MAX: that fails, too */
 	uint64_t again; /* when the failed ones are run again; POLICY_NEVER */
 };

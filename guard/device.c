@@ -29,10 +29,11 @@ bool device_has_network(void)
 	_cleanup_free_ char *route4 = NULL, *route6 = NULL;
 	size_t len;
 
-	if (sys_read_file(AT_FDCWD, "/proc/net/route", 1 << 18, &route4, &len) >= 0 &&
+	/* PID 1's network, not that of our unit, which has none. */
+	if (sys_read_file(AT_FDCWD, "/proc/1/net/route", 1 << 18, &route4, &len) >= 0 &&
 	    route4_has_default(route4))
 		return true;
-	return sys_read_file(AT_FDCWD, "/proc/net/ipv6_route", 1 << 18, &route6, &len) >= 0 &&
+	return sys_read_file(AT_FDCWD, "/proc/1/net/ipv6_route", 1 << 18, &route6, &len) >= 0 &&
 	       route6_has_default(route6);
 }
 

@@ -163,7 +163,7 @@ _Noreturn static void child(const struct job_spec *spec, int fd)
 	(void)unsetenv("NOTIFY_SOCKET");
 	(void)unsetenv("WATCHDOG_PID");
 	(void)unsetenv("WATCHDOG_USEC");
-	(void)execv(spec->path, spec->argv);
+	(void)execv(spec->path, (char *const *)spec->argv); /* which does not change them */
 	_exit(127);
 }
 

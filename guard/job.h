@@ -34,7 +34,7 @@ typedef void (*job_done_fn)(void *userdata, const struct job_result *result);
 struct job_spec {
 	/* A program, with its standard output and error kept … */
 	const char *path;
-	char *const *argv;
+	const char *const *argv;
 	/* … or a function, in a fork: writes its answer to @fd, its return value is the exit
 	 * status. It must not touch the bus or the event loop. */
 	int (*run)(void *argument, int fd);

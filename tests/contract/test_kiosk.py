@@ -391,7 +391,7 @@ class Unit:
             (self.dir / name).mkdir()
         self.write("os-release", 'NAME=x\nIMAGE_VERSION="1.0"\n')
         self.write("cmdline", f"quiet rauc.slot=A roothash={RUNNING.upper()}\n")
-        self.write("boot", "BF_SLOT=A\nBF_TRIAL=0\n")
+        self.write("boot", "BF_SLOT=A\nBF_TRIAL=no\n")
         self.write("boot-id", "1111\n")
         self.guard("exit 0")
 
@@ -868,7 +868,7 @@ def test_it_updates_itself_while_it_beats(unit: Unit, running: Callable[..., Any
 
 def test_in_a_trial_nothing_is_fetched_until_it_is_over(unit: Unit, running: Callable[..., Any]) -> None:
     unit.fake_rauc()
-    unit.write("boot", "BF_SLOT=B\nBF_TRIAL=1\n")
+    unit.write("boot", "BF_SLOT=B\nBF_TRIAL=yes\n")
     running(first_check=0, check=0.2)
     unit.server.wait_beats(3, 30)
     assert all(r.method == "POST" for r in unit.server.requests)

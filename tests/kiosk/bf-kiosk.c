@@ -428,7 +428,7 @@ static bool on_trial(const struct config *c)
 	_cleanup_free_ char *trial = env_value(c->boot_file, "BF_TRIAL");
 	_cleanup_free_ char *committed = strf("%s/" COMMITTED, c->runtime);
 
-	return trial && streq(trial, "1") && !(committed && access(committed, F_OK) == 0);
+	return trial && streq(trial, "yes") && !(committed && access(committed, F_OK) == 0);
 }
 
 static void reap(struct kiosk *k)

@@ -20,8 +20,6 @@ from powercut_story import DECIDED, StoryError, load, release, save
 INSTALL_SEC = 1800
 # No watchdog: on a busy host it would write a boot of its own into the story.
 HARDWARE = Hardware(smp=1, memory=1024)
-# The commit is to fall between two marks; when the guard commits is tested elsewhere.
-APPEND = "systemd.mask=bf-guard.service"
 TRIAL = End("reboot", "0 tryboot")
 MARK = (f"mark() {{ printf '{MARK_WORD.decode()}%s' \"$*\" | dd of=/dev/vda bs=4096 seek={MARK_AT // 4096} "
         "conv=sync,notrunc iflag=fullblock oflag=direct status=none; }")
@@ -85,7 +83,6 @@ def tell(art: Artifacts, work: Path, name: str, log: Path,
     here.symlink_to(bundle.file)
     device = real.device(art, base, work / "machine", log, say, HARDWARE)
     device.extra_disks.append(Disk(bundles.carrier([here], work / "bundles.img"), read_only=True))
-    device.append = APPEND
     logs = [work / f"writes-{n}.log" for n in range(3)]
     try:
         _install(_logged(device, logs[0]))
@@ -154,7 +151,7 @@ def _rejected(device: Device) -> None:
 def boot_real(story: Story, state: State, verdict: Verdict, work: Path, log: Path) -> list[str]:
     """Start the device from the disk as it is after a cut. What is not as predicted."""
     device = Device(disk=Disk(state.copy_disk(work / "disk.img")), work=work, log=log,
-                    hardware=HARDWARE, append=APPEND)
+                    hardware=HARDWARE, append=real.UNGUARDED)
     wrong: list[str] = []
     assert verdict.after is not None and verdict.slot is not None
     try:

@@ -16,6 +16,9 @@ from machine import Device, Disk, Hardware, Run
 CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
 RELEASE = "2.0"                         # IMAGE_VERSION of the image
 HARDWARE = Hardware(smp=2, memory=1024, watchdog=True)
+# Only a test about them wants the guard and the kiosk: alone, it would find fault with a device that has none.
+UNGUARDED = " ".join(f"systemd.mask={unit}.service" for unit in
+                     ("bf-guard", "bf-kiosk", "bf-kiosk-forger-user", "bf-kiosk-forger-unit"))
 LOGIN_SEC = max(600.0, float(os.environ.get("BF_VM_TIMEOUT", "0")))
 
 
@@ -34,11 +37,11 @@ def keys(art: Artifacts) -> Path:
 
 
 def install_target(art: Artifacts) -> Path:
-    """What `make install-target` puts into a device. Another tree when that has changed."""
+    """What `make install-target` puts into a device, and the stand-in kiosk. Another tree when that has changed."""
     with art._locked("device"):
         work = art.vm / "device.tmp"
         shutil.rmtree(work, ignore_errors=True)
-        art._make("install-target", ARCH="arm64", DESTDIR=str(work))
+        art._make("install-target", "install-kiosk", ARCH="arm64", DESTDIR=str(work))
         out = art.vm / f"device-{tree_digest(work)}"
         if out.exists():
             shutil.rmtree(work)
@@ -91,10 +94,11 @@ def forget_old_images(art: Artifacts, directory: Path) -> None:
 
 
 def device(art: Artifacts, base: Path, work: Path, log: Path,
-           say: Callable[[str], None] | None = None, hardware: Hardware = HARDWARE) -> Device:
+           say: Callable[[str], None] | None = None, hardware: Hardware = HARDWARE,
+           guarded: bool = False) -> Device:
     """A device with its own copy of the image."""
     return Device(disk=Disk(art.copy(base, work / "disk.img")), work=work, log=log,
-                  hardware=hardware, say=say)
+                  hardware=hardware, say=say, append="" if guarded else UNGUARDED)
 
 
 class Shell:
