@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ QEMU = os.environ.get("BF_QEMU", "qemu-system-aarch64")
 BOOT_TIMEOUT = float(os.environ.get("BF_VM_TIMEOUT", "180"))
 
 ANSWER_SEC = 10.0                       # what QEMU may take to answer about a guest that hangs
+STATE_SEC = 120.0                       # for the state of a guest to be written or read
 LINE_PAUSE_SEC = 1.0                    # a prompt, if nothing follows it for so long
 
 DISK_KINDS = ("virtio", "nvme", "sd", "usb")
@@ -213,8 +215,8 @@ class Machine:
 
     def __init__(self, *, kernel: Path, initrd: Path | None, cmdline: str, dtb: Path | None,
                  disks: Sequence[Disk], log: Path, hardware: Hardware = Hardware(),
-                 echo: Callable[[bytes], None] | None = None):
-        self.log = log
+                 echo: Callable[[bytes], None] | None = None, incoming: Path | None = None):
+        self.log, self.cmdline = log, cmdline
         self.started = time.monotonic()
         self._echo = echo
         self._text = ""
@@ -242,6 +244,8 @@ class Machine:
             argv += ["-icount", f"shift={hardware.icount},sleep=on"]
         if hardware.plugin:
             argv += ["-plugin", hardware.plugin]
+        if incoming:
+            argv += ["-incoming", f"exec:cat {shlex.quote(str(incoming))}"]
         argv += self._disk_arguments()
         if hardware.server_port is not None:
             argv += network_arguments(hardware.server_port)
@@ -387,6 +391,26 @@ class Machine:
     def link(self, up: bool) -> None:
         """Plug the network cable in, or pull it."""
         self.qmp.command("set_link", name="nic0", up=up)
+
+    def put_aside(self, memory: Path) -> None:
+        """Stops the guest for good; its state goes to a file, from which others go on (`incoming`)."""
+        self.qmp.command("stop")
+        self.qmp.command("migrate-set-parameters", **{"max-bandwidth": 1 << 33})
+        self.qmp.command("migrate", uri=f"exec:cat >{shlex.quote(str(memory))}")
+        self._until("query-migrate", "completed")
+        self.cut()
+
+    def taken_over(self) -> None:
+        """Lets a guest from a file run: it was stopped when it was put there."""
+        self._until("query-status", "paused")
+        self.qmp.command("cont")
+
+    def _until(self, query: str, status: str) -> None:
+        until = time.monotonic() + STATE_SEC
+        while (found := self.qmp.command(query)).get("status") != status:      # type: ignore[attr-defined]
+            if time.monotonic() > until or found.get("status") == "failed":
+                raise MachineError(f"{query}: {found}; {self._qemu_says()}")
+            time.sleep(0.05)
 
     def _limit(self, disk: int, bytes_per_second: int) -> None:
         owner = "/virtio-backend" if self._disks[disk].kind == "virtio" else ""

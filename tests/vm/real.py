@@ -112,6 +112,13 @@ class Shell:
         self.machine.send("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; PS1=; "
                           "export TERM=dumb SYSTEMD_PAGER= SYSTEMD_COLORS=0\n")
 
+    @classmethod
+    def of(cls, run: Run, count: int) -> "Shell":
+        """One that is open already and has done so many commands."""
+        shell = cls.__new__(cls)
+        shell.machine, shell.count = run.machine, count
+        return shell
+
     def __call__(self, command: str, timeout: float = 300) -> tuple[int, str]:
         """Exit status and output of a command. The marks are spelled so that no echo can match."""
         self.count += 1
