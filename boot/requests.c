@@ -23,7 +23,8 @@
  *                        | trial without verdict              | W(trials-1, last=clean)   |
  *                        | committed, not settled             | W(last=clean)             |
  *  shutdown, no reboot   |                                    | as above, never a trial   |
- *  reconcile             | committed, staged, attempts < 6    | P+                        |
+ *  reconcile             | committed                          | ensure S                  |
+ *                        | committed, staged, attempts < 6    | ensure S, P+              |
  *  set-state X good      | X not running                      | refused                   |
  *                        | trial                              | W(committed=X …), S(X), P-|
  *                        | committed                          | S and W if they change    |
@@ -496,11 +497,14 @@ static void try_now(const struct ask *a)
 		try_staged(a);
 }
 
+/* A lost autoboot.txt takes a mount to make again: bf-init cannot, nor can the guard's sandbox. */
 static void reconcile(const struct ask *a)
 {
-	bool wanted =
-		committed_refusal(a) == REFUSAL_NONE && requests_armed_slot(a->facts) != SLOT_NONE;
+	bool sure = committed_refusal(a) == REFUSAL_NONE;
+	bool wanted = sure && requests_armed_slot(a->facts) != SLOT_NONE;
 
+	if (sure && a->facts->record_readable)
+		add_sector(a, a->plan->record.committed);
 	if (wanted && !a->facts->armed)
 		add_step(a->plan, STEP_ARM);
 	if (!wanted && a->facts->armed)

@@ -315,9 +315,11 @@ def try_staged(f: RunFacts, a: Args) -> Plan:
 def reconcile(f: RunFacts, a: Args) -> Plan:
     r = believed(f)
     wanted = not gate(f) and armed_slot(f) != "-"
+    sure = f.status == "ok" and not gate(f) | not_committed(f, r)
+    sector = ensure(f, r) if sure else ""
     if wanted == f.armed:
-        return plan(r, "", r)
-    return plan(r, "+" if wanted else "-", r)
+        return plan(r, sector, r)
+    return plan(r, sector + ("+" if wanted else "-"), r)
 
 
 def end(f: RunFacts, r: Record) -> Record:

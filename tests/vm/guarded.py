@@ -1,0 +1,191 @@
+"""A device with a guard, a kiosk and a server, in a boot that many tests want: the trial of B, or A committed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import bootrecord
+import real
+import snapshot
+from artifacts import TOP, Artifacts, digest
+from diskimage import DiskImage
+from firmware import Boot
+from machine import Device, End, Run
+
+sys.path.insert(0, str(TOP / "tests/kiosk"))
+
+from server import Server  # noqa: E402
+
+# One processor: the kernel's last word is heard then, see machine.last_words().
+HARDWARE = replace(real.HARDWARE, smp=1)
+# Emulated and on a busy host everything takes its time; these bound a failure.
+GUEST_SEC = 120.0
+PLAIN, TRYBOOT, WATCHDOG = End("reboot"), End("reboot", "0 tryboot"), End("watchdog")
+
+# Short enough for a test, long enough for a guest that is emulated on a busy host. The deadlines of
+# [trial] and [committed] have passed at the start of each test: what holds is [committed] recovery,
+# which a guard that starts late gives the kiosk.
+CONFIG = {
+    "kiosk": {"failed-grace": "3s", "crashes": "3", "crash-window": "60s"},
+    "heartbeat": {"max-age": "15s"},
+    "server": {"deadline": "{uptime+25}s", "network-grace": "5s", "commit-offline": "after {uptime+25}s"},
+    "trial": {"window": "5s", "deadline": "10s", "mark-patience": "5s", "commit-timeout": "90s"},
+    "committed": {"probation": "10s", "settle": "10s", "patience": "4s", "start-deadline": "10s", "restarts": "1",
+                  "recovery": "25s", "stay": "1h"},
+    "checks": {"interval": "2s", "timeout": "4s"},
+}
+KIOSK = "BF_KIOSK_BEAT=1\nBF_KIOSK_FIRST_CHECK=9999\n"
+
+
+def trial_of_b(disk: DiskImage, **changes: str) -> None:
+    known = {"staged": "B", "state_B": "unknown", "attempts": "1", "hash_A": "aa" * 32, "hash_B": "bb" * 32}
+    bootrecord.seasoned(disk, **{**known, **changes})
+
+
+def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snapshot:
+    """Everything is up; guard and kiosk are stopped."""
+    image = real.image(art)
+
+    def make(directory: Path) -> None:
+        with Server(work / "www") as server:
+            device = real.device(art, image, work / "frozen", log, guarded=True,
+                                 hardware=replace(HARDWARE, server_port=server.port))
+            (trial_of_b if trial else bootrecord.seasoned)(DiskImage(device.disk.path))
+            device.request = replace(device.request, tryboot=trial)
+            try:
+                run = device.start()
+                shell = real.Shell(run)
+                shell.lines("dmesg -n 1")
+                assert shell.settled() in ("running", "starting")
+                shell.lines("systemctl stop bf-guard-complete bf-guard bf-kiosk; rm -f /data/bf/guard-server; sync")
+                snapshot.put_aside(device, run, shell, directory)
+            finally:
+                device.close()
+
+    return snapshot.once(art, image, f"{'trial' if trial else 'committed'}-{digest(Path(__file__))}", make)
+
+
+@dataclass
+class Guarded:
+    """Guard and kiosk are not started yet: configure, break something, then start()."""
+
+    device: Device
+    run: Run
+    shell: real.Shell
+    server: Server
+    config: dict[str, dict[str, str]] = field(default_factory=lambda: {k: dict(v) for k, v in CONFIG.items()})
+    begun: float = 0.0
+
+    def ok(self, command: str) -> str:
+        status, text = self.shell(command, GUEST_SEC)
+        assert status == 0, f"{command!r} ended with {status}:\n{text}"
+        return text
+
+    def write(self, path: str, text: str, mode: str = "0644") -> None:
+        coded = base64.b64encode(gzip.compress(text.encode())).decode()
+        assert len(coded) < 3000, "more than a terminal takes in a line"
+        self.ok(f"mkdir -p $(dirname {path}) && echo {coded} | base64 -d | gzip -d >{path} && chmod {mode} {path}")
+
+    def uptime(self) -> float:
+        return float(self.ok("cut -d' ' -f1 /proc/uptime"))
+
+    def configure(self, **sections: dict[str, str]) -> None:
+        for name, settings in sections.items():
+            self.config[name].update({key.replace("_", "-"): value for key, value in settings.items()})
+
+    def switch(self, word: str) -> None:
+        """How the kiosk fails from now on."""
+        self.ok(f"echo {word} >/etc/bf-kiosk.switch")
+
+    def baseline(self, word: str) -> None:
+        self.ok(f"echo {word} >/data/bf/guard-server")
+
+    def record_in_guest(self, **changes: str) -> None:
+        """The record is another one; the guard does not run yet."""
+        text = base64.b64decode(self.ok("base64 /data/bf/boot-record"))
+        now = bootrecord.parse(text)
+        assert now
+        now.update({key.replace("_", ".", 1): value for key, value in changes.items()})
+        now["gen"] = str(int(now["gen"]) + 1)
+        self.write("/data/bf/boot-record", bootrecord.text(**now).decode(), "0600")
+        self.ok("sync /data/bf/boot-record")
+
+    def start_guard(self) -> None:
+        up = self.uptime()
+        text = "".join(f"[{name}]\n" + "".join(f"{k}={v}\n" for k, v in settings.items())
+                       for name, settings in self.config.items())
+        for ahead in (25, 90):
+            text = text.replace(f"{{uptime+{ahead}}}", str(int(up) + ahead))
+        self.write("/etc/bf-guard.conf.d/90-test.conf", text)
+        self.begun = time.monotonic()
+        self.ok("systemctl restart bf-guard")
+        assert self.status()["config-warnings"] == 0
+
+    def start(self) -> None:
+        self.write("/etc/bf-kiosk.env", KIOSK)
+        self.start_guard()
+        self.ok("systemctl start --no-block bf-kiosk")
+
+    def status(self) -> dict:
+        return json.loads(self.ok("bf-guard status --json"))
+
+    def until(self, *phases: str, timeout: float = GUEST_SEC) -> dict:
+        """Asks until the guard is in one of these phases."""
+        end = time.monotonic() + timeout
+        while (now := self.status())["phase"] not in phases:
+            assert time.monotonic() < end, f"not in {phases} but {now}"
+            time.sleep(0.3)
+        return now
+
+    def confirmed(self) -> None:
+        """The trial was committed; RAUC, record, sector, target and marker say so."""
+        self.until("probation", "committed")
+        assert self.ok("cat /run/betterframe/rauc-confirmed") == "ok"
+        self.ok("systemctl start boot-complete.target")
+        said = json.loads(self.ok("bf-boot status --json"))
+        assert (said["running"], said["committed"], said["staged"], said["trial"]) == ("B", "B", None, False)
+        assert said["slots"]["B"]["state"] == "good"
+        self.ok("rauc status | grep -q 'Activated: rootfs.1 (B)'")
+        # One reboot or power cut later.
+        assert self.cut()["committed"] == "B"
+        assert self.decides(3, False)
+
+    def decides(self, partition: int, tryboot: bool) -> bool:
+        """What the firmware makes of it."""
+        now = self.device.decide()
+        return isinstance(now, Boot) and (now.partition, now.tryboot) == (partition, tryboot)
+
+    def cut(self) -> dict[str, str]:
+        """Pulls the plug; the record that stays."""
+        self.device.cut(self.run)
+        record = bootrecord.load(DiskImage(self.device.disk.path))
+        assert record
+        return record
+
+    def ends(self, how: End) -> dict[str, str]:
+        """Waits for the end of this boot; the record that it leaves."""
+        assert self.device.finish(self.run, GUEST_SEC).ended == how
+        record = bootrecord.load(DiskImage(self.device.disk.path))
+        assert record
+        return record
+
+    def rung(self, event: str, reason: str, end: End = TRYBOOT) -> None:
+        """The committed slot A is left for the other one: a trial of B."""
+        record = self.ends(end)
+        assert bootrecord.history(record)[0] == (event, "A", reason), record
+        assert (record["committed"], record["staged"], record["kind"]) == ("A", "B", "fallback")
+        assert self.decides(3, True)
+
+    def rejected(self, reason: str) -> dict[str, str]:
+        """The trial ends with that reason: the device is back on A, and B's image is refused."""
+        record = self.ends(PLAIN)
+        assert record["trial_reason"] == reason or bootrecord.history(record)[0] == ("rejected", "B", reason)
+        assert record["committed"] == "A"
+        assert self.decides(2, False)
+        return record

@@ -1,0 +1,435 @@
+"""bf-guard with the real kernel, systemd, D-Bus and RAUC: what it makes of each way in which a kiosk, a server or
+the system around it can fail, in a trial and after the commit.
+
+Most of these go on from a boot that was put aside (guarded.py): some seconds each, mostly waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+import guarded
+from artifacts import Artifacts
+from guarded import PLAIN, WATCHDOG, Guarded
+from server import Server
+
+
+@pytest.fixture
+def go_on(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> Iterator[Callable[[bool], Guarded]]:
+    made: list[Guarded] = []
+
+    def make(trial: bool) -> Guarded:
+        work = artifacts.vm / "run" / f"guard-{tmp_path.parent.name}-{tmp_path.name}"
+        frozen = guarded.frozen(artifacts, trial, work, console_log)
+        server = Server(work / "www").start()
+        made.append(Guarded(*frozen.go_on(artifacts, work, console_log, server.port), server))
+        return made[-1]
+
+    yield make
+    for box in made:
+        box.device.close()
+        box.server.stop()
+        shutil.rmtree(box.device.work, ignore_errors=True)
+
+
+@pytest.fixture
+def trial(go_on: Callable[[bool], Guarded]) -> Guarded:
+    """Slot B on trial; the server answered before the update."""
+    box = go_on(True)
+    box.baseline("reached")
+    return box
+
+
+@pytest.fixture
+def committed(go_on: Callable[[bool], Guarded]) -> Guarded:
+    """Slot A, committed, in the probation of its update; it has been rebooted twice for its kiosk. B is good."""
+    box = go_on(False)
+    box.record_in_guest(probation="yes", ladder="2", hash_A="aa" * 32)
+    return box
+
+
+# ---- a trial
+
+def test_a_kiosk_that_lives_is_committed(trial: Guarded) -> None:
+    trial.start()
+    trial.confirmed()
+
+
+@pytest.mark.parametrize("word, reason", [
+    ("never-starts", "kiosk-never-started"),
+    ("dies:2", "kiosk-not-alive"),
+    ("loop:1", "kiosk-restarts"),
+    ("silent", "kiosk-silent"),
+    ("refused", "server-silent"),
+    ("hangs:3", "kiosk-silent"),
+    ("other-user", "kiosk-silent"),
+    ("other-unit", "kiosk-silent"),
+])
+def test_a_kiosk_that_fails_is_rejected(trial: Guarded, word: str, reason: str) -> None:
+    trial.configure(trial={"window": "20s"})
+    trial.switch(word)
+    trial.start()
+    trial.rejected(reason)
+
+
+def test_a_kiosk_that_eats_the_memory_is_rejected(trial: Guarded) -> None:
+    """The guard outlives it, and the kernel kills the right one."""
+    trial.configure(trial={"window": "90s"}, kiosk={"crashes": "1"})
+    trial.switch("memory:400")
+    trial.start()
+    trial.rejected("kiosk-restarts")
+
+
+@pytest.mark.parametrize("word", ["late:15", "flood:1000"])
+def test_a_kiosk_that_is_only_odd_is_committed(trial: Guarded, word: str) -> None:
+    trial.switch(word)
+    trial.start()
+    trial.confirmed()
+
+
+# ---- the server
+
+def test_a_server_that_was_gone_before_too_does_not_matter(trial: Guarded) -> None:
+    trial.baseline("silent")
+    trial.ok("ip route del default")
+    trial.server.stop()
+    trial.start()
+    trial.confirmed()
+
+
+def test_a_server_that_goes_away_with_the_update_matters(trial: Guarded) -> None:
+    trial.server.stop()
+    trial.start()
+    trial.rejected("server-silent")
+
+
+def test_a_server_that_comes_late_is_waited_for(trial: Guarded) -> None:
+    trial.configure(server={"deadline": "{uptime+90}s"})
+    trial.server.stop()
+    trial.start()
+    trial.until("waiting")
+    trial.server.start()
+    trial.confirmed()
+
+
+def test_a_cable_that_is_pulled_blames_nobody(trial: Guarded) -> None:
+    """The way out is gone with it; the trial ends undecided, to be repeated."""
+    trial.run.machine.link(False)
+    trial.ok("until ! ip -4 route show default dev eth0 2>/dev/null | grep -qv linkdown; do sleep 0.2; done; "
+             "ip route del default 2>/dev/null || :")
+    trial.start()
+    record = trial.ends(PLAIN)
+    assert (record["committed"], record["staged"], record["trial_reason"]) == ("A", "B", "-")
+    assert record["state.B"] == "unknown" and record["refused.0"] == "-"
+
+
+# ---- the clock
+
+def test_a_clock_that_jumps_changes_nothing(trial: Guarded) -> None:
+    trial.ok("date -s '1970-01-02 00:00:00'")
+    trial.configure(trial={"window": "12s"})
+    trial.start()
+    since = trial.until("window")["since-sec"]
+    trial.ok("date -s '2027-06-01 00:00:00'")
+    assert trial.status()["phase"] == "window" and trial.status()["since-sec"] - since < 10
+    trial.confirmed()
+
+
+# ---- check scripts
+
+BAD_SCRIPTS = {
+    "hangs": "exec sleep 1000",
+    "ignores-term": "trap '' TERM; while :; do sleep 1000; done",
+    "forks": "(trap '' TERM; setsid sleep 1000) & (sleep 1000) & exit 1",
+    "prints": "head -c 10000000 /dev/zero | tr '\\\\0' x; exit 1",
+    "is-killed": "kill -TERM $$",
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCRIPTS)
+def test_a_check_that_fails_badly_rejects(trial: Guarded, name: str) -> None:
+    trial.configure(checks={"timeout": "3s"})
+    trial.write(f"/etc/bf-guard/check.d/required/{name}", f"#!/bin/sh\n{BAD_SCRIPTS[name]}\n", "0755")
+    trial.start()
+    end = "until bf-guard status --json | grep -q '\"verdict\":\"fail\"'; do sleep 0.2; done"
+    trial.ok(end)
+    # All of it is gone before it is started again, whatever it left running.
+    trial.ok("for n in 1 2 3 4 5 6 7 8; do [ $(pgrep -fc 'sleep 1000') -le 3 ] || exit 1; sleep 0.5; done")
+    trial.rejected("check-failed")
+
+
+def test_existing_checks_run_unchanged(trial: Guarded) -> None:
+    """As for greenboot: they write where they like, ask systemd, and use the network."""
+    trial.write("/etc/bf-guard/check.d/required/10-all.sh", "#!/bin/bash\nset -e\nsystemctl is-active bf-kiosk\n"
+                "echo x >/var/tmp/check\nexec 3<>/dev/tcp/10.0.2.100/80\n", "0755")
+    trial.write("/etc/bf-guard/check.d/wanted/20-never.sh", "#!/bin/sh\nexit 1\n", "0755")
+    trial.start()
+    trial.confirmed()
+
+
+# ---- RAUC, D-Bus, systemd
+
+def backend(box: Guarded, script: str) -> None:
+    """RAUC calls this instead of bf-boot."""
+    box.write("/etc/backend", f"#!/bin/sh\n{script}\n", "0755")
+    box.ok("sed -i 's,^bootloader-custom-backend=.*,bootloader-custom-backend=/etc/backend,' /etc/rauc/system.conf && "
+           "grep -q /etc/backend /etc/rauc/system.conf && systemctl restart rauc")
+
+
+def test_rauc_that_was_stopped_is_started(trial: Guarded) -> None:
+    trial.ok("systemctl stop rauc")
+    trial.start()
+    trial.confirmed()
+
+
+def test_rauc_that_is_gone_means_no_commit(trial: Guarded) -> None:
+    trial.configure(trial={"commit-timeout": "10s"})
+    trial.ok("systemctl stop rauc && systemctl mask --runtime rauc")
+    trial.start()
+    trial.rejected("commit-failed")
+
+
+def test_rauc_that_is_slow_is_waited_for(trial: Guarded) -> None:
+    backend(trial, 'case $1 in set-state) sleep 40;; esac; exec bf-boot "$@"')
+    trial.start()
+    trial.until("committing", "reading-back")
+    assert trial.ok("pgrep -fc 'backend set-state'") == "1"
+    trial.until("probation", "committed")
+    trial.ok("! pgrep -f 'backend set-state'")
+    trial.confirmed()
+
+
+def test_an_error_after_the_commit_is_looked_behind(trial: Guarded) -> None:
+    backend(trial, 'case $1 in set-state) bf-boot "$@"; exit 1;; esac; exec bf-boot "$@"')
+    trial.start()
+    trial.confirmed()
+
+
+def test_a_commit_that_is_only_said_is_not_believed(trial: Guarded) -> None:
+    trial.configure(trial={"commit-timeout": "10s"})
+    backend(trial, 'case $1 in set-state) exit 0;; esac; exec bf-boot "$@"')
+    trial.start()
+    trial.rejected("commit-failed")
+
+
+def test_dbus_dies_in_the_window(trial: Guarded) -> None:
+    trial.configure(trial={"window": "10s"})
+    trial.start()
+    trial.until("window")
+    trial.ok("systemctl kill --signal=KILL dbus.service; systemctl reset-failed; systemctl restart dbus.socket dbus.service")
+    trial.confirmed()
+
+
+def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
+    trial.configure(trial={"window": "10s"})
+    trial.start()
+    trial.until("window")
+    trial.ok("systemctl daemon-reexec")
+    trial.confirmed()
+
+
+def test_a_reboot_needs_no_dbus(trial: Guarded) -> None:
+    trial.configure(trial={"window": "10s"})
+    trial.switch("silent")
+    trial.start()
+    trial.ok("sleep 3; systemctl mask --runtime dbus.service dbus.socket; systemctl kill --signal=KILL dbus.service")
+    record = trial.ends(PLAIN)
+    assert record["committed"] == "A" and record["state.B"] != "good"
+
+
+# ---- the guard itself
+
+@pytest.mark.parametrize("phase", ["window", "waiting", "committing"])
+def test_a_guard_that_is_killed_begins_again(trial: Guarded, phase: str) -> None:
+    if phase == "waiting":
+        trial.configure(server={"deadline": "{uptime+90}s"})
+        trial.server.stop()
+    if phase == "committing":
+        backend(trial, 'case $1 in set-state) sleep 5;; esac; exec bf-boot "$@"')
+    trial.start()
+    trial.until(phase)
+    trial.ok("systemctl kill --signal=KILL bf-guard")
+    if phase == "waiting":
+        trial.server.start()
+    trial.ok("sleep 4; bf-guard status")
+    trial.confirmed()
+
+
+def test_a_guard_that_is_stopped_is_replaced(trial: Guarded) -> None:
+    """systemd's watchdog: 60 s."""
+    trial.start()
+    trial.until("window")
+    trial.ok("systemctl kill --signal=STOP bf-guard; n=$(systemctl show -P NRestarts bf-guard); "
+             "while [ $(systemctl show -P NRestarts bf-guard) = $n ]; do sleep 1; done")
+    trial.ok("until bf-guard status; do sleep 1; done")
+    trial.confirmed()
+
+
+@pytest.mark.parametrize("text", ["[trial\nwindow==\n\\x01\n", ""])
+def test_a_guard_without_a_usable_configuration_is_careful(trial: Guarded, text: str) -> None:
+    trial.ok("mkdir -p /etc/bf-guard.conf.d && ln -s /nowhere /etc/bf-guard.conf.d/50-bf-kiosk.conf")
+    trial.write("/etc/bf-guard.conf", "[kiosk]\nunit=bf-kiosk.service\n" + text)
+    trial.write("/etc/bf-kiosk.env", guarded.KIOSK)
+    trial.ok("systemctl start bf-guard bf-kiosk")
+    now = trial.until("window")
+    assert now["left-sec"] > 30, "the default window is a minute"
+    if text:
+        assert now["config-warnings"] > 0
+    trial.confirmed()
+
+
+# ---- a person, the power, the disk
+
+def test_a_person_who_reboots_has_not_rejected_it(trial: Guarded) -> None:
+    trial.configure(trial={"window": "60s"})
+    trial.start()
+    trial.until("window")
+    trial.run.machine.send("reboot\n")
+    record = trial.ends(PLAIN)
+    assert (record["staged"], record["trials"], record["trial_reason"]) == ("B", "0", "-")
+    assert record["state.B"] == "unknown"
+
+
+@pytest.mark.parametrize("phase", ["collecting", "window", "waiting"])
+def test_a_power_cut_before_the_commit_is_no_verdict(trial: Guarded, phase: str) -> None:
+    if phase == "waiting":
+        trial.server.stop()
+        trial.configure(server={"deadline": "{uptime+90}s"})
+    trial.start_guard()
+    if phase != "collecting":
+        trial.start()
+    trial.until(phase)
+    record = trial.cut()
+    assert (record["committed"], record["staged"], record["trials"], record["trial_reason"]) == ("A", "B", "1", "-")
+
+
+def test_a_full_data_partition_is_no_obstacle(trial: Guarded) -> None:
+    trial.ok("fallocate -l 100G /data/full 2>/dev/null || dd if=/dev/zero of=/data/full bs=1M 2>/dev/null || :; "
+             "dd if=/dev/zero of=/data/full2 bs=4k 2>/dev/null || :; [ $(df --output=avail /data | tail -n1) -lt 100 ]")
+    trial.start()
+    trial.confirmed()
+
+
+def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial: Guarded) -> None:
+    trial.ok("sync; mount -o remount,ro /data || { echo u >/proc/sysrq-trigger; sleep 1; }")
+    trial.start()
+    trial.until("limbo")
+    time.sleep(8)
+    assert trial.status()["phase"] == "limbo"
+    record = trial.cut()
+    assert (record["committed"], record["staged"]) == ("A", "B")
+
+
+# ---- the committed slot
+
+@pytest.mark.parametrize("word, reason", [
+    ("never-starts", "kiosk-never-started"),
+    ("dies:2", "kiosk-not-alive"),
+    ("loop:1", "kiosk-restarts"),
+    ("hangs:3", "kiosk-silent"),
+])
+def test_a_kiosk_that_fails_after_the_commit_is_left(committed: Guarded, word: str, reason: str) -> None:
+    committed.switch(word)
+    committed.start()
+    committed.rung("fallback", reason)
+
+
+def test_a_kiosk_that_stops_beating_is_restarted_first(committed: Guarded) -> None:
+    committed.start()
+    committed.until("probation")
+    committed.ok("systemctl kill --signal=STOP bf-kiosk; n=$(systemctl show -P InvocationID bf-kiosk); "
+                 "while [ $(systemctl show -P InvocationID bf-kiosk) = $n ]; do sleep 1; done")
+    committed.until("recovering", "collecting", "window", "probation", "committed")
+    committed.until("probation", "committed")
+    record = committed.cut()
+    assert (record["committed"], record["staged"], record["ladder"]) == ("A", "-", "2")
+
+
+def test_the_first_failures_only_reboot(committed: Guarded) -> None:
+    committed.record_in_guest(ladder="0")
+    committed.switch("dies:2")
+    committed.start()
+    record = committed.ends(PLAIN)
+    assert (record["committed"], record["staged"], record["ladder"], record["last.phase"]) == ("A", "-", "1", "clean")
+
+
+def test_when_both_slots_are_bad_the_device_stays(committed: Guarded) -> None:
+    committed.record_in_guest(state_B="bad", proven_B="no")
+    committed.switch("never-starts")
+    committed.start()
+    committed.until("staying")
+    said = json.loads(committed.ok("bf-boot status --json"))
+    assert (said["committed"], said["staged"]) == ("A", None)
+    assert "stays" in committed.ok("journalctl -b -u bf-guard -o cat --no-pager")
+    # It heals when somebody mends the kiosk.
+    committed.ok("rm /etc/bf-kiosk.switch; systemctl restart bf-kiosk")
+    committed.until("probation", "committed")
+
+
+def test_a_server_that_goes_away_after_the_commit_is_no_reason(committed: Guarded) -> None:
+    committed.start()
+    committed.until("probation")
+    committed.server.stop()
+    time.sleep(12)
+    assert committed.until("probation", "committed")["checks"]["unit"]["verdict"] == "pass"
+    record = committed.cut()
+    assert record["staged"] == "-"
+
+
+# ---- what the hardware watchdog is for
+
+def test_a_dead_pid_1_in_a_trial_ends_in_a_reset(trial: Guarded) -> None:
+    trial.configure(trial={"window": "600s"})
+    trial.start()
+    trial.until("window")
+    trial.run.machine.send("kill -SEGV 1\n")
+    record = trial.ends(WATCHDOG)
+    assert (record["committed"], record["staged"], record["trials"]) == ("A", "B", "1")
+    assert trial.decides(2, False)
+
+
+def test_a_kernel_that_hangs_on_the_committed_slot_ends_in_a_reset(committed: Guarded) -> None:
+    """Something of the kernel's own priority never lets go of the processor."""
+    committed.start()
+    committed.until("probation")
+    committed.run.machine.send("sysctl -q kernel.sched_rt_runtime_us=-1; exec chrt -f 99 sh -c 'while :; do :; done'\n")
+    record = committed.ends(WATCHDOG)
+    assert (record["committed"], record["staged"]) == ("A", "-")
+    assert committed.decides(2, False)
+
+
+# ---- what it costs
+
+def test_what_the_guard_costs(committed: Guarded) -> None:
+    """Printed; the limits are the promises of README."""
+    committed.configure(committed={"probation": "1h", "settle": "1h"})
+    committed.start()
+    committed.until("probation")
+    pid = committed.ok("systemctl show -P MainPID bf-guard")
+    ask = (f"cat /proc/{pid}/schedstat; grep -E 'ctxt|VmRSS' /proc/{pid}/status; cut -d' ' -f14,15 /proc/{pid}/stat")
+
+    def sample() -> tuple[int, int, int]:
+        text = committed.ok(ask)
+        switches = sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", text))
+        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]), switches, int(text.split()[0])
+
+    # A kiosk that beats wakes it: its beats are not the guard's.
+    committed.ok("sed -i s/BEAT=1/BEAT=3600/ /etc/bf-kiosk.env")
+    committed.ok("cat >/etc/bf-guard.conf.d/95.conf <<<$'[heartbeat]\\nrequired=no'; systemctl restart bf-guard bf-kiosk")
+    committed.until("probation")
+    pid = committed.ok("systemctl show -P MainPID bf-guard")
+    ask = f"cat /proc/{pid}/schedstat; grep -E 'ctxt|VmRSS' /proc/{pid}/status"
+    committed.ok("sleep 5")
+    _, before, cpu = sample()
+    committed.ok("sleep 60")
+    rss, after, cpu_after = sample()
+    print(f"guard at rest: {rss} KiB, {after - before} wake-ups and {(cpu_after - cpu) / 1e6:.0f} ms (emulated) a minute")
+    assert rss < 4096
+    assert after - before <= 12
