@@ -7,9 +7,13 @@
 #         STATIC=1     a static bf-init, where libmount.a and its like exist
 #         SYSROOT=DIR  for ARCH=arm64; made by tests/sysroot when not given
 #         V=1          show the commands
+#         JOBS=N       how much of `make check` runs at a time (default: as many as there are processors)
 #         CC CFLAGS LDFLAGS PKG_CONFIG PREFIX DESTDIR as usual
 
 O      ?= build
+JOBS   ?= $(shell nproc)
+# Whoever calls make with -j has chosen already.
+PAR     = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 PREFIX ?= /usr
 ARCH   ?= host
 B      := $(O)/$(ARCH)
@@ -170,17 +174,17 @@ $(B)/tests/replay-%-corpus: $(B)/tests/replay-%
 
 
 check-unit:
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 prove-unit
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 prove-unit
 
 check-san:
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/san \
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 O=$(O)/san \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' prove-unit
 
 check-clang:
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/clang CC=clang all prove-unit
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 O=$(O)/clang CC=clang all prove-unit
 
 check-valgrind:
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/valgrind CFLAGS='-O1 -g' \
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 O=$(O)/valgrind CFLAGS='-O1 -g' \
 		PROVE_EXEC='tests/unit/under-valgrind' prove-unit
 
 # ---- the other layers ----------------------------------------------------
@@ -189,22 +193,22 @@ PYTEST = /usr/bin/python3 -m pytest -q --durations=15 -p no:cacheprovider --buil
 # Contract: the programs as their callers use them. VM: real kernel, real disk, QEMU.
 contract-build: all tests-build $(GUARD_TOOLS)
 check-contract: packages
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 contract-build
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 contract-build
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/contract
 
 arm64:
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=$(WERROR) all
 
 check-vm: packages
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 all
-	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 WERROR=1 all
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/vm
 # Two virtual machines at a time: as many as the smallest machine has cores.
 VM_WORKERS ?= -n 2 --dist load
 
 check: packages
 	$(Q)$(MAKE) --no-print-directory check-unit
-	$(Q)$(MAKE) --no-print-directory lint
+	$(Q)$(MAKE) --no-print-directory $(PAR) lint
 	$(Q)$(MAKE) --no-print-directory check-clang
 	$(Q)$(MAKE) --no-print-directory check-san
 	$(Q)$(MAKE) --no-print-directory check-valgrind
@@ -212,20 +216,20 @@ check: packages
 	$(Q)$(MAKE) --no-print-directory check-vm
 
 demo: packages
-	$(Q)$(MAKE) --no-print-directory ARCH=host all
-	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 all
 	$(Q)tests/demo --builddir $(abspath $(O))
 
 # Every write that decides what is booted, and a sample of all others; check-vm has a share of it.
 powercut: packages
-	$(Q)$(MAKE) --no-print-directory ARCH=host all
-	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 all
 	$(Q)tests/powercut --builddir $(abspath $(O)) $(POWERCUT_FLAGS)
 
 bench: packages
 	$(Q)tests/ensure-packages bench
-	$(Q)$(MAKE) --no-print-directory ARCH=host all
-	$(Q)$(MAKE) --no-print-directory ARCH=arm64 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 all
 	$(Q)tests/bench/bench --builddir $(abspath $(O)) $(BENCH_FLAGS)
 	$(Q)tests/bench/backend --builddir $(abspath $(O))
 
@@ -263,13 +267,14 @@ lint: lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-man
 ANALYZER_BLIND := -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak
 lint-analyzer:
 	$(call say,ANALYZE,gcc)
-	$(Q)$(MAKE) --no-print-directory ARCH=host WERROR=1 O=$(O)/analyzer CFLAGS='-O1 -g -fanalyzer $(ANALYZER_BLIND)' all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 O=$(O)/analyzer CFLAGS='-O1 -g -fanalyzer $(ANALYZER_BLIND)' all
 lint-tidy:
 	$(call say,TIDY,clang-tidy)
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(filter boot/% initramfs/% guard/%,$(C_SOURCES)) -- $(ALL_CPPFLAGS) -std=gnu11
+	$(Q)printf '%s\n' $(filter boot/% initramfs/% guard/%,$(C_SOURCES)) | xargs -P $(JOBS) -n 8 sh -c \
+		'exec clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(ALL_CPPFLAGS) -std=gnu11' clang-tidy
 lint-cppcheck:
 	$(call say,CPPCHECK,)
-	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
+	$(Q)cppcheck -j $(JOBS) --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
 		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__linux__ -I. boot initramfs guard
 lint-shell:
 	$(call say,SHELL,shellcheck)

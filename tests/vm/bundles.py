@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -57,12 +58,17 @@ def edit_cmdlines(directory: Path, old: str, new: str) -> None:
         (directory / name).unlink()
 
 
-def damage(directory: Path, fault: str, salt: str) -> None:
-    """Makes the copied artifacts those of another image; `fault` is what is wrong with it."""
+def damage(directory: Path, version: str, fault: str, salt: str) -> None:
+    """Makes the copied artifacts those of another version; `fault` is what is wrong with it."""
     before = read_env(directory)["BF_ROOTHASH"]
+    root = Volume(directory / "root.img")
+    release = root.ext4_read(0, "/usr/lib/os-release").decode()
+    root.ext4_write(0, "/usr/lib/os-release", re.sub(r"(?m)^IMAGE_VERSION=.*$", f"IMAGE_VERSION={version}", release).encode())
     if fault == "no-init":
         # bf-init knows other places to look for one.
-        Volume(directory / "root.img").debugfs(0, "rm /usr/sbin/init", "rm /usr/lib/systemd/systemd")
+        root.debugfs(0, "rm /usr/sbin/init", "rm /usr/lib/systemd/systemd")
+    if fault == "silent":
+        root.ext4_write(0, "/etc/bf-kiosk.switch", b"silent\n")
     roothash = hash_again(directory, salt)
     edit_cmdlines(directory, before, roothash)
     if fault == "panic":
@@ -101,7 +107,7 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
             work = out.with_suffix(".d")
             shutil.rmtree(work, ignore_errors=True)
             shutil.copytree(kept, work, copy_function=lambda a, b: build("cp", "--reflink=auto", "--sparse=always", a, b))
-            damage(work, fault, digest(name) + "00")
+            damage(work, version, fault, digest(name) + "00")
             roothash = (work / "roothash").read_text().strip()
             if fault == "verity":
                 # bf-mkbundle would find out.
