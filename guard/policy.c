@@ -133,6 +133,11 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t latest(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static void enter(struct policy *p, enum phase phase, uint64_t now, uint64_t due)
 {
 	p->phase = phase;
@@ -201,17 +206,6 @@ static bool in_trial(const struct policy *p)
 	return p->facts.role == ROLE_TRIAL;
 }
 
-/* Each trial before this one adds its time. A guard that starts late, because the one before it
- * died, gives the kiosk the time of a restart. */
-static uint64_t trial_deadline(const struct policy *p, uint64_t now)
-{
-	uint64_t times = p->facts.trials > 1 ? p->facts.trials : 1, deadline;
-
-	if (__builtin_mul_overflow(p->config.deadline, times, &deadline))
-		deadline = POLICY_NEVER - 1;
-	return deadline > now + p->config.recovery ? deadline : now + p->config.recovery;
-}
-
 static bool window_over(const struct policy *p, uint64_t now)
 {
 	return p->local_since != POLICY_NEVER && now >= later(p->local_since, p->config.window);
@@ -263,9 +257,44 @@ static uint64_t server_end(const struct policy *p)
 {
 	uint64_t more = p->config.offline == OFFLINE_AFTER ? p->config.offline_after : 0;
 
-	if (more < p->config.server_deadline)
-		more = p->config.server_deadline;
-	return later(p->config.server_deadline, more);
+	return later(p->config.server_deadline, latest(more, p->config.server_deadline));
+}
+
+/* Each trial before this one adds its time. */
+static uint64_t first_deadline(const struct policy *p)
+{
+	uint64_t times = p->facts.trials > 1 ? p->facts.trials : 1, deadline;
+
+	if (__builtin_mul_overflow(p->config.deadline, times, &deadline))
+		deadline = POLICY_NEVER - 1;
+	return deadline;
+}
+
+/* The last moment by which what broke may be healthy again, however often it breaks: all that a
+ * trial has to wait for after its window; before that, a window and one break. */
+static uint64_t trial_end(const struct policy *p, bool proven)
+{
+	uint64_t more = later(p->config.read_root_timeout, p->config.commit_timeout);
+	uint64_t end = later(later(first_deadline(p), p->config.window), p->config.recovery);
+
+	return proven ? latest(end, later(server_end(p), more)) : end;
+}
+
+/* A guard that starts late, because the one before it died, gives the kiosk the time of a restart.
+ */
+static uint64_t trial_deadline(const struct policy *p, uint64_t now)
+{
+	return latest(first_deadline(p), later(now, p->config.recovery));
+}
+
+/* A late break is given the time of a restart: the deadline was for the window to begin, and a bus
+ * that is gone for a moment blames nobody. */
+static void broke(struct policy *p, uint64_t now)
+{
+	uint64_t more = sooner(later(now, p->config.recovery), trial_end(p, p->proven));
+
+	p->collect_due = latest(p->collect_due, more);
+	enter(p, GUARD_COLLECTING, now, p->collect_due);
 }
 
 static bool server_ok(const struct policy *p, uint64_t now)
@@ -331,14 +360,16 @@ static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
 static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!local_pass(p)) {
-		enter(p, GUARD_COLLECTING, now, p->collect_due);
+		broke(p, now);
 		return true;
 	}
 	if (p->phase == GUARD_WINDOW) {
 		p->due = later(p->local_since, p->config.window);
-		if (window_over(p, now))
-			enter(p, GUARD_WAITING, now, server_due(p));
-		return p->phase != GUARD_WINDOW;
+		if (!window_over(p, now))
+			return false;
+		p->proven = true;
+		enter(p, GUARD_WAITING, now, server_due(p));
+		return true;
 	}
 	/* The checks may have broken and passed again within one step. */
 	if (!window_over(p, now)) {
@@ -398,7 +429,7 @@ static void not_committed(struct policy *p, uint64_t now, struct policy_actions 
 static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!p->mark_pending && !local_pass(p)) {
-		enter(p, GUARD_COLLECTING, now, p->collect_due);
+		broke(p, now);
 		return true;
 	}
 	if (now < p->due)

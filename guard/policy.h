@@ -218,6 +218,7 @@ struct policy {
 	bool mark_pending;	/* a Mark without an answer: it may still happen */
 	uint32_t mark_id;	/* of that Mark */
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
+	bool proven;		/* a whole window has passed in this trial */
 	bool committed_here;	/* this boot's trial was committed */
 	bool confirmed;		/* a committed slot: written down in this boot */
 	uint64_t settle_due;	/* NEVER: settled, or not confirmed */

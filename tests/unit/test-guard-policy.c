@@ -650,6 +650,58 @@ static void test_deadline(void)
 	ok(policy_due(&s.p) == POLICY_NEVER, "the watchdog is the last");
 }
 
+static void server_story(struct story *s, const struct policy_config *config, bool expected)
+{
+	trial(s, config);
+	TELL(s, 12, .type = EVENT_SERVER, .yes = expected);
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		TELL(s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
+	TELL(s, 100, .type = EVENT_TIME);
+}
+
+static void break_and_heal(struct story *s, uint64_t from, uint64_t until, enum verdict verdict)
+{
+	TELL(s, from, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = verdict,
+	     .reason = REASON_KIOSK_NOT_ALIVE);
+	if (s->p.phase == GUARD_COLLECTING)
+		TELL(s, until, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
+}
+
+static void test_breaks_after_the_deadline(void)
+{
+	struct story s;
+	uint64_t sec;
+
+	server_story(&s, NULL, true);
+	break_and_heal(&s, 900, 1079, VERDICT_INCONCLUSIVE);
+	ok_str(at(&s), "window", "a lost bus after the deadline rejects nothing");
+	TELL(&s, 1090, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_FAIL,
+	     .reason = REASON_KIOSK_NOT_ALIVE);
+	TELL(&s, 1269, .type = EVENT_TIME);
+	ok_str(at(&s), "collecting", "each break has the time of a restart");
+	TELL(&s, 1270, .type = EVENT_TIME);
+	ok(did(&s, ACTION_SAVE) && s.p.reason == REASON_KIOSK_NOT_ALIVE, "and not more");
+
+	server_story(&s, NULL, true);
+	TELL(&s, 300, .type = EVENT_CHECK, .check = CHECK_SERVER, .verdict = VERDICT_PASS);
+	TELL(&s, 301, ANSWER(EVENT_MARKED), .mark = MARK_FAILED);
+	TELL(&s, 302, ANSWER(EVENT_READ_BACK));
+	TELL(&s, 303, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_INCONCLUSIVE);
+	ok_str(at(&s), "collecting", "between two Marks, too");
+
+	server_story(&s, NULL, true);
+	for (sec = 200; sec < 10000 && s.p.phase != GUARD_SAVING; sec += 60)
+		break_and_heal(&s, sec, sec + 30, VERDICT_FAIL);
+	ok(sec > 1800 && sec < 6000, "there is an end to it (%llu s)", (unsigned long long)sec);
+
+	trial(&s, NULL);
+	all_pass(&s, 590);
+	for (sec = 610; sec < 10000 && s.p.phase != GUARD_SAVING; sec += 30)
+		break_and_heal(&s, sec, sec + 20, VERDICT_FAIL);
+	ok(sec > 800 && sec < 900, "soon, when no window was ever whole (%llu s)",
+	   (unsigned long long)sec);
+}
+
 static void test_second_trial_has_more_time(void)
 {
 	struct story s;
@@ -672,15 +724,6 @@ static void test_hopeless(void)
 	     .reason = REASON_KIOSK_RESTARTS);
 	ok(did(&s, ACTION_SAVE), "a hopeless check does not wait for the deadline");
 	ok_int(s.p.reason, REASON_KIOSK_RESTARTS, "and gives its reason");
-}
-
-static void server_story(struct story *s, const struct policy_config *config, bool expected)
-{
-	trial(s, config);
-	TELL(s, 12, .type = EVENT_SERVER, .yes = expected);
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		TELL(s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
-	TELL(s, 100, .type = EVENT_TIME);
 }
 
 static void test_server(void)
@@ -958,6 +1001,7 @@ int main(int argc, char *argv[])
 	test_good_trial();
 	test_window_breaks();
 	test_deadline();
+	test_breaks_after_the_deadline();
 	test_second_trial_has_more_time();
 	test_hopeless();
 	test_server();
