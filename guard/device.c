@@ -45,6 +45,21 @@ static void say(struct device_answer *a, const char *text)
 	a->why[n] = '\0';
 }
 
+/*
+ * Without a record that can be read: one bad moment of a disk must not take the
+ * boot out of the guard's hands, so nothing is concluded that bf-init has not said.
+ */
+static enum role role_without_record(const struct run_facts *f)
+{
+	bool committed = f->selector == SELECTOR_VALID && f->selector_committed == f->running;
+
+	if (f->running == SLOT_NONE || f->record_future)
+		return ROLE_LIMBO;
+	if (f->validated && !committed)
+		return ROLE_TRIAL;
+	return f->mismatch || f->limbo ? ROLE_LIMBO : ROLE_UNKNOWN;
+}
+
 void device_judge(const struct run_facts *f, struct device_answer *ret)
 {
 	bool sure = f->running != SLOT_NONE && !f->mismatch && !f->limbo;
@@ -61,10 +76,12 @@ void device_judge(const struct run_facts *f, struct device_answer *ret)
 		ret->facts.role = ROLE_TRIAL;
 		ret->facts.committable =
 			f->committable && f->writable && !f->mismatch && !f->record_future;
-	} else if (f->validated && f->record_readable && f->record.committed != f->running) {
+	} else if (!f->record_readable) {
+		ret->facts.role = role_without_record(f);
+	} else if (f->validated && f->record.committed != f->running) {
 		ret->facts.role = ROLE_TRIAL;
 		ret->facts.rejected = true;
-	} else if (sure && f->record_readable && f->record.committed == f->running) {
+	} else if (sure && f->record.committed == f->running) {
 		ret->facts.role = ROLE_COMMITTED;
 		ret->facts.probation = f->record.probation;
 		ret->facts.staged = f->writable && requests_armed_slot(f) != SLOT_NONE;
@@ -121,6 +138,9 @@ static void ask_facts(const struct device_question *q, struct device_answer *a)
 		say(a, r.why);
 	} else {
 		device_judge(&r.facts, a);
+		/* It was not there when the boot began, and it will not come. */
+		if (a->facts.role == ROLE_UNKNOWN && streq(r.boot.data, "missing"))
+			a->facts.role = ROLE_LIMBO;
 		a->baseline = read_baseline(r.data_fd);
 		say(a, r.why);
 		if (q->type == DEVICE_BASELINE &&

@@ -28,6 +28,7 @@
 /* Answers of the boot library: its lock alone may take 10 s, a dying disk much longer. */
 #define ANSWER_TIMEOUT	 (60 * SEC)
 #define FACTS_TRIES	 5
+#define FACTS_AGAIN	 (60 * SEC) /* what could not be read may be readable later */
 #define SAVE_TIMEOUT	 (45 * SEC)
 #define MARK_AGAIN	 (5 * SEC)
 #define SETTLE_AGAIN	 (3600 * SEC)
@@ -144,6 +145,12 @@ static void enter(struct policy *p, enum phase phase, uint64_t now, uint64_t due
 	p->since = now;
 	p->due = due;
 	p->awaited = 0;
+}
+
+static void enter_limbo(struct policy *p, uint64_t now)
+{
+	enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+	p->facts_due = later(now, FACTS_AGAIN);
 }
 
 static struct policy_action *act(struct policy *p, struct policy_actions *out,
@@ -378,7 +385,7 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 	}
 	if (p->phase == GUARD_WAITING) {
 		if (server_ok(p, now) && !p->facts.committable)
-			enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+			enter_limbo(p, now);
 		else if (server_ok(p, now))
 			verify(p, now, out);
 		else if (now >= server_due(p) && p->expected_since != POLICY_NEVER &&
@@ -395,7 +402,7 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 		return p->phase != GUARD_WAITING;
 	}
 	if (!p->facts.committable) {
-		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		enter_limbo(p, now);
 		return true;
 	}
 	if (p->root_corrupt) {
@@ -663,7 +670,6 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 							: later(p->ill_since, p->config.patience);
 	bool ill = now >= patient;
 
-	p->due = POLICY_NEVER;
 	/* A trial that could not be written down: the next boot is the committed slot again. */
 	if ((ill || hopeless(p) != REASON_NONE) && in_trial(p)) {
 		give_up(p, hopeless(p) != REASON_NONE ? hopeless(p) : illness(p), now, out);
@@ -672,9 +678,18 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 	if (ill && may_restart(p, now)) {
 		p->reason = illness(p);
 		restart_unit(p, now, out);
-	} else if (!ill) {
-		p->due = patient;
+		ill = false;
+		patient = POLICY_NEVER;
 	}
+	p->due = ill ? POLICY_NEVER : patient;
+	/* Nobody else says when what stood in the way is gone. */
+	if (p->facts.role == ROLE_LIMBO)
+		return false;
+	if (now >= p->facts_due) {
+		(void)act(p, out, ACTION_READ_FACTS);
+		p->facts_due = later(now, FACTS_AGAIN);
+	}
+	p->due = sooner(p->due, p->facts_due);
 	return false;
 }
 
@@ -703,7 +718,7 @@ static void enter_role(struct policy *p, uint64_t now, struct policy_actions *ou
 		break;
 	case ROLE_UNKNOWN:
 	case ROLE_LIMBO:
-		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		enter_limbo(p, now);
 		break;
 	}
 }
@@ -745,7 +760,7 @@ static void staged_now(struct policy *p, const struct policy_facts *facts, uint6
 	p->facts.installing = facts->installing;
 }
 
-/* A person committed or rejected the trial by hand. */
+/* Committed or rejected by a person, or by a Mark whose answer is still on its way. */
 static void decided_elsewhere(struct policy *p, enum role role, uint64_t now,
 			      struct policy_actions *out)
 {
@@ -755,32 +770,42 @@ static void decided_elsewhere(struct policy *p, enum role role, uint64_t now,
 	if (role == ROLE_COMMITTED)
 		committed(p, now, out);
 	else
-		enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+		enter_limbo(p, now);
 	p->facts.role = role;
 	if (down)
 		enter(p, GUARD_GOING_DOWN, now, due);
 }
 
+/* News of a boot whose role is known. */
+static void facts_again(struct policy *p, const struct policy_facts *facts, uint64_t now,
+			struct policy_actions *out)
+{
+	if (in_trial(p) && facts->role != ROLE_TRIAL && (!is_ending(p) || p->phase == GUARD_SAVING))
+		decided_elsewhere(p, facts->role, now, out);
+	if (facts->role == ROLE_TRIAL)
+		p->facts.committable = facts->committable;
+	if (in_trial(p) && p->phase == GUARD_LIMBO && facts->committable) {
+		p->collect_due = later(now, p->config.recovery);
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
+	}
+	staged_now(p, facts, now);
+}
+
 static void on_facts(struct policy *p, const struct policy_event *e, uint64_t now,
 		     struct policy_actions *out)
 {
-	struct policy_facts facts = e->facts;
-
-	if (p->phase != GUARD_STARTING && p->facts.role != ROLE_UNKNOWN) {
-		if (in_trial(p) && facts.role != ROLE_UNKNOWN && facts.role != ROLE_TRIAL &&
-		    (!is_ending(p) || p->phase == GUARD_SAVING))
-			decided_elsewhere(p, facts.role, now, out);
-		p->facts.committable = p->facts.committable && facts.committable;
-		staged_now(p, &facts, now);
-		return;
+	/* A record that cannot be read now is no news. */
+	if (e->facts.role == ROLE_UNKNOWN) {
+		p->facts.installing = e->facts.installing;
+		if (p->phase == GUARD_STARTING)
+			enter_limbo(p, now);
+	} else if (p->phase != GUARD_STARTING && p->facts.role != ROLE_UNKNOWN) {
+		facts_again(p, &e->facts, now, out);
+	} else if (p->phase == GUARD_STARTING || p->phase == GUARD_LIMBO) {
+		staged_now(p, &e->facts, now);
+		p->facts = e->facts;
+		enter_role(p, now, out);
 	}
-	if (p->phase != GUARD_STARTING && p->phase != GUARD_LIMBO)
-		return;
-	if (facts.role == ROLE_UNKNOWN)
-		return;
-	staged_now(p, &facts, now);
-	p->facts = facts;
-	enter_role(p, now, out);
 }
 
 static void on_check(struct policy *p, const struct policy_event *e)
@@ -843,7 +868,7 @@ static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *ou
 			enter(p, GUARD_STARTING, now, later(now, ANSWER_TIMEOUT));
 			(void)ask(p, out, ACTION_READ_FACTS);
 		} else {
-			enter(p, GUARD_LIMBO, now, POLICY_NEVER);
+			enter_limbo(p, now);
 		}
 		break;
 	case GUARD_READING_BACK:

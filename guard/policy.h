@@ -61,7 +61,7 @@ void policy_config_init(struct policy_config *ret);
 
 /* What this boot is. */
 enum role {
-	ROLE_UNKNOWN,
+	ROLE_UNKNOWN,	/* what it goes by cannot be read now */
 	ROLE_TRIAL,	/* validated by bf-init, not decided yet */
 	ROLE_COMMITTED, /* the committed slot, and sure of it */
 	ROLE_LIMBO,	/* neither, or degraded: watched, never committed, never left */
@@ -209,6 +209,7 @@ struct policy {
 	enum reason reason; /* why this slot is being left or the guard stays */
 	uint32_t tries;	    /* of .phase: reading facts, escalating */
 	struct policy_check checks[CHECK_COUNT];
+	uint64_t facts_due;   /* of GUARD_LIMBO: when they are read again */
 	uint64_t local_since; /* all local checks pass without a break since; NEVER: they do not */
 	uint64_t ill_since;   /* committed: NEVER, or since when they do not */
 	uint64_t expected_since; /* NEVER: no answer of the server is to be expected */

@@ -61,6 +61,11 @@ static void make_committed(bool staged)
 	device_make(&d);
 }
 
+static void make_idle(void)
+{
+	make_committed(false);
+}
+
 static void test_trial(void)
 {
 	struct record rec;
@@ -166,6 +171,32 @@ static void test_not_ours(void)
 	ok(answer.error < 0 && answer.next == NEXT_BOOT, "nothing can be asked of it");
 }
 
+/* One bad moment of a disk must not look like a decision. */
+static void test_facts_despite_failures(void)
+{
+	void (*const make[])(void) = { make_trial, make_idle };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(make); i++) {
+		enum role role = i == 0 ? ROLE_TRIAL : ROLE_COMMITTED;
+		unsigned calls = 0, k, unknown = 0;
+		bool good = true;
+
+		for (k = 1; k < 500 && calls + 1 >= k; k++) {
+			make[i]();
+			fake_fail_at(k, EIO);
+			ASK(.type = DEVICE_FACTS);
+			calls = fake_calls();
+			fake_fail_at(0, 0);
+			unknown += answer.facts.role == ROLE_UNKNOWN;
+			if (answer.error == 0 && answer.facts.role != role &&
+			    answer.facts.role != ROLE_UNKNOWN)
+				good = false;
+		}
+		ok(good && unknown > 0, "%s: %u calls, each failed once", i ? "committed" : "trial",
+		   k);
+	}
+}
+
 static void test_baseline(void)
 {
 	make_committed(false);
@@ -268,6 +299,7 @@ int main(void)
 	test_try();
 	test_ladder();
 	test_not_ours();
+	test_facts_despite_failures();
 	test_baseline();
 	test_confirmed();
 	test_save();

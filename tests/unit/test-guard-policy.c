@@ -57,8 +57,8 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 		s->pass_since = now;
 	if (e->type == EVENT_FACTS && e->facts.role != ROLE_UNKNOWN &&
 	    (s->role == ROLE_UNKNOWN || (s->role == ROLE_TRIAL && !s->ending))) {
-		s->committable =
-			e->facts.committable && (s->role == ROLE_UNKNOWN || s->committable);
+		if (e->facts.role == ROLE_TRIAL)
+			s->committable = e->facts.committable;
 		s->role = e->facts.role;
 	}
 	if (e->type == EVENT_MARKED && e->id == s->mark_id && e->mark != MARK_UNKNOWN)
@@ -955,6 +955,38 @@ static void test_shutdown(void)
 	   "and took it back: the trial goes on");
 }
 
+static void test_unreadable_moments(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
+	ok_str(at(&s), "window", "facts that cannot be read are no news");
+	TELL(&s, 60, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL });
+	TELL(&s, 100, .type = EVENT_TIME);
+	ok_str(at(&s), "limbo", "it cannot be written now");
+	TELL(&s, 160, .type = EVENT_TIME);
+	ok(did(&s, ACTION_READ_FACTS) && policy_due(&s.p) == 220 * SEC, "asked again every minute");
+	TELL(&s, 161, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_TRIAL, .committable = true, .trials = 1 });
+	ok(did(&s, ACTION_MARK_GOOD), "now it can");
+
+	committed_boot(&s, false);
+	TELL(&s, 20, .type = EVENT_STAGED, .facts = { .staged = true });
+	TELL(&s, 30, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
+	ok(s.p.facts.staged && s.p.staged_since == 20 * SEC, "the staged update is kept");
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
+	ok_str(at(&s), "limbo", "not known at the start: watched meanwhile");
+	TELL(&s, 71, .type = EVENT_TIME);
+	ok(did(&s, ACTION_READ_FACTS), "and asked again");
+	TELL(&s, 72, .type = EVENT_FACTS, .facts = { .role = ROLE_LIMBO });
+	ok(s.p.phase == GUARD_LIMBO && policy_due(&s.p) == POLICY_NEVER,
+	   "until there is an answer");
+}
+
 static void test_decided_by_hand(void)
 {
 	struct story s;
@@ -975,6 +1007,8 @@ static void test_facts_never_come(void)
 	for (unsigned i = 0; i < 5; i++)
 		TELL(&s, 70 + i * 60, .type = EVENT_TIME);
 	ok_str(at(&s), "limbo", "without facts: limbo");
+	TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+	ok(did(&s, ACTION_READ_FACTS), "they are still asked for");
 	TELL(&s, 1000, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
 	ok_str(at(&s), "collecting", "they may come late");
 }
@@ -1014,6 +1048,7 @@ int main(int argc, char *argv[])
 	test_inconclusive_blames_nobody();
 	test_try();
 	test_shutdown();
+	test_unreadable_moments();
 	test_decided_by_hand();
 	test_facts_never_come();
 	test_killed_while_rejecting();

@@ -481,7 +481,20 @@ static void test_roles(void)
 	f = facts_of(SLOT_B, SLOT_NONE);
 	f.record_readable = false;
 	device_judge(&f, &a);
-	ok_int(a.facts.role, ROLE_LIMBO, "no record");
+	ok_int(a.facts.role, ROLE_UNKNOWN, "no record is no news");
+	f.record_future = true;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_LIMBO, "but a newer one is");
+	f.record_future = false;
+	f.validated = f.committable = true;
+	device_judge(&f, &a);
+	ok_int(a.facts.role, ROLE_UNKNOWN, "a trial that was committed");
+	f.selector = SELECTOR_GONE;
+	f.selector_committed = SLOT_NONE;
+	f.writable = false;
+	device_judge(&f, &a);
+	ok(a.facts.role == ROLE_TRIAL && !a.facts.committable && !a.facts.rejected,
+	   "a trial without anything to read stays one");
 	f = facts_of(SLOT_B, SLOT_NONE);
 	f.running = SLOT_NONE;
 	device_judge(&f, &a);
