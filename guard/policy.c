@@ -507,8 +507,16 @@ static bool may_restart(struct policy *p, uint64_t now)
 	return p->restarts_used < p->config.restarts;
 }
 
+static uint64_t settled_at(const struct policy *p, uint64_t now)
+{
+	return later(now, p->facts.probation ? p->config.probation : p->config.settle);
+}
+
 static void fail(struct policy *p, enum reason reason, uint64_t now, struct policy_actions *out)
 {
+	/* Settling forgets the reboots that failures led to: only a time without any may. */
+	if (p->settle_due != POLICY_NEVER)
+		p->settle_due = settled_at(p, now);
 	p->reason = reason == REASON_TRIAL_DEADLINE ? REASON_KIOSK_FAILING : reason;
 	if (!may_restart(p, now)) {
 		escalate(p, ACTION_KIOSK_FAILS, now, out);
@@ -562,7 +570,7 @@ static bool committed_window(struct policy *p, uint64_t now, struct policy_actio
 static void confirmed(struct policy *p, uint64_t now)
 {
 	p->confirmed = true;
-	p->settle_due = later(now, p->facts.probation ? p->config.probation : p->config.settle);
+	p->settle_due = settled_at(p, now);
 	rest(p, now);
 }
 
@@ -621,11 +629,11 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 		p->collect_due = p->due;
 		return true;
 	}
-	/* Only what is well is settled; else it waits for the illness to end either way. */
-	if (now >= p->settle_due && p->ill_since == POLICY_NEVER)
+	/* Only what is known to be well is settled. */
+	if (now >= p->settle_due && local_pass(p))
 		settle(p, out);
 	p->due = sooner(patient, try_due(p));
-	if (p->ill_since == POLICY_NEVER)
+	if (local_pass(p))
 		p->due = sooner(p->due, p->settle_due);
 	return false;
 }

@@ -115,6 +115,8 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		if (a->type == ACTION_KIOSK_FAILS || a->type == ACTION_RETRY_OTHER ||
 		    a->type == ACTION_TRY)
 			s->ask_id = a->id;
+		if (a->type == ACTION_SETTLE)
+			must(s->pass_since != POLICY_NEVER, "settled only while all is well");
 		if (a->type == ACTION_CONFIRM)
 			must(s->pass_since != POLICY_NEVER && now - s->pass_since >= window,
 			     "never confirmed without an unbroken window");
@@ -870,6 +872,41 @@ static void test_committed_ladder(void)
 	ok(did(&s, ACTION_REBOOT) && !s.out.list[0].trial, "a reboot");
 }
 
+static void fail_and_recover(struct story *s, uint64_t sec)
+{
+	TELL(s, sec, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_HOPELESS,
+	     .reason = REASON_KIOSK_RESTARTS);
+	if (s->p.phase == GUARD_RECOVERING)
+		all_pass(s, sec + 30);
+}
+
+static void test_failures_are_not_settled(void)
+{
+	struct story s;
+
+	committed_boot(&s, true);
+	all_pass(&s, 30);
+	TELL(&s, 90, .type = EVENT_TIME);
+	TELL(&s, 91, ANSWER(EVENT_DONE), .yes = true);
+	fail_and_recover(&s, 2000);
+	fail_and_recover(&s, 2700);
+	TELL(&s, 3700, .type = EVENT_TIME);
+	ok(!did(&s, ACTION_SETTLE), "an hour with failures in it settles nothing");
+	fail_and_recover(&s, 3800);
+	ok(did(&s, ACTION_KIOSK_FAILS), "so the ladder is climbed");
+
+	committed_boot(&s, true);
+	all_pass(&s, 30);
+	TELL(&s, 90, .type = EVENT_TIME);
+	TELL(&s, 91, ANSWER(EVENT_DONE), .yes = true);
+	fail_and_recover(&s, 2000);
+	TELL(&s, 5599, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_INCONCLUSIVE);
+	TELL(&s, 5600, .type = EVENT_TIME);
+	ok(!did(&s, ACTION_SETTLE), "nor does one that nobody can judge");
+	TELL(&s, 5601, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
+	ok(did(&s, ACTION_SETTLE), "an hour after the last failure does");
+}
+
 static void test_staying(void)
 {
 	struct story s;
@@ -1044,6 +1081,7 @@ int main(int argc, char *argv[])
 	test_mark_that_fails();
 	test_uncommittable();
 	test_committed_ladder();
+	test_failures_are_not_settled();
 	test_staying();
 	test_inconclusive_blames_nobody();
 	test_try();
