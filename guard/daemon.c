@@ -72,6 +72,7 @@ static void take_facts(struct guard *g, const struct device_answer *a)
 	g->device_known = true;
 	if (g->baseline_written == BASELINE_UNKNOWN)
 		g->baseline_written = a->baseline;
+	g->device.facts.reached_before = a->baseline == BASELINE_REACHED;
 	g->device.facts.installing = g->installing;
 	g->device.facts.starved = g->starving;
 }
@@ -399,8 +400,7 @@ static void tell_flag(struct guard *g, enum policy_event_type type, bool *was, b
 	guard_event(g, &(struct policy_event) { .type = type, .yes = is });
 }
 
-/* The answer of the server is missed only where it was there before the update, and there is a
- * network now. */
+/* Its silence is the update's fault only where it answered before, and there is a network now. */
 static void weigh_server(struct guard *g, const struct heartbeat_judgement *local)
 {
 	struct heartbeat_judgement j;
@@ -474,6 +474,7 @@ void guard_evaluate(struct guard *g)
 	weigh_unit(g, now, &again);
 	heartbeat_judge(&g->heart, &g->config, now, &local);
 	tell(g, CHECK_HEARTBEAT, local.verdict, local.reason, local.why);
+	tell_flag(g, EVENT_UNHEARD, &g->unheard, local.through_server);
 	if (local.again < again)
 		again = local.again;
 	weigh_scripts(g);

@@ -86,6 +86,7 @@ struct guard {
 	bool has_user; /* the kiosk's, from the configuration */
 	bool link_up;  /* there is a network */
 	bool expected; /* an answer of the server, as last told */
+	bool unheard;  /* the kiosk itself, as last told */
 	bool in_hours, installing;
 	bool bus_up, reading_unit, read_again;
 	uint64_t changes;  /* of the phase or a verdict: what followers see */

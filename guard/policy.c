@@ -10,7 +10,8 @@
  *              committing    RAUC answered, or its patience is over    → reading-back
  *              reading-back  committed: → probation; else              → committing
  *              up to verifying: a check breaks → collecting; a hopeless one, or
- *              the deadline → give up; the server silent → give up or abort
+ *              the deadline → give up; the server silent → give up, or abort
+ *              when there is no network
  *              committing: not by its deadline → give up, or abort while a Mark
  *              is pending (it may still happen; the opposite would race it)
  *  committed   collecting → window → confirming → probation → committed
@@ -304,14 +305,22 @@ static void broke(struct policy *p, uint64_t now)
 	enter(p, GUARD_COLLECTING, now, p->collect_due);
 }
 
+/* When a trial may be committed without the server, as things are now. An update that broke the
+ * network looks just like one without a network: who reached the server before has to again. */
+static uint64_t offline_from(const struct policy *p)
+{
+	if (p->expected_since != POLICY_NEVER || p->unheard)
+		return POLICY_NEVER;
+	if (p->config.offline == OFFLINE_YES)
+		return 0;
+	if (p->config.offline == OFFLINE_AFTER && !p->facts.reached_before)
+		return p->config.offline_after;
+	return POLICY_NEVER;
+}
+
 static bool server_ok(const struct policy *p, uint64_t now)
 {
-	if (p->checks[CHECK_SERVER].ever)
-		return true;
-	if (p->expected_since != POLICY_NEVER)
-		return false;
-	return p->config.offline == OFFLINE_YES ||
-	       (p->config.offline == OFFLINE_AFTER && now >= p->config.offline_after);
+	return p->checks[CHECK_SERVER].ever || now >= offline_from(p);
 }
 
 static uint64_t server_due(const struct policy *p)
@@ -323,8 +332,8 @@ static uint64_t server_due(const struct policy *p)
 
 		if (grace > due)
 			due = grace;
-	} else if (p->config.offline == OFFLINE_AFTER) {
-		due = p->config.offline_after;
+	} else if (offline_from(p) != POLICY_NEVER) {
+		due = offline_from(p);
 	}
 	return sooner(due, server_end(p));
 }
@@ -401,6 +410,10 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 			p->due = server_due(p);
 		return p->phase != GUARD_WAITING;
 	}
+	if (!server_ok(p, now)) {
+		enter(p, GUARD_WAITING, now, server_due(p));
+		return true;
+	}
 	if (!p->facts.committable) {
 		enter_limbo(p, now);
 		return true;
@@ -443,7 +456,7 @@ static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *
 		return false;
 	if (p->mark_pending || now >= p->commit_due)
 		read_back(p, now, out);
-	else if (!window_over(p, now) || !p->facts.committable)
+	else if (!window_over(p, now) || !p->facts.committable || !server_ok(p, now))
 		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
 	else
 		mark(p, now, out);
@@ -792,6 +805,7 @@ static void facts_again(struct policy *p, const struct policy_facts *facts, uint
 		decided_elsewhere(p, facts->role, now, out);
 	if (facts->role == ROLE_TRIAL)
 		p->facts.committable = facts->committable;
+	p->facts.reached_before = p->facts.reached_before || facts->reached_before;
 	if (in_trial(p) && p->phase == GUARD_LIMBO && facts->committable) {
 		p->collect_due = later(now, p->config.recovery);
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
@@ -977,6 +991,9 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 			p->expected_since = POLICY_NEVER;
 		else if (p->expected_since == POLICY_NEVER)
 			p->expected_since = now;
+		break;
+	case EVENT_UNHEARD:
+		p->unheard = e->yes;
 		break;
 	case EVENT_ROOT:
 		on_root(p, e);

@@ -27,7 +27,8 @@ enum verdict {
 	VERDICT_HOPELESS /* will not heal by itself: no use in waiting for the deadline */
 };
 
-/* May a trial be committed although the server was not reached? */
+/* May a trial be committed although the server was not reached? After a time only where it was
+ * not reached before the update either, and never without the kiosk's own sign of life. */
 enum offline { OFFLINE_NO, OFFLINE_YES, OFFLINE_AFTER };
 
 /* When a staged update is tried. */
@@ -69,14 +70,15 @@ enum role {
 
 struct policy_facts {
 	enum role role;
-	bool committable; /* of a trial: its stamp is durable */
-	bool rejected;	  /* of a trial: rejected before, but it still runs */
-	bool probation;	  /* of the committed slot */
-	uint32_t trials;  /* this one included */
-	bool staged;	  /* an update may be tried */
-	bool installing;  /* RAUC is at work */
-	bool staying;	  /* /run/bf/staying: a guard before this one gave up */
-	bool starved;	  /* a guard before this one could not reboot by any other way */
+	bool committable;    /* of a trial: its stamp is durable */
+	bool rejected;	     /* of a trial: rejected before, but it still runs */
+	bool reached_before; /* the server answered before the update */
+	bool probation;	     /* of the committed slot */
+	uint32_t trials;     /* this one included */
+	bool staged;	     /* an update may be tried */
+	bool installing;     /* RAUC is at work */
+	bool staying;	     /* /run/bf/staying: a guard before this one gave up */
+	bool starved;	     /* a guard before this one could not reboot by any other way */
 };
 
 enum policy_event_type {
@@ -84,6 +86,7 @@ enum policy_event_type {
 	EVENT_FACTS,	   /* .facts; answers ACTION_READ_FACTS, or comes by itself */
 	EVENT_CHECK,	   /* .check, .verdict, .reason when it failed */
 	EVENT_SERVER,	   /* .yes: an answer of the server is to be expected (link, baseline) */
+	EVENT_UNHEARD,	   /* .yes: the heartbeat passes only because the server may be silent */
 	EVENT_ROOT,	   /* .verdict: PASS, FAIL (corrupt), INCONCLUSIVE */
 	EVENT_MARKED,	   /* .mark */
 	EVENT_READ_BACK,   /* .yes: the running slot is the committed one */
@@ -213,6 +216,7 @@ struct policy {
 	uint64_t local_since; /* all local checks pass without a break since; NEVER: they do not */
 	uint64_t ill_since;   /* committed: NEVER, or since when they do not */
 	uint64_t expected_since; /* NEVER: no answer of the server is to be expected */
+	bool unheard;		 /* as the event says */
 	bool root_done;		 /* the full read is done, or was given up */
 	bool root_corrupt;
 	uint32_t root_id;	/* a read that is running; 0: none */

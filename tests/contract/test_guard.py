@@ -108,11 +108,36 @@ def test_kiosk_that_beats_only_through_the_server_gets_the_servers_time(lab) -> 
 
 
 def test_no_network(lab) -> None:
-    one = trial(lab, uptime=1796)
+    """Nor was there one before the update."""
+    one = lab("trial committable silent", uptime=1796)
     (one.device / "offline").touch()
     one.start()
     one.kiosk_starts()
+    one.beat("READY=1")
     one.until_phase("probation", timeout=20)
+
+
+def undecided(one: Lab, *words: str) -> None:
+    one.start()
+    one.kiosk_starts()
+    if words:
+        one.beat(*words)
+    one.until_asked("abort -", timeout=20)
+    one.calls.wait_for("logind Reboot")
+    assert "reject" not in " ".join(one.asked()) and marks(one) == 0
+
+
+def test_network_that_is_gone_after_the_update(lab) -> None:
+    one = trial(lab, uptime=1796)
+    (one.device / "offline").touch()
+    undecided(one, "READY=1")
+
+
+def test_no_network_and_no_sign_of_life(lab) -> None:
+    """Active, but nobody knows what it shows: the marker would come with the server's answer only."""
+    one = lab("trial committable silent", uptime=1796)
+    (one.device / "offline").touch()
+    undecided(one)
 
 
 def test_restart_loop(lab) -> None:
@@ -365,7 +390,11 @@ def test_server_that_was_silent_before_the_update(lab) -> None:
 
 
 def test_clock_that_is_not_set_blames_nobody(lab) -> None:
-    one = trial(lab, uptime=1796)
+    undecided(trial(lab, uptime=1796), "READY=1", "X_BF_SERVER=clock")
+
+
+def test_clock_that_is_not_set_where_the_server_was_silent_before(lab) -> None:
+    one = lab("trial committable silent", uptime=1796)
     one.start()
     one.kiosk_starts()
     one.beat("READY=1", "X_BF_SERVER=clock")

@@ -19,10 +19,11 @@ struct shadow {
 	bool committable; /* of the trial */
 	enum verdict local[CHECK_LOCAL_COUNT];
 	uint64_t pass_since;
-	uint32_t mark_id; /* of a Mark that may still happen */
-	uint32_t end_id;  /* of a REJECT or ABORT */
-	uint32_t ask_id;  /* of a KIOSK_FAILS, RETRY_OTHER or TRY */
-	bool ending;	  /* rejected or aborted */
+	uint32_t mark_id;				  /* of a Mark that may still happen */
+	uint32_t end_id;				  /* of a REJECT or ABORT */
+	uint32_t ask_id;				  /* of a KIOSK_FAILS, RETRY_OTHER or TRY */
+	bool answered, expected, unheard, reached_before; /* the server, the kiosk */
+	bool ending;					  /* rejected or aborted */
 	bool marked;
 	enum policy_next allowed; /* the boot library's word for a reboot */
 	bool rebooting;
@@ -61,6 +62,14 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 			s->committable = e->facts.committable;
 		s->role = e->facts.role;
 	}
+	if (e->type == EVENT_FACTS && e->facts.reached_before)
+		s->reached_before = true;
+	if (e->type == EVENT_CHECK && e->check == CHECK_SERVER && e->verdict == VERDICT_PASS)
+		s->answered = true;
+	if (e->type == EVENT_SERVER)
+		s->expected = e->yes;
+	if (e->type == EVENT_UNHEARD)
+		s->unheard = e->yes;
 	if (e->type == EVENT_MARKED && e->id == s->mark_id && e->mark != MARK_UNKNOWN)
 		s->mark_id = 0;
 	if (e->type == EVENT_READ_BACK && e->yes && before->phase == GUARD_READING_BACK &&
@@ -90,8 +99,11 @@ static void shadow_reboot(struct shadow *s, const struct policy *before,
 }
 
 static void shadow_action(struct shadow *s, const struct policy *before,
-			  const struct policy_action *a, uint64_t now, uint64_t window)
+			  const struct policy_action *a, uint64_t now,
+			  const struct policy_config *config)
 {
+	uint64_t window = config->window;
+
 	must(!s->rebooting || a->type == ACTION_REBOOT, "nothing but the reboot once it began");
 	if (a->type == ACTION_MARK_GOOD) {
 		must(s->role == ROLE_TRIAL && s->committable, "only a trial is committed");
@@ -99,6 +111,11 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		     "never committed without an unbroken window");
 		must(s->mark_id == 0, "one Mark at a time");
 		must(!s->ending, "never committed after it was rejected");
+		must(s->answered || (!s->expected && !s->unheard),
+		     "never committed while an answer is expected, or without a sign of life");
+		must(s->answered || config->offline == OFFLINE_YES ||
+			     (config->offline == OFFLINE_AFTER && !s->reached_before),
+		     "never committed without the server that answered before");
 		s->mark_id = a->id;
 	} else if (a->type == ACTION_REJECT || a->type == ACTION_ABORT) {
 		must(s->role == ROLE_TRIAL, "only a trial is rejected");
@@ -145,7 +162,7 @@ static void one_step(struct policy *p, struct shadow *s, const struct policy_eve
 	must(out.count <= POLICY_ACTIONS_MAX, "the list of actions is long enough");
 	must(p->last_id - before.last_id == out.count, "no action is lost");
 	for (size_t i = 0; i < out.count; i++)
-		shadow_action(s, &before, &out.list[i], now, p->config.window);
+		shadow_action(s, &before, &out.list[i], now, &p->config);
 	must(policy_due(p) > now, "the next step is not due already");
 	must(policy_due(p) != POLICY_NEVER || may_wait_for_ever(p), "every wait has a deadline");
 	must(s->role != ROLE_LIMBO || p->phase == GUARD_LIMBO || p->phase == GUARD_GOING_DOWN ||
@@ -228,6 +245,9 @@ static const struct policy_event world[] = {
 	{ ANSWER(EVENT_RUNG_FAILED) },
 	/* an answer to a question that was given up */
 	{ .type = EVENT_DONE, .id = 999999, .yes = true, .next = POLICY_REBOOT_TRIAL },
+	{ .type = EVENT_UNHEARD, .yes = true },
+	{ .type = EVENT_UNHEARD },
+	FACTS(.role = ROLE_TRIAL, .committable = true, .reached_before = true, .trials = 1),
 };
 
 static struct policy_event addressed(const struct policy *p, const struct policy_event *from)
@@ -761,6 +781,49 @@ static void test_server(void)
 	ok(did(&s, ACTION_REBOOT) && !s.out.list[0].trial, "with a plain reboot");
 }
 
+static void reached_before(struct story *s)
+{
+	TELL(s, s->now / SEC + 1, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_TRIAL,
+			.committable = true,
+			.trials = 1,
+			.reached_before = true });
+}
+
+static void test_network_is_gone(void)
+{
+	struct policy_config config;
+	struct story s;
+
+	server_story(&s, NULL, false);
+	reached_before(&s);
+	TELL(&s, 1800, .type = EVENT_TIME);
+	ok(did(&s, ACTION_ABORT), "an update that lost the network is not committed");
+	server_story(&s, NULL, true);
+	reached_before(&s);
+	TELL(&s, 1800, .type = EVENT_SERVER);
+	ok(did(&s, ACTION_ABORT), "nor when the route is gone at the last moment");
+	policy_config_init(&config);
+	config.offline = OFFLINE_YES;
+	server_story(&s, &config, true);
+	reached_before(&s);
+	TELL(&s, 500, .type = EVENT_SERVER);
+	ok(did(&s, ACTION_MARK_GOOD), "unless commit-offline=yes");
+
+	server_story(&s, NULL, false);
+	TELL(&s, 110, .type = EVENT_UNHEARD, .yes = true);
+	TELL(&s, 1800, .type = EVENT_TIME);
+	ok(did(&s, ACTION_ABORT), "nor a kiosk that gave no sign of life at all");
+	trial(&s, &config);
+	TELL(&s, 12, .type = EVENT_UNHEARD, .yes = true);
+	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
+		TELL(&s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
+	TELL(&s, 100, .type = EVENT_TIME);
+	ok_str(at(&s), "waiting", "not even then");
+	TELL(&s, 200, .type = EVENT_UNHEARD);
+	ok(did(&s, ACTION_MARK_GOOD), "one beat is enough");
+}
+
 static void test_root(void)
 {
 	struct policy_config config;
@@ -1076,6 +1139,7 @@ int main(int argc, char *argv[])
 	test_second_trial_has_more_time();
 	test_hopeless();
 	test_server();
+	test_network_is_gone();
 	test_root();
 	test_mark_that_hangs();
 	test_mark_that_fails();
