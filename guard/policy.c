@@ -14,6 +14,7 @@
  *              when there is no network
  *              committing: not by its deadline → give up, or abort while a Mark
  *              is pending (it may still happen; the opposite would race it)
+ *              or RAUC is busy
  *  committed   collecting → window → confirming → probation → committed
  *              ill for too long → recovering (unit restarted), then escalating:
  *              the boot library says reboot, other slot, or stay → staying
@@ -372,6 +373,16 @@ static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
 		p->root_id = act(p, out, ACTION_READ_ROOT)->id;
 }
 
+static void not_committed(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	if (now < p->commit_due)
+		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
+	else if (p->mark_pending || p->mark_busy)
+		abort_trial(p, now, out);
+	else
+		give_up(p, REASON_COMMIT_FAILED, now, out);
+}
+
 /* Window, waiting, verifying: all of them only while nothing breaks. */
 static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *out)
 {
@@ -423,27 +434,20 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 		return true;
 	}
 	/* Not read in its time says nothing against the image: it goes on without. */
-	if (!p->config.read_root || p->root_done || now >= p->due) {
+	if (p->config.read_root && !p->root_done && now < p->due)
+		return false;
+	/* A check may have broken between two Marks, for longer than they had time. */
+	if (now >= p->commit_due)
+		not_committed(p, now, out);
+	else
 		mark(p, now, out);
-		return true;
-	}
-	return false;
+	return true;
 }
 
 static void read_back(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	enter(p, GUARD_READING_BACK, now, later(now, ANSWER_TIMEOUT));
 	(void)ask(p, out, ACTION_READ_BACK);
-}
-
-static void not_committed(struct policy *p, uint64_t now, struct policy_actions *out)
-{
-	if (now < p->commit_due)
-		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
-	else if (p->mark_pending)
-		abort_trial(p, now, out);
-	else
-		give_up(p, REASON_COMMIT_FAILED, now, out);
 }
 
 static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -808,6 +812,7 @@ static void facts_again(struct policy *p, const struct policy_facts *facts, uint
 	p->facts.reached_before = p->facts.reached_before || facts->reached_before;
 	if (in_trial(p) && p->phase == GUARD_LIMBO && facts->committable) {
 		p->collect_due = later(now, p->config.recovery);
+		p->commit_due = POLICY_NEVER; /* what failed before had to */
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 	}
 	staged_now(p, facts, now);
@@ -847,6 +852,7 @@ static void on_marked(struct policy *p, const struct policy_event *e, uint64_t n
 	if (!p->mark_pending || e->id != p->mark_id)
 		return;
 	p->mark_pending = e->mark == MARK_UNKNOWN;
+	p->mark_busy = e->mark == MARK_BUSY;
 	if (p->phase == GUARD_COMMITTING)
 		read_back(p, now, out);
 }

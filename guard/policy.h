@@ -104,6 +104,7 @@ enum mark_outcome {
 	MARK_DONE,    /* RAUC said so; not believed yet */
 	MARK_FAILED,  /* RAUC said no, or is gone: nothing is pending */
 	MARK_UNKNOWN, /* no answer: it may still happen */
+	MARK_BUSY,    /* not now: nothing is pending, and nothing is wrong */
 };
 
 enum policy_next { POLICY_GO_ON, POLICY_REBOOT, POLICY_REBOOT_TRIAL };
@@ -221,6 +222,7 @@ struct policy {
 	bool root_corrupt;
 	uint32_t root_id;	/* a read that is running; 0: none */
 	bool mark_pending;	/* a Mark without an answer: it may still happen */
+	bool mark_busy;		/* RAUC had no time for the last one */
 	uint32_t mark_id;	/* of that Mark */
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
 	bool proven;		/* a whole window has passed in this trial */

@@ -481,6 +481,12 @@ def test_rauc_that_is_busy_first(lab) -> None:
     one.until_phase("probation")
 
 
+def test_rauc_that_stays_busy_blames_nobody(lab) -> None:
+    one = ready_to_commit(lab, "mark busy")
+    one.until_asked("abort -", timeout=30)
+    assert marks(one) >= 2 and "reject" not in " ".join(one.asked())
+
+
 def test_rauc_that_is_not_there(lab) -> None:
     one = ready_to_commit(lab, "rauc off")
     one.until_asked("reject commit-failed", timeout=30)

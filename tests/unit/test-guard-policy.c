@@ -111,6 +111,8 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		     "never committed without an unbroken window");
 		must(s->mark_id == 0, "one Mark at a time");
 		must(!s->ending, "never committed after it was rejected");
+		must(before->phase == GUARD_LIMBO || now < before->commit_due,
+		     "no Mark after the time for it");
 		must(s->answered || (!s->expected && !s->unheard),
 		     "never committed while an answer is expected, or without a sign of life");
 		must(s->answered || config->offline == OFFLINE_YES ||
@@ -247,6 +249,7 @@ static const struct policy_event world[] = {
 	{ .type = EVENT_DONE, .id = 999999, .yes = true, .next = POLICY_REBOOT_TRIAL },
 	{ .type = EVENT_UNHEARD, .yes = true },
 	{ .type = EVENT_UNHEARD },
+	{ ANSWER(EVENT_MARKED), .mark = MARK_BUSY },
 	FACTS(.role = ROLE_TRIAL, .committable = true, .reached_before = true, .trials = 1),
 };
 
@@ -892,6 +895,43 @@ static void test_mark_that_fails(void)
 	ok(s.now >= 400 * SEC && s.now < 420 * SEC, "after five minutes");
 }
 
+static void test_rauc_is_busy(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	for (unsigned i = 0; i < 500 && s.p.phase != GUARD_SAVING && s.p.phase != GUARD_ABORTING;
+	     i++) {
+		if (s.p.phase == GUARD_READING_BACK)
+			TELL(&s, s.now / SEC + 1, ANSWER(EVENT_READ_BACK));
+		else if (s.p.mark_pending)
+			TELL(&s, s.now / SEC + 1, ANSWER(EVENT_MARKED), .mark = MARK_BUSY);
+		else
+			TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+	}
+	ok_str(at(&s), "aborting", "RAUC had no time: undecided, not rejected");
+	ok(s.now >= 400 * SEC && s.now < 420 * SEC, "after five minutes");
+}
+
+static void test_break_between_two_marks(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 10);
+	TELL(&s, 70, .type = EVENT_TIME);
+	TELL(&s, 71, ANSWER(EVENT_MARKED), .mark = MARK_FAILED);
+	TELL(&s, 72, ANSWER(EVENT_READ_BACK));
+	TELL(&s, 73, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_FAIL,
+	     .reason = REASON_KIOSK_NOT_ALIVE);
+	TELL(&s, 350, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
+	TELL(&s, 410, .type = EVENT_TIME);
+	ok(!did(&s, ACTION_MARK_GOOD) && did(&s, ACTION_SAVE), "no Mark after the time for it");
+	ok_int(s.p.reason, REASON_COMMIT_FAILED, "as the one before failed");
+}
+
 static void test_uncommittable(void)
 {
 	struct story s;
@@ -1087,6 +1127,22 @@ static void test_unreadable_moments(void)
 	   "until there is an answer");
 }
 
+static void test_disk_comes_back(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	TELL(&s, 101, ANSWER(EVENT_MARKED), .mark = MARK_FAILED);
+	TELL(&s, 102, ANSWER(EVENT_READ_BACK));
+	TELL(&s, 103, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL });
+	TELL(&s, 107, .type = EVENT_TIME);
+	ok_str(at(&s), "limbo", "the Mark failed because nothing can be written");
+	TELL(&s, 900, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .committable = true });
+	ok(did(&s, ACTION_MARK_GOOD), "it can again: that has the whole time");
+}
+
 static void test_decided_by_hand(void)
 {
 	struct story s;
@@ -1143,6 +1199,8 @@ int main(int argc, char *argv[])
 	test_root();
 	test_mark_that_hangs();
 	test_mark_that_fails();
+	test_rauc_is_busy();
+	test_break_between_two_marks();
 	test_uncommittable();
 	test_committed_ladder();
 	test_failures_are_not_settled();
@@ -1151,6 +1209,7 @@ int main(int argc, char *argv[])
 	test_try();
 	test_shutdown();
 	test_unreadable_moments();
+	test_disk_comes_back();
 	test_decided_by_hand();
 	test_facts_never_come();
 	test_killed_while_rejecting();

@@ -368,8 +368,8 @@ static void test_rauc(void)
 		enum rauc_error error;
 		enum mark_outcome outcome;
 	} rows[] = {
-		{ GERROR, "already processing a different method", RAUC_ERROR_BUSY, MARK_FAILED },
-		{ GERROR, "Already processing a different method", RAUC_ERROR_BUSY, MARK_FAILED },
+		{ GERROR, "already processing a different method", RAUC_ERROR_BUSY, MARK_BUSY },
+		{ GERROR, "Already processing a different method", RAUC_ERROR_BUSY, MARK_BUSY },
 		{ GERROR, "Did not find booted slot", RAUC_ERROR_NO_SLOT, MARK_FAILED },
 		{ GERROR, "Failed marking slot rootfs.0 as good: custom backend: …",
 		  RAUC_ERROR_BACKEND, MARK_FAILED },
