@@ -490,8 +490,9 @@ void guard_evaluate(struct guard *g)
 static int on_due(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	(void)s, (void)usec;
-	guard_event(userdata, &(struct policy_event) { .type = EVENT_TIME });
+	/* First what is so now: nothing is decided by what was so before a sleep. */
 	guard_evaluate(userdata);
+	guard_event(userdata, &(struct policy_event) { .type = EVENT_TIME });
 	return 0;
 }
 
@@ -525,8 +526,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 		link_read_unit(g);
 	}
 	checks_tick(&g->checks, now);
-	guard_event(g, &(struct policy_event) { .type = EVENT_TIME });
 	guard_evaluate(g);
+	guard_event(g, &(struct policy_event) { .type = EVENT_TIME });
 	feed(g);
 	if (sd_event_source_set_time_relative(s, g->tick_usec) < 0 ||
 	    sd_event_source_set_enabled(s, SD_EVENT_ONESHOT) < 0)

@@ -339,6 +339,12 @@ static uint64_t server_due(const struct policy *p)
 	return sooner(due, server_end(p));
 }
 
+/* Too short a time was watched to blame anybody for what is past its time. */
+static bool is_just_back(const struct policy *p, uint64_t now)
+{
+	return p->back_at != POLICY_NEVER && now < later(p->back_at, p->config.recovery);
+}
+
 static bool trial_collect(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (local_pass(p)) {
@@ -350,7 +356,10 @@ static bool trial_collect(struct policy *p, uint64_t now, struct policy_actions 
 		return true;
 	}
 	if (now >= p->collect_due) {
-		give_up(p, illness(p), now, out);
+		if (is_just_back(p, now))
+			abort_trial(p, now, out);
+		else
+			give_up(p, illness(p), now, out);
 		return true;
 	}
 	p->due = p->collect_due;
@@ -377,10 +386,27 @@ static void not_committed(struct policy *p, uint64_t now, struct policy_actions 
 {
 	if (now < p->commit_due)
 		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
-	else if (p->mark_pending || p->mark_busy)
+	else if (p->mark_pending || p->mark_busy || is_just_back(p, now))
 		abort_trial(p, now, out);
 	else
 		give_up(p, REASON_COMMIT_FAILED, now, out);
+}
+
+static bool trial_window(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	/* Only a guard that hardly ever runs gets there: its windows are broken by itself. */
+	uint64_t end = later(latest(p->collect_due, trial_end(p, true)), p->config.window);
+
+	p->due = sooner(later(p->local_since, p->config.window), end);
+	if (now < p->due)
+		return false;
+	if (window_over(p, now)) {
+		p->proven = true;
+		enter(p, GUARD_WAITING, now, server_due(p));
+	} else {
+		abort_trial(p, now, out);
+	}
+	return true;
 }
 
 /* Window, waiting, verifying: all of them only while nothing breaks. */
@@ -390,14 +416,8 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 		broke(p, now);
 		return true;
 	}
-	if (p->phase == GUARD_WINDOW) {
-		p->due = later(p->local_since, p->config.window);
-		if (!window_over(p, now))
-			return false;
-		p->proven = true;
-		enter(p, GUARD_WAITING, now, server_due(p));
-		return true;
-	}
+	if (p->phase == GUARD_WINDOW)
+		return trial_window(p, now, out);
 	/* The checks may have broken and passed again within one step. */
 	if (!window_over(p, now)) {
 		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
@@ -1058,11 +1078,26 @@ static void weigh_checks(struct policy *p, uint64_t now)
 		p->ill_since = now;
 }
 
+/* The system slept, or the guard was frozen: what was said before says nothing of that time, and
+ * what should have come in it could not be seen. */
+static void look_again(struct policy *p, uint64_t now)
+{
+	p->back_at = now;
+	p->local_since = p->healthy_since = POLICY_NEVER;
+	if (p->expected_since != POLICY_NEVER)
+		p->expected_since = now;
+	if (in_trial(p) && p->phase == GUARD_COLLECTING)
+		p->collect_due = latest(p->collect_due,
+					sooner(later(now, p->config.recovery), trial_end(p, true)));
+}
+
 void policy_init(struct policy *ret, const struct policy_config *config, uint64_t now,
 		 struct policy_actions *actions)
 {
 	*ret = (struct policy) {
 		.config = *config,
+		.last_step = now,
+		.back_at = POLICY_NEVER,
 		.local_since = POLICY_NEVER,
 		.ill_since = POLICY_NEVER,
 		.expected_since = POLICY_NEVER,
@@ -1082,6 +1117,9 @@ void policy_step(struct policy *p, const struct policy_event *event, uint64_t no
 		 struct policy_actions *ret)
 {
 	ret->count = 0;
+	if (now - p->last_step > POLICY_WATCHED)
+		look_again(p, now);
+	p->last_step = now;
 	on_event(p, event, now, ret);
 	weigh_checks(p, now);
 	for (unsigned i = 0; i < TRANSITIONS_MAX && move(p, now, ret); i++)

@@ -6,7 +6,8 @@
  * answers. Everything around it only carries events in and actions out.
  *
  * Times are CLOCK_BOOTTIME in microseconds, passed in; they never go backwards.
- * policy_due() is when policy_step() wants to be called again at the latest.
+ * policy_due() is when policy_step() wants to be called again at the latest, and at least
+ * every POLICY_WATCHED: a longer time counts as one in which nobody looked.
  *
  * The order of writes behind an action is the boot library's (boot/requests.c).
  */
@@ -14,7 +15,8 @@
 
 #include "boot/reason.h"
 
-#define POLICY_NEVER UINT64_MAX
+#define POLICY_NEVER   UINT64_MAX
+#define POLICY_WATCHED UINT64_C(30000000)
 
 enum check { CHECK_UNIT, CHECK_HEARTBEAT, CHECK_SCRIPTS, CHECK_SERVER, CHECK_COUNT };
 /* All but the server's: they decide about this device alone. */
@@ -213,7 +215,9 @@ struct policy {
 	enum reason reason; /* why this slot is being left or the guard stays */
 	uint32_t tries;	    /* of .phase: reading facts, escalating */
 	struct policy_check checks[CHECK_COUNT];
-	uint64_t facts_due;   /* of GUARD_LIMBO: when they are read again */
+	uint64_t facts_due; /* of GUARD_LIMBO: when they are read again */
+	uint64_t last_step;
+	uint64_t back_at;     /* NEVER, or when the last time ended in which nobody looked */
 	uint64_t local_since; /* all local checks pass without a break since; NEVER: they do not */
 	uint64_t ill_since;   /* committed: NEVER, or since when they do not */
 	uint64_t expected_since; /* NEVER: no answer of the server is to be expected */

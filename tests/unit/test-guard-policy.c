@@ -18,7 +18,8 @@ struct shadow {
 	enum role role;	  /* as last told and accepted */
 	bool committable; /* of the trial */
 	enum verdict local[CHECK_LOCAL_COUNT];
-	uint64_t pass_since;
+	uint64_t pass_since;				  /* … and somebody looked all the time */
+	uint64_t last;					  /* step */
 	uint32_t mark_id;				  /* of a Mark that may still happen */
 	uint32_t end_id;				  /* of a REJECT or ABORT */
 	uint32_t ask_id;				  /* of a KIOSK_FAILS, RETRY_OTHER or TRY */
@@ -40,7 +41,7 @@ static void must(bool holds, const char *what)
 
 static void shadow_init(struct shadow *s)
 {
-	*s = (struct shadow) { .pass_since = POLICY_NEVER };
+	*s = (struct shadow) { .pass_since = POLICY_NEVER, .last = POLICY_NEVER };
 }
 
 static void shadow_event(struct shadow *s, const struct policy *before,
@@ -52,10 +53,11 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 		s->local[e->check] = e->verdict;
 	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
 		pass = pass && s->local[c] == VERDICT_PASS;
-	if (!pass)
+	if (!pass || (s->last != POLICY_NEVER && now - s->last > 30 * SEC))
 		s->pass_since = POLICY_NEVER;
-	else if (s->pass_since == POLICY_NEVER)
+	if (pass && s->pass_since == POLICY_NEVER)
 		s->pass_since = now;
+	s->last = now;
 	if (e->type == EVENT_FACTS && e->facts.role != ROLE_UNKNOWN &&
 	    (s->role == ROLE_UNKNOWN || (s->role == ROLE_TRIAL && !s->ending))) {
 		if (e->facts.role == ROLE_TRIAL)
@@ -512,6 +514,17 @@ static void random_config(struct policy_config *c)
 	c->restarts = (uint32_t)random_below(4);
 }
 
+/* Until @to, as the daemon goes through time, or asleep. */
+static uint64_t pass_time(struct policy *p, struct shadow *s, uint64_t now, uint64_t to)
+{
+	struct policy_event time = { .type = EVENT_TIME };
+	bool asleep = random_below(8) == 0;
+
+	for (; !asleep && !broken && now + 10 * SEC < to; one_step(p, s, &time, now))
+		now += 10 * SEC;
+	return to;
+}
+
 static void test_random_walks(uint64_t steps)
 {
 	uint64_t walks = 0, commits = 0, rejects = 0;
@@ -534,7 +547,9 @@ static void test_random_walks(uint64_t steps)
 			/* Not straight to the deadline: most trials would end there. */
 			if (random_below(p.phase == GUARD_COLLECTING ? 30 : 3) == 0 &&
 			    due != POLICY_NEVER)
-				now = random_below(4) ? due : due + random_below(30) * SEC;
+				now = pass_time(
+					&p, &s, now,
+					due + (random_below(4) ? 0 : random_below(30) * SEC));
 			else
 				now += random_below(4) * SEC;
 			one_step(&p, &s, &e, now);
@@ -567,8 +582,15 @@ static void begin(struct story *s, const struct policy_config *config)
 	policy_init(&s->p, config ? config : &c, s->now, &s->out);
 }
 
+/* The daemon looks every ten seconds. */
 static void tell(struct story *s, uint64_t sec, struct policy_event e)
 {
+	struct policy_event time = { .type = EVENT_TIME };
+
+	while (s->now + 10 * SEC < sec * SEC) {
+		s->now += 10 * SEC;
+		policy_step(&s->p, &time, s->now, &s->out);
+	}
 	s->now = sec * SEC;
 	if (e.id == 1)
 		e = addressed(&s->p, &e);
@@ -738,6 +760,52 @@ static void test_second_trial_has_more_time(void)
 	ok_str(at(&s), "collecting", "the second trial has twice the time");
 	TELL(&s, 1200, .type = EVENT_TIME);
 	ok_str(at(&s), "saving", "and not more");
+}
+
+static void sleep_until(struct story *s, uint64_t sec)
+{
+	s->now = sec * SEC;
+	TELL(s, sec, .type = EVENT_TIME);
+}
+
+static void test_sleep(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 45, .type = EVENT_TIME);
+	sleep_until(&s, 106);
+	ok(s.p.phase == GUARD_WINDOW && s.out.count == 0, "time that nobody watched is no window");
+	TELL(&s, 166, .type = EVENT_TIME);
+	ok(did(&s, ACTION_MARK_GOOD), "a new one begins after it");
+
+	trial(&s, NULL);
+	sleep_until(&s, 700);
+	ok_str(at(&s), "collecting", "nor does it let the deadline pass");
+	TELL(&s, 880, .type = EVENT_TIME);
+	ok_str(at(&s), "saving", "but for the time of a restart");
+	trial(&s, NULL);
+	sleep_until(&s, 100000);
+	ok_str(at(&s), "aborting", "past every end: undecided");
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	for (uint64_t sec = 90; s.p.phase == GUARD_WINDOW && sec < 10000; sec += 50)
+		sleep_until(&s, sec);
+	ok(s.p.phase == GUARD_ABORTING && s.now > 1800 * SEC,
+	   "a guard that hardly ever runs ends the trial, too");
+
+	server_story(&s, NULL, true);
+	sleep_until(&s, 2000);
+	TELL(&s, 2299, .type = EVENT_TIME);
+	ok_str(at(&s), "waiting", "the server is given its time after it");
+	TELL(&s, 2300, .type = EVENT_TIME);
+	ok_str(at(&s), "saving", "and not more");
+
+	committed_boot(&s, false);
+	all_pass(&s, 30);
+	sleep_until(&s, 91);
+	ok_str(at(&s), "window", "the committed slot is not confirmed by it, either");
 }
 
 static void test_hopeless(void)
@@ -1193,6 +1261,7 @@ int main(int argc, char *argv[])
 	test_deadline();
 	test_breaks_after_the_deadline();
 	test_second_trial_has_more_time();
+	test_sleep();
 	test_hopeless();
 	test_server();
 	test_network_is_gone();
