@@ -848,10 +848,11 @@ static void on_facts(struct policy *p, const struct policy_event *e, uint64_t no
 			enter_limbo(p, now);
 	} else if (p->phase != GUARD_STARTING && p->facts.role != ROLE_UNKNOWN) {
 		facts_again(p, &e->facts, now, out);
-	} else if (p->phase == GUARD_STARTING || p->phase == GUARD_LIMBO) {
+	} else {
 		staged_now(p, &e->facts, now);
 		p->facts = e->facts;
-		enter_role(p, now, out);
+		if (p->phase != GUARD_GOING_DOWN) /* what follows there knows */
+			enter_role(p, now, out);
 	}
 }
 
@@ -873,7 +874,8 @@ static void on_marked(struct policy *p, const struct policy_event *e, uint64_t n
 		return;
 	p->mark_pending = e->mark == MARK_UNKNOWN;
 	p->mark_busy = e->mark == MARK_BUSY;
-	if (p->phase == GUARD_COMMITTING)
+	/* Without an answer it has to be looked for, but not twice at once. */
+	if (p->phase == GUARD_COMMITTING && (!p->mark_pending || now > p->since))
 		read_back(p, now, out);
 }
 

@@ -1195,6 +1195,20 @@ static void test_unreadable_moments(void)
 	   "until there is an answer");
 }
 
+static void test_facts_come_during_a_shutdown(void)
+{
+	struct story s;
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
+	TELL(&s, 12, .type = EVENT_GOING_DOWN, .yes = true);
+	TELL(&s, 13, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_TRIAL, .committable = true, .trials = 1 });
+	ok_str(at(&s), "going-down", "facts that come in a shutdown");
+	TELL(&s, 14, .type = EVENT_GOING_DOWN);
+	ok_str(at(&s), "collecting", "are not forgotten when it is taken back");
+}
+
 static void test_disk_comes_back(void)
 {
 	struct story s;
@@ -1278,6 +1292,7 @@ int main(int argc, char *argv[])
 	test_try();
 	test_shutdown();
 	test_unreadable_moments();
+	test_facts_come_during_a_shutdown();
 	test_disk_comes_back();
 	test_decided_by_hand();
 	test_facts_never_come();
