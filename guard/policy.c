@@ -8,7 +8,7 @@
  *              waiting       server answered, or may be missing        → verifying
  *              verifying     root read in full                         → committing
  *              committing    RAUC answered, or its patience is over    → reading-back
- *              reading-back  committed: → probation; else              → committing
+ *              reading-back  committed: → confirming; else             → committing
  *              up to verifying: a check breaks → collecting; a hopeless one, or
  *              the deadline → give up; the server silent → give up, or abort
  *              when there is no network
@@ -470,6 +470,12 @@ static void read_back(struct policy *p, uint64_t now, struct policy_actions *out
 	(void)ask(p, out, ACTION_READ_BACK);
 }
 
+static void confirm(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	enter(p, GUARD_CONFIRMING, now, later(now, ANSWER_TIMEOUT));
+	(void)ask(p, out, ACTION_CONFIRM);
+}
+
 static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!p->mark_pending && !local_pass(p)) {
@@ -487,16 +493,17 @@ static bool trial_commit(struct policy *p, uint64_t now, struct policy_actions *
 	return true;
 }
 
+/* Confirming it once more writes autoboot.txt where only the record was written: that is what the
+ * commit was read back from, and what a failed Mark may have left. */
 static void committed(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	(void)act(p, out, ACTION_COMMITTED);
 	p->facts.role = ROLE_COMMITTED;
 	p->facts.probation = true;
 	p->facts.staged = false;
-	p->committed_here = p->confirmed = true;
+	p->committed_here = true;
 	p->staged_since = POLICY_NEVER;
-	p->settle_due = later(now, p->config.probation);
-	enter(p, GUARD_PROBATION, now, POLICY_NEVER);
+	confirm(p, now, out);
 }
 
 /* ---- the committed slot ---------------------------------------------------- */
@@ -598,8 +605,7 @@ static bool committed_window(struct policy *p, uint64_t now, struct policy_actio
 		rest(p, now);
 		return true;
 	}
-	enter(p, GUARD_CONFIRMING, now, later(now, ANSWER_TIMEOUT));
-	(void)ask(p, out, ACTION_CONFIRM);
+	confirm(p, now, out);
 	return true;
 }
 

@@ -469,9 +469,22 @@ def test_rauc_that_lies(lab) -> None:
 
 
 def test_rauc_that_fails_after_the_commit(lab) -> None:
+    """The record may be written, and autoboot.txt not."""
     one = ready_to_commit(lab, "mark after")
     one.until_phase("probation")
+    one.until_asked("set-good -")
     assert marks(one) == 1
+
+
+def test_confirmation_that_cannot_be_written(lab) -> None:
+    one = trial(lab)
+    (one.device / "fail").write_text("set-good\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("probation")
+    assert "set-good -" in one.asked() and one.status()["confirmed"]
+    assert one.ask("wait").returncode == 0
 
 
 def test_rauc_that_is_busy_first(lab) -> None:
@@ -568,7 +581,7 @@ def test_guard_that_is_killed_after_the_commit(lab) -> None:
     one.kill_guard()
     one.start()
     one.beats()
-    one.until_asked("set-good -")
+    one.until(lambda: one.asked().count("set-good -") == 2, "the second confirmation")
     assert marks(one) == 1
 
 

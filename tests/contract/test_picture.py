@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 # Phases of bf-guard that are no step of an update's life.
 LEFT_OUT = {
     "starting",    # the facts of the boot are read: at once, whatever the boot is
-    "confirming",  # a later boot of the committed slot is written down as healthy: nothing is decided
+    "confirming",  # what is committed and healthy is written down, here and in later boots: nothing is decided
     "limbo",       # nothing is decided here, by design
     "going-down",  # somebody else's shutdown
 }

@@ -26,6 +26,16 @@ static struct record stored(void)
 	return rec;
 }
 
+static enum slot selected(void)
+{
+	int fd = sys_open("/dev/nvme0n1p1", O_RDONLY, 0);
+	struct selector s = { .committed = SLOT_NONE };
+	int r = fd < 0 ? fd : selector_read(fd, &s);
+
+	close_p(&fd);
+	return r < 0 ? SLOT_NONE : s.committed;
+}
+
 /* B on trial, installed while A was committed. */
 static void make_trial(void)
 {
@@ -87,6 +97,29 @@ static void test_trial(void)
 	ASK(.type = DEVICE_FACTS);
 	ok(answer.facts.role == ROLE_COMMITTED && !answer.facts.probation, "for good");
 	ok_int(fake_open_fds(), 0, "nothing stays open");
+}
+
+/* A Mark of which only the record was written. */
+static void test_half_commit(void)
+{
+	struct device d = device_default;
+	struct record rec;
+
+	make_trial();
+	REQUEST(REQUEST_SET_GOOD);
+	rec = stored();
+	d.running = SLOT_B;
+	d.trial = true;
+	d.record = &rec;
+	fake_reset();
+	device_make(&d); /* autoboot.txt names A */
+	rec = stored();
+	ASK(.type = DEVICE_FACTS);
+	ok_int(answer.facts.role, ROLE_COMMITTED, "half a commit reads as one");
+	REQUEST(REQUEST_SET_GOOD);
+	ok(answer.error == 0 && answer.facts.probation, "confirmed once more");
+	ok_int(selected(), SLOT_B, "now autoboot.txt names it, too");
+	ok_int(stored().gen, rec.gen, "and the record was not written again");
 }
 
 static void test_reject(void)
@@ -294,6 +327,7 @@ static void test_every_failure(void)
 int main(void)
 {
 	test_trial();
+	test_half_commit();
 	test_reject();
 	test_abort();
 	test_try();

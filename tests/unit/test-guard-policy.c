@@ -24,6 +24,7 @@ struct shadow {
 	uint32_t end_id;				  /* of a REJECT or ABORT */
 	uint32_t ask_id;				  /* of a KIOSK_FAILS, RETRY_OTHER or TRY */
 	bool answered, expected, unheard, reached_before; /* the server, the kiosk */
+	bool committed_here;				  /* its window was before */
 	bool ending;					  /* rejected or aborted */
 	bool marked;
 	enum policy_next allowed; /* the boot library's word for a reboot */
@@ -62,6 +63,7 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 	    (s->role == ROLE_UNKNOWN || (s->role == ROLE_TRIAL && !s->ending))) {
 		if (e->facts.role == ROLE_TRIAL)
 			s->committable = e->facts.committable;
+		s->committed_here = s->role == ROLE_TRIAL && e->facts.role == ROLE_COMMITTED;
 		s->role = e->facts.role;
 	}
 	if (e->type == EVENT_FACTS && e->facts.reached_before)
@@ -75,8 +77,10 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 	if (e->type == EVENT_MARKED && e->id == s->mark_id && e->mark != MARK_UNKNOWN)
 		s->mark_id = 0;
 	if (e->type == EVENT_READ_BACK && e->yes && before->phase == GUARD_READING_BACK &&
-	    e->id == before->awaited)
+	    e->id == before->awaited) {
 		s->role = ROLE_COMMITTED;
+		s->committed_here = true;
+	}
 	if (e->type == EVENT_DONE && e->id != 0 && e->id == s->ask_id && e->yes)
 		s->allowed = e->next;
 }
@@ -138,9 +142,12 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 			s->ask_id = a->id;
 		if (a->type == ACTION_SETTLE)
 			must(s->pass_since != POLICY_NEVER, "settled only while all is well");
-		if (a->type == ACTION_CONFIRM)
-			must(s->pass_since != POLICY_NEVER && now - s->pass_since >= window,
+		if (a->type == ACTION_CONFIRM) {
+			must(s->committed_here || (s->pass_since != POLICY_NEVER &&
+						   now - s->pass_since >= window),
 			     "never confirmed without an unbroken window");
+			s->committed_here = false;
+		}
 	} else if (a->type == ACTION_RESTART_UNIT) {
 		must(s->role != ROLE_TRIAL, "a trial's kiosk is not helped");
 		s->local[CHECK_UNIT] = s->local[CHECK_HEARTBEAT] = VERDICT_INCONCLUSIVE;
@@ -647,10 +654,13 @@ static void test_good_trial(void)
 	ok(did(&s, ACTION_READ_BACK) && !did(&s, ACTION_COMMITTED), "RAUC's word is not believed");
 	TELL(&s, 102, ANSWER(EVENT_READ_BACK), .yes = true);
 	ok(did(&s, ACTION_COMMITTED), "what was read back is");
+	ok(did(&s, ACTION_CONFIRM) && !s.p.confirmed, "and completed, if something is missing");
+	TELL(&s, 103, ANSWER(EVENT_DONE), .yes = true);
 	ok_str(at(&s), "probation", "then probation");
-	TELL(&s, 102 + 3600, .type = EVENT_TIME);
+	ok(s.p.confirmed, "what waits for the commit goes on");
+	TELL(&s, 103 + 3600, .type = EVENT_TIME);
 	ok(did(&s, ACTION_SETTLE), "settled after an hour");
-	TELL(&s, 102 + 3601, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 103 + 3601, ANSWER(EVENT_DONE), .yes = true);
 	ok_str(at(&s), "committed", "committed");
 	ok(policy_due(&s.p) == POLICY_NEVER, "and nothing to wait for");
 }
@@ -937,6 +947,27 @@ static void test_mark_that_hangs(void)
 	while (s.p.phase == GUARD_COMMITTING || s.p.phase == GUARD_READING_BACK)
 		TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
 	ok_str(at(&s), "aborting", "never answered: undecided, as the Mark may still happen");
+}
+
+static void test_confirmation_that_fails(void)
+{
+	struct story s;
+
+	for (unsigned i = 0; i < 2; i++) {
+		trial(&s, NULL);
+		all_pass(&s, 40);
+		TELL(&s, 100, .type = EVENT_TIME);
+		TELL(&s, 101, ANSWER(EVENT_MARKED), .mark = MARK_FAILED);
+		TELL(&s, 102, ANSWER(EVENT_READ_BACK), .yes = true);
+		ok(did(&s, ACTION_CONFIRM), "half of a commit: the rest is written");
+		if (i == 0)
+			TELL(&s, 103, ANSWER(EVENT_DONE));
+		else
+			TELL(&s, 162, .type = EVENT_TIME);
+		ok(s.p.phase == GUARD_PROBATION && s.p.confirmed && s.p.committed_here,
+		   "%s: the commit holds", i == 0 ? "refused" : "not answered");
+		ok(s.p.settle_due == s.now + 3600 * SEC, "and is completed when it settles");
+	}
 }
 
 static void test_mark_that_fails(void)
@@ -1231,7 +1262,9 @@ static void test_decided_by_hand(void)
 
 	trial(&s, NULL);
 	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
-	ok_str(at(&s), "probation", "somebody committed it by hand");
+	ok(did(&s, ACTION_CONFIRM), "somebody committed it by hand");
+	TELL(&s, 51, ANSWER(EVENT_DONE), .yes = true);
+	ok_str(at(&s), "probation", "then probation");
 	trial(&s, NULL);
 	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_LIMBO });
 	ok_str(at(&s), "limbo", "somebody rejected it by hand");
@@ -1281,6 +1314,7 @@ int main(int argc, char *argv[])
 	test_network_is_gone();
 	test_root();
 	test_mark_that_hangs();
+	test_confirmation_that_fails();
 	test_mark_that_fails();
 	test_rauc_is_busy();
 	test_break_between_two_marks();
