@@ -289,11 +289,14 @@ static uint64_t trial_end(const struct policy *p, bool proven)
 	return proven ? latest(end, later(server_end(p), more)) : end;
 }
 
-/* A guard that starts late, because the one before it died, gives the kiosk the time of a restart.
- */
+/* A guard that starts late, because the one before it died, gives the kiosk the time of a restart;
+ * not for ever, or one that keeps dying would never end the trial. One that cannot be committed has
+ * no end: it may stay up as long as it is healthy. */
 static uint64_t trial_deadline(const struct policy *p, uint64_t now)
 {
-	return latest(first_deadline(p), later(now, p->config.recovery));
+	uint64_t end = p->facts.committable ? trial_end(p, true) : POLICY_NEVER;
+
+	return latest(first_deadline(p), sooner(later(now, p->config.recovery), end));
 }
 
 /* A late break is given the time of a restart: the deadline was for the window to begin, and a bus

@@ -778,6 +778,32 @@ static void sleep_until(struct story *s, uint64_t sec)
 	TELL(s, sec, .type = EVENT_TIME);
 }
 
+static void begin_late(struct story *s, uint64_t sec, bool committable)
+{
+	struct policy_config config;
+
+	policy_config_init(&config);
+	s->now = sec * SEC;
+	policy_init(&s->p, &config, s->now, &s->out);
+	TELL(s, sec + 1, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_TRIAL, .committable = committable, .trials = 1 });
+}
+
+static void test_guard_that_keeps_dying(void)
+{
+	struct story s;
+	uint64_t sec = 10;
+
+	for (trial(&s, NULL); s.p.phase == GUARD_COLLECTING && sec < 20000; sec += 150) {
+		begin_late(&s, sec, true);
+		TELL(&s, sec + 149, .type = EVENT_TIME);
+	}
+	ok(s.p.phase == GUARD_SAVING && sec > 3600 && sec < 6000,
+	   "a guard that keeps dying ends the trial, too (%llu s)", (unsigned long long)sec);
+	begin_late(&s, 20000, false);
+	ok_str(at(&s), "collecting", "one that cannot be committed is still given its time");
+}
+
 static void test_sleep(void)
 {
 	struct story s;
@@ -1308,6 +1334,7 @@ int main(int argc, char *argv[])
 	test_deadline();
 	test_breaks_after_the_deadline();
 	test_second_trial_has_more_time();
+	test_guard_that_keeps_dying();
 	test_sleep();
 	test_hopeless();
 	test_server();
