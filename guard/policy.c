@@ -543,14 +543,12 @@ static void restart_unit(struct policy *p, uint64_t now, struct policy_actions *
 	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
 		if (c != CHECK_SCRIPTS)
 			p->checks[c].verdict = VERDICT_INCONCLUSIVE;
-	p->local_since = p->ill_since = p->healthy_since = POLICY_NEVER;
+	p->local_since = p->ill_since = POLICY_NEVER;
 	(void)now;
 }
 
-static bool may_restart(struct policy *p, uint64_t now)
+static bool may_restart(const struct policy *p)
 {
-	if (p->healthy_since != POLICY_NEVER && now >= later(p->healthy_since, p->config.settle))
-		p->restarts_used = 0;
 	return p->restarts_used < p->config.restarts;
 }
 
@@ -565,7 +563,7 @@ static void fail(struct policy *p, enum reason reason, uint64_t now, struct poli
 	if (p->settle_due != POLICY_NEVER)
 		p->settle_due = settled_at(p, now);
 	p->reason = reason == REASON_TRIAL_DEADLINE ? REASON_KIOSK_FAILING : reason;
-	if (!may_restart(p, now)) {
+	if (!may_restart(p)) {
 		escalate(p, ACTION_KIOSK_FAILS, now, out);
 		return;
 	}
@@ -729,7 +727,7 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 		give_up(p, hopeless(p) != REASON_NONE ? hopeless(p) : illness(p), now, out);
 		return true;
 	}
-	if (ill && may_restart(p, now)) {
+	if (ill && may_restart(p)) {
 		p->reason = illness(p);
 		restart_unit(p, now, out);
 		ill = false;
@@ -1080,9 +1078,11 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 static void weigh_checks(struct policy *p, uint64_t now)
 {
 	if (!local_pass(p))
-		p->local_since = p->healthy_since = POLICY_NEVER;
+		p->local_since = POLICY_NEVER;
 	else if (p->local_since == POLICY_NEVER)
-		p->local_since = p->healthy_since = now;
+		p->local_since = now;
+	else if (now >= later(p->local_since, p->config.settle))
+		p->restarts_used = 0;
 	if (!is_ill(p))
 		p->ill_since = POLICY_NEVER;
 	else if (p->ill_since == POLICY_NEVER)
@@ -1094,7 +1094,7 @@ static void weigh_checks(struct policy *p, uint64_t now)
 static void look_again(struct policy *p, uint64_t now)
 {
 	p->back_at = now;
-	p->local_since = p->healthy_since = POLICY_NEVER;
+	p->local_since = POLICY_NEVER;
 	if (p->expected_since != POLICY_NEVER)
 		p->expected_since = now;
 	if (in_trial(p) && p->phase == GUARD_COLLECTING)
@@ -1114,7 +1114,6 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 		.expected_since = POLICY_NEVER,
 		.commit_due = POLICY_NEVER,
 		.settle_due = POLICY_NEVER,
-		.healthy_since = POLICY_NEVER,
 		.staged_since = POLICY_NEVER,
 		.stay_due = POLICY_NEVER,
 		.stay_interval = config->stay,

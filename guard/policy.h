@@ -235,7 +235,6 @@ struct policy {
 	uint64_t settle_due;	/* NEVER: settled, or not confirmed */
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */
-	uint64_t healthy_since; /* for giving the restarts back */
 	uint64_t collect_due;	/* the kiosk has to be healthy by then */
 	uint64_t stay_interval;
 	uint64_t stay_due;

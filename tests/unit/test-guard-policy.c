@@ -1135,6 +1135,22 @@ static void test_failures_are_not_settled(void)
 	ok(did(&s, ACTION_SETTLE), "an hour after the last failure does");
 }
 
+static void test_restarts_are_given_back(void)
+{
+	struct story s;
+
+	committed_boot(&s, false);
+	all_pass(&s, 30);
+	TELL(&s, 90, .type = EVENT_TIME);
+	TELL(&s, 91, ANSWER(EVENT_DONE), .yes = true);
+	fail_and_recover(&s, 1000);
+	fail_and_recover(&s, 2000);
+	ok(s.p.restarts_used == 2, "two restarts");
+	fail_and_recover(&s, 5700);
+	ok(!did(&s, ACTION_KIOSK_FAILS) && s.p.restarts_used == 1,
+	   "an hour of health gives them back");
+}
+
 static void test_staying(void)
 {
 	struct story s;
@@ -1348,6 +1364,7 @@ int main(int argc, char *argv[])
 	test_uncommittable();
 	test_committed_ladder();
 	test_failures_are_not_settled();
+	test_restarts_are_given_back();
 	test_staying();
 	test_inconclusive_blames_nobody();
 	test_try();
