@@ -929,7 +929,11 @@ static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *ou
 		}
 		break;
 	case GUARD_READING_BACK:
-		not_committed(p, now, out);
+		/* A disk that does not answer may hold the commit: nothing to contradict it by. */
+		if (now >= p->commit_due)
+			abort_trial(p, now, out);
+		else
+			not_committed(p, now, out);
 		break;
 	case GUARD_SAVING:
 		reject(p, now, out);

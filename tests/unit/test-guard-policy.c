@@ -1040,6 +1040,23 @@ static void test_rauc_is_busy(void)
 	ok(s.now >= 400 * SEC && s.now < 420 * SEC, "after five minutes");
 }
 
+static void test_commit_that_cannot_be_read_back(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	for (unsigned i = 0; i < 500 && s.p.phase != GUARD_SAVING && s.p.phase != GUARD_ABORTING;
+	     i++) {
+		if (s.p.mark_pending)
+			TELL(&s, s.now / SEC + 1, ANSWER(EVENT_MARKED), .mark = MARK_FAILED);
+		else
+			TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+	}
+	ok_str(at(&s), "aborting", "nobody knows whether it is committed: undecided");
+}
+
 static void test_break_between_two_marks(void)
 {
 	struct story s;
@@ -1360,6 +1377,7 @@ int main(int argc, char *argv[])
 	test_confirmation_that_fails();
 	test_mark_that_fails();
 	test_rauc_is_busy();
+	test_commit_that_cannot_be_read_back();
 	test_break_between_two_marks();
 	test_uncommittable();
 	test_committed_ladder();
