@@ -132,6 +132,17 @@ static void become_idle(void)
 		      IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
 }
 
+/* Before the guard itself, its work may be sacrificed: the kiosk's memory is not to outlive it. */
+static void lose_protection(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1);
+	(void)close(fd);
+}
+
 static void reset_signals(void)
 {
 	sigset_t none;
@@ -147,6 +158,7 @@ _Noreturn static void child(const struct job_spec *spec, int fd)
 
 	(void)setpgid(0, 0);
 	reset_signals();
+	lose_protection();
 	if (spec->idle)
 		become_idle();
 	if (spec->run) {

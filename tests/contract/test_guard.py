@@ -355,6 +355,19 @@ def test_script_that_prints_ten_megabytes(lab) -> None:
     assert resident < 12 << 20
 
 
+def test_script_is_not_protected_from_the_oom_killer(lab, tmp_path: Path) -> None:
+    score = tmp_path / "score"
+    one = trial(lab)
+    one.check("10-it.sh", f"cat /proc/self/oom_score_adj >{score}\nexit 75\n")
+    one.start()
+    Path(f"/proc/{one.guard.pid}/oom_score_adj").write_text("300")
+    one.until(score.exists, "a run")
+    time.sleep(0.1)
+    score.unlink()
+    one.until(lambda: score.exists() and score.read_text(), "a run after that", timeout=20)
+    assert score.read_text() == "0\n"
+
+
 def test_wanted_script_decides_nothing(lab) -> None:
     one = trial(lab)
     one.check("bad.sh", "exit 1\n", kind="wanted")
