@@ -359,7 +359,8 @@ static void step(struct guard *g, const struct policy_event *event)
 
 void guard_event(struct guard *g, const struct policy_event *event)
 {
-	/* A full queue loses a check's verdict at most: everything is weighed again every tick. */
+	/* Only what the actions of a step answer at once waits here, a few events each; one that
+	 * did not fit would be lost for good, as tell() tells a verdict once. */
 	if (g->queued < GUARD_QUEUE_MAX)
 		g->queue[g->queued++] = *event;
 	if (g->stepping)
