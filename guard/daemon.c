@@ -15,6 +15,7 @@
 #define STARVED_FILE	 "starved"
 #define SERVER_RECENT	 (3600 * SEC) /* the hour before the update */
 #define FACTS_TIMEOUT	 (50 * SEC)   /* less than the reducer waits */
+#define FACTS_PAUSE	 (1 * SEC)    /* between two reads that nobody waits for */
 #define SYNC_TIMEOUT	 (10 * SEC)
 #define RUNG_RETRY	 (3 * SEC)
 #define READ_ROOT_MARGIN (5 * SEC)
@@ -40,6 +41,7 @@ struct errand {
 	uint32_t id;
 	enum policy_action_type action;
 	bool trial; /* of ACTION_REBOOT */
+	bool paced; /* DEVICE_FACTS for a signal: the next such read waits for it */
 };
 
 static int ask_device(void *argument, int fd)
@@ -77,14 +79,21 @@ static void take_facts(struct guard *g, const struct device_answer *a)
 	g->device.facts.starved = g->starving;
 }
 
+static void pace_facts(struct guard *g);
+
 static void came_back(void *userdata, const struct job_result *result)
 {
 	_cleanup_free_ struct errand *e = userdata;
 	struct guard *g = e->guard;
 	struct policy_event event = { .type = EVENT_DONE, .id = e->id };
+	bool began = g->policy.phase == GUARD_STARTING;
 	struct device_answer a;
 
 	answer_of(result, &a);
+	if (e->paced) {
+		g->reading_facts = false;
+		pace_facts(g);
+	}
 	switch (e->question.type) {
 	case DEVICE_FACTS:
 		if (a.error < 0) {
@@ -127,10 +136,13 @@ static void came_back(void *userdata, const struct job_result *result)
 		return;
 	}
 	guard_event(g, &event);
+	/* Until here it had nothing to lose to a shutdown, and did not listen. */
+	if (began && g->going_down)
+		guard_event(g, &(struct policy_event) { .type = EVENT_GOING_DOWN, .yes = true });
 	guard_evaluate(g);
 }
 
-static void run_errand(struct guard *g, const struct errand *what, uint64_t timeout_usec, bool idle)
+static bool run_errand(struct guard *g, const struct errand *what, uint64_t timeout_usec, bool idle)
 {
 	struct errand *e = malloc(sizeof(*e));
 	struct job_spec spec = {
@@ -142,11 +154,13 @@ static void run_errand(struct guard *g, const struct errand *what, uint64_t time
 	};
 
 	if (!e)
-		return;
+		return false;
 	*e = *what;
 	e->guard = g;
-	if (job_start(g->event, &spec, came_back, e, NULL) < 0)
-		free(e); /* no answer: the reducer's deadline takes care */
+	if (job_start(g->event, &spec, came_back, e, NULL) >= 0)
+		return true;
+	free(e); /* no answer: the reducer's deadline takes care */
+	return false;
 }
 
 static void send_type(struct guard *g, enum device_question_type type, bool flag)
@@ -155,13 +169,58 @@ static void send_type(struct guard *g, enum device_question_type type, bool flag
 		   FACTS_TIMEOUT, false);
 }
 
+static bool read_facts(struct guard *g, uint32_t id)
+{
+	struct errand e = { .question = { .type = DEVICE_FACTS },
+			    .id = id,
+			    .action = ACTION_READ_FACTS,
+			    .paced = id == 0 };
+
+	return run_errand(g, &e, FACTS_TIMEOUT, false);
+}
+
+static int on_facts_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct guard *g = userdata;
+
+	(void)s, (void)usec;
+	g->facts_timer = sd_event_source_disable_unref(g->facts_timer);
+	pace_facts(g);
+	return 0;
+}
+
+/*
+ * Any account can send the signals that ask for this, as many as it likes, and
+ * each read is a process of root's that takes the record's lock: one at a time,
+ * and one a second. The last one begins after the last signal.
+ */
+static void pace_facts(struct guard *g)
+{
+	uint64_t now = device_now(), due = g->facts_read ? g->facts_read + FACTS_PAUSE : 0;
+
+	if (!g->facts_again || g->reading_facts || g->facts_timer)
+		return;
+	if (now >= due) {
+		g->facts_read = now;
+		g->facts_again = false;
+		g->reading_facts = read_facts(g, 0);
+		if (g->reading_facts)
+			return;
+		g->facts_again = true; /* no memory now; again later */
+		due = now + FACTS_PAUSE;
+	}
+	(void)sd_event_add_time_relative(g->event, &g->facts_timer, CLOCK_BOOTTIME, due - now, 0,
+					 on_facts_timer, g);
+}
+
 void guard_read_facts(struct guard *g, uint32_t id)
 {
-	run_errand(g,
-		   &(struct errand) { .question = { .type = DEVICE_FACTS },
-				      .id = id,
-				      .action = ACTION_READ_FACTS },
-		   FACTS_TIMEOUT, false);
+	if (id) {
+		(void)read_facts(g, id);
+		return;
+	}
+	g->facts_again = true;
+	pace_facts(g);
 }
 
 /* ---- reboot ----------------------------------------------------------------------- */
@@ -648,6 +707,7 @@ static void end(struct guard *g)
 	(void)sd_event_source_disable_unref(g->tick_timer);
 	(void)sd_event_source_disable_unref(g->term_source);
 	(void)sd_event_source_disable_unref(g->rung_source);
+	(void)sd_event_source_disable_unref(g->facts_timer);
 	(void)sd_bus_close_unref(g->private_bus);
 	(void)sd_event_unref(g->event);
 	free(g->unit_path);

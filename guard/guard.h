@@ -69,7 +69,8 @@ struct guard {
 	sd_event_source *bus_retry;
 	sd_bus *private_bus; /* straight to PID 1, for the reboot */
 	char *unit_path;
-	uint32_t mark_id;	   /* a Mark whose answer is open */
+	uint32_t mark_id;	   /* a Mark whose outcome is open */
+	bool mark_open;		   /* and whose answer will come: from RAUC, or from the bus */
 	struct policy_action rung; /* waits for the bus, since .rung_source is armed */
 	sd_event_source *rung_source;
 	char rauc_said[160];
@@ -89,6 +90,11 @@ struct guard {
 	bool unheard;  /* the kiosk itself, as last told */
 	bool in_hours, installing;
 	bool bus_up, reading_unit, read_again;
+	bool asking_rauc, ask_again, asking_down, down_again;
+	bool going_down;		 /* logind's word */
+	bool reading_facts, facts_again; /* for a signal: one at a time */
+	uint64_t facts_read;		 /* when the last of those began */
+	sd_event_source *facts_timer;
 	uint64_t changes;  /* of the phase or a verdict: what followers see */
 	unsigned warnings; /* of the configuration */
 };
@@ -97,7 +103,10 @@ struct guard {
 void guard_event(struct guard *g, const struct policy_event *event);
 /* Weighs everything that is known again; tells the reducer what changed. */
 void guard_evaluate(struct guard *g);
-/* The facts of the device may have changed: reads them again. */
+/*
+ * The facts of the device may have changed: reads them again. With an @id for the
+ * reducer, at once; else in its own time, as whatever asks may be anybody's signal.
+ */
 void guard_read_facts(struct guard *g, uint32_t id);
 int guard_run(const char *dir, const char *root);
 

@@ -3,9 +3,10 @@
  * D-Bus. Every call is asynchronous, every failure only means that something is
  * not known now: the guard lives without a bus, and comes back to one.
  *
- * PropertiesChanged only says "look again" (there are two signals a change, they
- * may coalesce, and their values belong to no one moment): then both interfaces
- * of the unit are read whole.
+ * A signal only says "look again". Any account may send one straight to the guard,
+ * past the match rules, in anybody's name; only a reply comes from who was asked.
+ * And for PropertiesChanged there are two a change, they may coalesce, and their
+ * values belong to no one moment: both interfaces of the unit are read whole.
  */
 #include "guard/guard.h"
 
@@ -33,6 +34,26 @@ static int ignore(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	(void)m, (void)userdata, (void)error;
 	return 0;
+}
+
+struct property {
+	const char *service, *path, *interface, *name;
+};
+
+/* Asks a service that runs; none is started for it. */
+static int get_property(struct guard *g, const struct property *p, sd_bus_message_handler_t fn)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+	int r = sd_bus_message_new_method_call(g->bus, &m, p->service, p->path, PROPERTIES, "Get");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "ss", p->interface, p->name);
+	if (r >= 0)
+		r = sd_bus_message_set_auto_start(m, false);
+	if (r >= 0)
+		r = sd_bus_call_async(g->bus, NULL, m, fn, g,
+				      g->config.policy.commit_timeout + MARK_MORE_USEC);
+	return r;
 }
 
 /* ---- the kiosk's unit ------------------------------------------------------------ */
@@ -145,6 +166,7 @@ static int on_marked(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	enum rauc_error what;
 
 	(void)error;
+	g->mark_open = false;
 	if (g->mark_id == 0)
 		return 0;
 	if (!e) {
@@ -159,23 +181,19 @@ static int on_marked(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
-/*
- * Asks RAUC for its state, without starting it. It answers in the order of the
- * questions: whatever it says, a Mark sent before is over.
- */
-static int ask_rauc(struct guard *g)
+/* Without starting it. One question at a time, the last one after the last signal. */
+static void ask_rauc(struct guard *g)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	int r = sd_bus_message_new_method_call(g->bus, &m, RAUC_NAME, RAUC_PATH, PROPERTIES, "Get");
-
-	if (r >= 0)
-		r = sd_bus_message_append(m, "ss", RAUC_INTERFACE, "Operation");
-	if (r >= 0)
-		r = sd_bus_message_set_auto_start(m, false);
-	if (r >= 0)
-		r = sd_bus_call_async(g->bus, NULL, m, on_rauc_property, g,
-				      g->config.policy.commit_timeout + MARK_MORE_USEC);
-	return r;
+	if (!is_up(g))
+		return;
+	if (g->asking_rauc) {
+		g->ask_again = true;
+		return;
+	}
+	g->asking_rauc =
+		get_property(
+			g, &(struct property) { RAUC_NAME, RAUC_PATH, RAUC_INTERFACE, "Operation" },
+			on_rauc_property) >= 0;
 }
 
 static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -189,20 +207,28 @@ static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *err
 	if (!e && (sd_bus_message_enter_container(m, 'v', "s") < 0 ||
 		   sd_bus_message_read_basic(m, 's', &operation) < 0))
 		operation = "idle";
-	if (what != RAUC_ERROR_UNKNOWN && g->mark_id)
+	g->asking_rauc = false;
+	/*
+	 * RAUC answers in the order of the questions, and one that is gone marks nothing any
+	 * more: a Mark whose own answer was lost is over. One that is still to be answered is
+	 * not: this question may be older, or come from a bus that starts RAUC for the Mark.
+	 */
+	if (what != RAUC_ERROR_UNKNOWN && g->mark_id && !g->mark_open)
 		marked(g, MARK_FAILED);
 	g->installing = !e && !streq(operation, "idle");
 	guard_read_facts(g, 0);
+	if (g->ask_again) {
+		g->ask_again = false;
+		ask_rauc(g);
+	}
 	return 0;
 }
 
+/* Also when it comes or goes. */
 static int on_rauc_changed(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	struct guard *g = userdata;
-
 	(void)m, (void)error;
-	if (is_up(g))
-		(void)ask_rauc(g);
+	ask_rauc(userdata);
 	return 0;
 }
 
@@ -220,25 +246,12 @@ void link_mark_good(struct guard *g, uint32_t id)
 	if (r >= 0)
 		r = sd_bus_call_async(g->bus, NULL, m, on_marked, g,
 				      g->config.policy.commit_timeout + MARK_MORE_USEC);
+	g->mark_open = r >= 0;
 	if (r >= 0)
 		return;
 	/* It never left: nothing is pending. */
 	rauc_says(g, RAUC_ERROR_ABSENT, strerror(-r));
 	marked(g, MARK_FAILED);
-}
-
-static int on_rauc_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	const char *name, *old, *new;
-	struct guard *g = userdata;
-
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &old, &new) < 0)
-		return 0;
-	/* A process that is gone marks nothing any more. */
-	if (*old && g->mark_id)
-		marked(g, MARK_FAILED);
-	return on_rauc_changed(m, userdata, error);
 }
 
 /* ---- reboot -------------------------------------------------------------------------- */
@@ -331,20 +344,56 @@ int link_reboot(struct guard *g, enum rung rung, uint32_t id)
 	return 0;
 }
 
-/* ---- the connection -------------------------------------------------------------------- */
+/* ---- a shutdown ------------------------------------------------------------------------- */
 
-static int on_prepare_for_shutdown(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static const struct property going_down = { LOGIND, "/org/freedesktop/login1", LOGIND ".Manager",
+					    "PreparingForShutdown" };
+
+static void ask_going_down(struct guard *g);
+
+static int on_going_down(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct policy_event event = { .type = EVENT_GOING_DOWN };
-	int down;
+	struct guard *g = userdata;
+	int down = g->going_down; /* a logind that does not answer takes nothing back */
 
 	(void)error;
-	if (sd_bus_message_read_basic(m, 'b', &down) < 0)
-		return 0;
+	g->asking_down = false;
+	if (!sd_bus_message_is_method_error(m, NULL) &&
+	    sd_bus_message_enter_container(m, 'v', "b") >= 0)
+		(void)sd_bus_message_read_basic(m, 'b', &down);
 	event.yes = down;
-	guard_event(userdata, &event);
+	if (g->going_down != event.yes) {
+		g->going_down = event.yes;
+		guard_event(g, &event);
+	}
+	if (g->down_again) {
+		g->down_again = false;
+		ask_going_down(g);
+	}
 	return 0;
 }
+
+static void ask_going_down(struct guard *g)
+{
+	if (!is_up(g))
+		return;
+	if (g->asking_down) {
+		g->down_again = true;
+		return;
+	}
+	g->asking_down = get_property(g, &going_down, on_going_down) >= 0;
+}
+
+/* It answers after it has begun, or given up, what the signal announces. */
+static int on_prepare_for_shutdown(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)m, (void)error;
+	ask_going_down(userdata);
+	return 0;
+}
+
+/* ---- the connection -------------------------------------------------------------------- */
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -407,7 +456,7 @@ static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		r = sd_bus_add_match_async(g->bus, NULL,
 					   "type='signal',sender='org.freedesktop.DBus',"
 					   "member='NameOwnerChanged',arg0='" RAUC_NAME "'",
-					   on_rauc_owner, NULL, g);
+					   on_rauc_changed, NULL, g);
 	if (r >= 0)
 		r = sd_bus_add_match_async(g->bus, NULL,
 					   "type='signal',sender='org.freedesktop.DBus',"
@@ -419,7 +468,8 @@ static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (r < 0)
 		report_line(LOG_LEVEL_WARNING, "D-Bus: %s", strerror(-r));
 	link_read_unit(g);
-	(void)ask_rauc(g);
+	ask_rauc(g);
+	ask_going_down(g);
 	return 0;
 }
 
@@ -471,6 +521,7 @@ void link_connect(struct guard *g)
 void link_disconnect(struct guard *g)
 {
 	g->bus_up = g->reading_unit = g->read_again = false;
+	g->asking_rauc = g->ask_again = g->asking_down = g->down_again = g->mark_open = false;
 	g->bus_retry = sd_event_source_disable_unref(g->bus_retry);
 	g->bus = sd_bus_close_unref(g->bus);
 	/* The way to PID 1 stays: it is for the reboot, and ends with the process. */

@@ -13,11 +13,13 @@
  *   mark ok|fail|busy|lie|after|silent|TEXT-OF-AN-ERROR
  *                         ok: marks; lie: says so; after: marks, then fails; silent: never answers
  *   mark-delay MSEC       … after that
+ *   get-delay MSEC        it answers questions for its Operation after that
  *   operation WORD        RAUC's Operation, with PropertiesChanged
  *   completed N           RAUC's Completed
- *   rauc on|off           owns RAUC's name, or not
+ *   rauc on|off           RAUC, on a connection of its own, runs or not
  *   reboot ok|fail        what logind, and systemd, say to a reboot
- *   down 0|1              logind's PrepareForShutdown
+ *   down 0|1              logind's PrepareForShutdown, and what it says when asked
+ *   quiet-down 0|1        … the latter alone
  *
  * A Mark that marks makes BF_TEST_DEVICE/facts "committed probation".
  */
@@ -34,15 +36,15 @@
 #define SERVICE_IFACE "org.freedesktop.systemd1.Service"
 
 static struct {
-	sd_bus *bus;
+	sd_bus *bus, *rauc;
 	sd_event *event;
 	char active[32], sub[32], load[32], result[32];
 	uint8_t invocation[16];
-	uint64_t watchdog_usec, watchdog_at, active_at, mark_delay;
+	uint64_t watchdog_usec, watchdog_at, active_at, mark_delay, get_delay;
 	uint32_t uid, restarts;
 	char mark[128], operation[32];
-	bool reboot_fails;
-	sd_bus_message *pending;
+	bool reboot_fails, down;
+	sd_bus_message *pending, *get;
 	char line[512];
 	size_t line_len;
 } s;
@@ -178,8 +180,16 @@ static int on_logind(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return reboot_answer(m, "");
 }
 
+static int get_down(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "b", s.down);
+}
+
 static const sd_bus_vtable logind_vtable[] = {
 	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("PreparingForShutdown", "b", get_down, 0, 0),
 	SD_BUS_METHOD("Reboot", "b", "", on_logind, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL("PrepareForShutdown", "b", 0),
 	SD_BUS_VTABLE_END,
@@ -214,9 +224,35 @@ static int answer_mark(sd_bus_message *m)
 static int on_mark_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	(void)source, (void)usec, (void)userdata;
-	must(answer_mark(s.pending), "late answer");
+	if (s.pending) /* else it died meanwhile */
+		must(answer_mark(s.pending), "late answer");
 	s.pending = sd_bus_message_unref(s.pending);
 	return 0;
+}
+
+static int on_get_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source, (void)usec, (void)userdata;
+	if (s.get)
+		must(sd_bus_reply_method_return(s.get, "v", "s", s.operation), "late answer");
+	s.get = sd_bus_message_unref(s.get);
+	return 0;
+}
+
+/* Of all that RAUC is sent. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)userdata, (void)error;
+	if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get"))
+		return 0;
+	said("rauc Get%s", s.get ? " AT THE SAME TIME" : "");
+	if (s.get_delay == 0)
+		return 0;
+	s.get = sd_bus_message_ref(m);
+	must(sd_event_add_time_relative(s.event, NULL, CLOCK_MONOTONIC, s.get_delay, 1000,
+					on_get_timer, NULL),
+	     "get-delay");
+	return 1;
 }
 
 static int on_mark(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -269,12 +305,22 @@ static void set_active(const char *a, const char *b)
 	changed();
 }
 
-static void control_rauc(bool on)
+static void stop_rauc(void)
 {
-	int r = on ? sd_bus_request_name(s.bus, "de.pengutronix.rauc", 0)
-		   : sd_bus_release_name(s.bus, "de.pengutronix.rauc");
+	s.pending = sd_bus_message_unref(s.pending);
+	s.get = sd_bus_message_unref(s.get);
+	if (s.rauc)
+		must(sd_bus_release_name(s.rauc, "de.pengutronix.rauc"), "RAUC's name");
+	s.rauc = sd_bus_flush_close_unref(s.rauc);
+}
 
-	must(r, "RAUC's name");
+static void start_rauc(void)
+{
+	must(sd_bus_open_system(&s.rauc), "RAUC's bus");
+	must(sd_bus_attach_event(s.rauc, s.event, 0), "attach");
+	must(sd_bus_add_filter(s.rauc, NULL, on_message, NULL), "filter");
+	must(sd_bus_add_object_vtable(s.rauc, NULL, "/", RAUC_IFACE, rauc_vtable, NULL), "RAUC");
+	must(sd_bus_request_name(s.rauc, "de.pengutronix.rauc", 0), "RAUC's name");
 }
 
 static void control(char *line)
@@ -308,17 +354,24 @@ static void control(char *line)
 		(void)snprintf(s.mark, sizeof(s.mark), "%s%s%s", a, b ? " " : "", b ? b : "");
 	} else if (streq(word, "mark-delay")) {
 		s.mark_delay = strtoull(a, NULL, 10) * 1000;
+	} else if (streq(word, "get-delay")) {
+		s.get_delay = strtoull(a, NULL, 10) * 1000;
 	} else if (streq(word, "operation")) {
 		set(s.operation, sizeof(s.operation), a);
-		must(sd_bus_emit_properties_changed(s.bus, "/", RAUC_IFACE, "Operation", NULL),
+		must(sd_bus_emit_properties_changed(s.rauc, "/", RAUC_IFACE, "Operation", NULL),
 		     "Operation");
 	} else if (streq(word, "completed")) {
-		must(sd_bus_emit_signal(s.bus, "/", RAUC_IFACE, "Completed", "i", 0), "Completed");
+		must(sd_bus_emit_signal(s.rauc, "/", RAUC_IFACE, "Completed", "i", 0), "Completed");
 	} else if (streq(word, "rauc")) {
-		control_rauc(streq(a, "on"));
+		stop_rauc();
+		if (streq(a, "on"))
+			start_rauc();
 	} else if (streq(word, "reboot")) {
 		s.reboot_fails = streq(a, "fail");
+	} else if (streq(word, "quiet-down")) {
+		s.down = streq(a, "1");
 	} else if (streq(word, "down")) {
+		s.down = streq(a, "1");
 		must(sd_bus_emit_signal(s.bus, "/org/freedesktop/login1",
 					"org.freedesktop.login1.Manager", "PrepareForShutdown", "b",
 					streq(a, "1")),
@@ -358,7 +411,6 @@ static void offer(void)
 		{ UNIT_PATH, SERVICE_IFACE, service_vtable },
 		{ "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", manager_vtable },
 		{ "/org/freedesktop/login1", "org.freedesktop.login1.Manager", logind_vtable },
-		{ "/", RAUC_IFACE, rauc_vtable },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
@@ -383,10 +435,11 @@ int main(void)
 	offer();
 	must(sd_bus_request_name(s.bus, "org.freedesktop.systemd1", 0), "systemd's name");
 	must(sd_bus_request_name(s.bus, "org.freedesktop.login1", 0), "logind's name");
-	control_rauc(true);
+	start_rauc();
 	must(sd_event_add_io(s.event, NULL, STDIN_FILENO, EPOLLIN, on_input, NULL), "input");
 	said("ready");
 	must(sd_event_loop(s.event), "loop");
+	(void)sd_bus_flush_close_unref(s.rauc);
 	(void)sd_bus_flush_close_unref(s.bus);
 	(void)sd_event_unref(s.event);
 	return 0;

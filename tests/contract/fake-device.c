@@ -11,6 +11,7 @@
  *   corrupt   exists: the root cannot be read
  *   start     CLOCK_BOOTTIME, in microseconds, when this boot began
  *   log       what was asked, one line each
+ *   reads     a dot for each time that the facts were asked for
  *
  * A commit ("set-good", or RAUC's Mark through the fake bus) makes facts "committed probation".
  */
@@ -151,6 +152,7 @@ void device_ask(const struct device_question *q, struct device_answer *ret)
 		(void)sleep((unsigned)strtoul(slow, NULL, 10));
 	switch (q->type) {
 	case DEVICE_FACTS:
+		write_text("reads", ".", O_APPEND);
 		facts(ret);
 		break;
 	case DEVICE_REQUEST:

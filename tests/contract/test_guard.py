@@ -533,6 +533,108 @@ def test_rauc_that_dies_meanwhile(lab) -> None:
     assert marks(one) == 2
 
 
+def test_old_question_does_not_end_the_mark(lab) -> None:
+    one = ready_to_commit(lab, "get-delay 2500", "mark-delay 4000", "completed 0")
+    one.calls.wait_for("rauc Mark")
+    one.until_phase("probation", timeout=20)
+    assert marks(one) == 1
+
+
+def test_rauc_that_the_bus_starts_for_the_mark(lab) -> None:
+    one = trial(lab, extra="[trial]\ncommit-timeout=30\n")
+    (one.dir / "services/rauc.service").write_text(
+        "[D-BUS Service]\nName=de.pengutronix.rauc\nExec=/bin/sleep 60\n"
+    )
+    one.start()
+    one.say("rauc off")
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("committing")
+    one.forge("/", "de.pengutronix.rauc.Installer", "Completed", "i", "0")
+    time.sleep(7)  # a Mark that has failed is repeated after five seconds
+    one.say("rauc on")
+    one.until_phase("probation")
+    assert marks(one) == 1
+
+
+# ---- signals, which anybody can send
+
+
+LOGIND = ("/org/freedesktop/login1", "org.freedesktop.login1.Manager", "PrepareForShutdown", "b")
+
+
+def test_forged_shutdown(lab) -> None:
+    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("window")
+    one.forge(*LOGIND, "true")
+    time.sleep(0.5)
+    assert one.status()["phase"] == "window"
+    one.until_phase("probation")
+
+
+def test_forged_end_of_a_shutdown(lab) -> None:
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.say("down 1")
+    one.until_phase("going-down")
+    one.forge(*LOGIND, "false")
+    one.beats()
+    time.sleep(2.5)
+    assert one.status()["phase"] == "going-down" and marks(one) == 0
+
+
+def test_forged_death_of_rauc(lab) -> None:
+    one = ready_to_commit(lab, "mark-delay 4000")
+    one.calls.wait_for("rauc Mark")
+    one.forge("/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged", "sss",
+              "de.pengutronix.rauc", ":1.1", "")
+    one.until_phase("probation", timeout=20)
+    assert marks(one) == 1
+
+
+def children(pid: int) -> int:
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def test_flood_of_signals(lab) -> None:
+    one = committed(lab, extra="[update]\ntry=on-request\n")
+    (one.device / "slow").write_text("2")
+    most = 0
+    for _ in range(200):
+        one.say("completed 0")
+        most = max(most, children(one.guard.pid))
+    assert 1 <= most <= 2
+    # What happened last is not missed.
+    one.set_facts("committed staged")
+    one.say("completed 0")
+    one.until(lambda: one.status()["staged"] == "A", "staged")
+
+
+def test_flood_of_signals_costs_a_read_a_second(lab) -> None:
+    one = committed(lab, extra="[update]\ntry=on-request\n")
+    begin = time.monotonic()
+    before = len((one.device / "reads").read_text())
+    asked = sum("rauc Get" in line for line in one.calls.lines)
+    while time.monotonic() < begin + 3:
+        one.say("completed 0")
+    assert len((one.device / "reads").read_text()) - before <= 6
+    assert not any("rauc Get AT THE SAME TIME" in line for line in one.calls.lines)
+    assert sum("rauc Get" in line for line in one.calls.lines) > asked
+
+
+def test_rauc_that_is_slow_is_asked_once(lab) -> None:
+    one = committed(lab)
+    one.say("get-delay 1000")
+    for _ in range(20):
+        one.say("completed 0")
+    time.sleep(2.5)
+    assert not any("AT THE SAME TIME" in line for line in one.calls.lines)
+
+
 # ---- the bus, and the guard itself
 
 
@@ -792,6 +894,21 @@ def test_shutdown_by_a_person_decides_nothing(lab) -> None:
     one.beats()
     one.say("down 1")
     time.sleep(2.5)
+    assert one.asked() == [] and marks(one) == 0
+    one.say("down 0")
+    one.until_phase("probation")
+
+
+def test_guard_that_is_started_during_a_shutdown(lab) -> None:
+    one = trial(lab)
+    (one.device / "slow").write_text("1")
+    one.start_bus()
+    one.say("quiet-down 1")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_phase("going-down")
+    time.sleep(2)
     assert one.asked() == [] and marks(one) == 0
     one.say("down 0")
     one.until_phase("probation")
