@@ -192,9 +192,10 @@ static int usage(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		(void)fprintf(out, "  %-7s %-20s %s\n", commands[i].name, commands[i].args,
 			      commands[i].does);
-	(void)fprintf(out, "\n  --runtime-dir=DIR   its sockets (" GUARD_DIR ")\n"
-			   "  --root=DIR          where run looks for its configuration (/)\n"
-			   "  --help, --version\n\nSee bf-guard(8).\n");
+	(void)fprintf(out,
+		      "\n  --runtime-dir=DIR   its sockets (" GUARD_DIR ")\n"
+		      "  --root=DIR          where run finds its configuration, the journal (/)\n"
+		      "  --help, --version\n\nSee bf-guard(8).\n");
 	return out == stdout ? EXIT_OK : EXIT_USAGE;
 }
 

@@ -721,6 +721,7 @@ int guard_run(const char *dir, const char *root)
 
 	if (!g)
 		return -ENOMEM;
+	report_start(root);
 	g->dir = dir;
 	g->notify_fd = g->control_fd = -1;
 	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++)

@@ -5,6 +5,7 @@ bf-guard_SRC := \
 	guard/daemon.c \
 	guard/heartbeat.c \
 	guard/job.c \
+	guard/journal.c \
 	guard/kiosk.c \
 	guard/link.c \
 	guard/listen.c \

@@ -126,6 +126,7 @@ void listen_check_marker(struct guard *g);
 void listen_tell_followers(struct guard *g);
 
 /* report.c */
+void report_start(const char *root);
 void report_phase(struct guard *g); /* when the phase changed: journal and STATUS= */
 void report_action(struct guard *g, const struct policy_action *action);
 void report_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);

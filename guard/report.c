@@ -2,19 +2,25 @@
 /* How the guard explains itself: journal entries with message ids (hooks/systemd/bf-guard.catalog
  * says what to do about each), STATUS= for systemctl, status for people and programs. */
 #include "guard/guard.h"
+#include "guard/journal.h"
 
 #include "boot/json.h"
 
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-journal.h>
 
-static bool has_journal(void)
+static bool has_journal;
+
+void report_start(const char *root)
 {
-	static int known = -1;
+	has_journal = journal_open(root);
+}
 
-	if (known < 0)
-		known = getenv("JOURNAL_STREAM") != NULL;
-	return known;
+/* As the kernel has them. */
+static const char *priority(enum log_level level)
+{
+	static const char digits[][2] = { "0", "1", "2", "3", "4", "5", "6", "7" };
+
+	return digits[(unsigned)level < ARRAY_SIZE(digits) ? level : LOG_LEVEL_INFO];
 }
 
 void report_line(enum log_level level, const char *fmt, ...)
@@ -28,10 +34,12 @@ void report_line(enum log_level level, const char *fmt, ...)
 	for (char *s = text; *s; s++)
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
 			*s = ' ';
-	if (!has_journal())
-		log_line(level, "%s", text);
+	if (has_journal)
+		journal_send((const struct journal_field[]) { { "PRIORITY", priority(level) },
+							      { "MESSAGE", text } },
+			     2);
 	else
-		(void)sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", (int)level, NULL);
+		log_line(level, "%s", text);
 }
 
 /* ---- entries with a message id --------------------------------------------------------- */
@@ -65,17 +73,22 @@ static const struct message {
 static void report_message(const struct guard *g, const struct message *m, enum reason reason)
 {
 	char text[512];
+	const struct journal_field fields[] = {
+		{ "PRIORITY", priority(m->level) },
+		{ "MESSAGE_ID", m->id },
+		{ "BF_SLOT", slot_name(g->device.running) },
+		{ "BF_REASON", reason_text(reason)->code },
+		{ "BF_WHAT", reason_text(reason)->what },
+		{ "BF_TODO", reason_text(reason)->todo },
+		{ "MESSAGE", text },
+	};
 
 	(void)snprintf(text, sizeof(text), "%s%s", m->text,
 		       m->text[strlen(m->text) - 1] == ' ' ? reason_text(reason)->what : "");
-	if (!has_journal()) {
+	if (has_journal)
+		journal_send(fields, ARRAY_SIZE(fields));
+	else
 		log_line(m->level, "%s", text);
-		return;
-	}
-	(void)sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", (int)m->level, "MESSAGE_ID=%s",
-			      m->id, "BF_SLOT=%s", slot_name(g->device.running), "BF_REASON=%s",
-			      reason_text(reason)->code, "BF_WHAT=%s", reason_text(reason)->what,
-			      "BF_TODO=%s", reason_text(reason)->todo, NULL);
 }
 
 void report_action(struct guard *g, const struct policy_action *action)
@@ -127,6 +140,8 @@ void report_phase(struct guard *g)
 	(void)time_left(policy_due(&g->policy), left);
 	report_line(LOG_LEVEL_INFO, "%s: waits for %s%s", policy_phase_name(phase),
 		    policy_phase_waits(phase), left);
+	/* This waits for systemd where its queue is full. With PID 1 dead nothing is lost by that:
+	 * nobody feeds the hardware watchdog any more, which ends it all. */
 	(void)sd_notifyf(false, "STATUS=%s (%s): waits for %s%s", policy_phase_name(phase),
 			 role_text(g->policy.facts.role), policy_phase_waits(phase), left);
 	listen_tell_followers(g);

@@ -712,6 +712,53 @@ def test_guard_that_was_stopped_for_a_while(lab) -> None:
     assert marks(one) == 0, "the window counted while nobody looked"
 
 
+# ---- the journal
+
+
+def journal(one: Lab) -> socket.socket:
+    path = one.dir / "root/run/systemd/journal/socket"
+    path.parent.mkdir(parents=True)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(str(path))
+    s.setblocking(False)
+    return s
+
+
+def entries(s: socket.socket) -> list[dict[str, str]]:
+    got = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            lines = s.recv(65536).decode().removesuffix("\n").split("\n")
+            got.append(dict(line.split("=", 1) for line in lines))
+    return got
+
+
+def test_entries_for_the_journal(lab) -> None:
+    one = lab("trial rejected")
+    with journal(one) as s:
+        one.start(JOURNAL_STREAM="8:1")
+        one.calls.wait_for("logind Reboot")
+        got = entries(s)
+    reject = next(e for e in got if "MESSAGE_ID" in e)
+    assert reject["MESSAGE"].startswith("The trial is rejected") and reject["PRIORITY"] == "3"
+    assert all(reject[key] for key in ("BF_SLOT", "BF_REASON", "BF_WHAT", "BF_TODO"))
+    assert all(e["SYSLOG_IDENTIFIER"] == "bf-guard" and e["MESSAGE"] and e["PRIORITY"] in "3456" for e in got)
+    assert not one.log.lines
+
+
+def test_journal_that_hangs_holds_nothing_up(lab) -> None:
+    one = trial(lab)
+    with journal(one) as s:
+        one.start(JOURNAL_STREAM="8:1")
+        one.kiosk_starts()
+        one.beats()
+        one.until_phase("probation")
+        one.until_asked("settle -", timeout=20)
+        assert entries(s)
+        one.say("active inactive dead")
+        one.until(lambda: any("did not take" in e["MESSAGE"] for e in entries(s)), "the count of what is missing")
+
+
 # ---- configuration
 
 

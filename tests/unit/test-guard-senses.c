@@ -3,6 +3,7 @@
 #include "guard/checks.h"
 #include "guard/device.h"
 #include "guard/heartbeat.h"
+#include "guard/journal.h"
 #include "guard/kiosk.h"
 #include "guard/rauc.h"
 
@@ -395,6 +396,31 @@ static void test_rauc(void)
 	}
 }
 
+/* ---- the journal ------------------------------------------------------------------------- */
+
+static void test_journal_entries(void)
+{
+	const struct journal_field fields[] = { { "MESSAGE", "one\nBF_SLOT=A\ttwo\x7f" },
+						{ "EMPTY", "" },
+						{ "LONG", "0123456789" } };
+	static const char all[] = "MESSAGE=one BF_SLOT=A two \nEMPTY=\nLONG=0123456789\n";
+	char buf[sizeof(all)];
+	size_t whole = sizeof(all) - 1, n;
+
+	n = journal_format(buf, sizeof(buf), fields, 3);
+	ok(n == whole && memcmp(buf, all, n) == 0, "every value is one line");
+	for (size_t size = 1; size <= whole; size++) {
+		memset(buf, '#', sizeof(buf));
+		n = journal_format(buf, size, fields, 3);
+		if (n > size || (n > 0 && buf[n - 1] != '\n') || buf[size] != '#')
+			break;
+		if (size == whole)
+			ok(n == whole, "it may just fit");
+	}
+	ok_int(journal_format(buf, whole - 4, fields, 3), whole - 4, "what does not fit is cut");
+	ok_int(journal_format(buf, 36, fields, 3), 34, "or left out");
+}
+
 /* ---- scripts --------------------------------------------------------------------------------- */
 
 static void test_script_results(void)
@@ -515,6 +541,7 @@ int main(void)
 	test_restarts();
 	test_unit_watchdog();
 	test_rauc();
+	test_journal_entries();
 	test_script_results();
 	test_roles();
 	return tap_done();
