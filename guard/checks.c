@@ -10,10 +10,14 @@
 
 #define EXIT_SKIPPED 77 /* as test drivers have it */
 #define SYSTEMD_RUN  "/usr/bin/systemd-run"
+#define TEST	     "/usr/bin/test"
 #define UNIT_MARGIN  UINT64_C(15000000) /* for a unit to start, and to be ended */
 
 enum verdict check_verdict(const struct job_result *result)
 {
+	/* It was never started, for want of memory or descriptors: not the update's fault. */
+	if (result->end == JOB_LOST)
+		return VERDICT_INCONCLUSIVE;
 	if (result->end != JOB_EXITED)
 		return VERDICT_FAIL;
 	if (result->status == 0)
@@ -42,19 +46,26 @@ enum verdict checks_judge(const struct checks *c, const char **ret_name)
 	return worst;
 }
 
+static void run_again_later(struct checks *c)
+{
+	uint64_t again = device_now() + c->config->check_interval;
+
+	if (again < c->again)
+		c->again = again;
+}
+
 static void on_done(void *userdata, const struct job_result *result)
 {
 	struct check_script *s = userdata;
 	struct checks *c = s->all;
-	uint64_t again = device_now() + c->config->check_interval;
 
 	s->job = NULL;
 	s->done = true;
 	s->verdict = check_verdict(result);
 	free(s->output);
 	s->output = result->output_len ? strdup(result->output) : NULL;
-	if (s->verdict != VERDICT_PASS && again < c->again)
-		c->again = again;
+	if (s->verdict != VERDICT_PASS)
+		run_again_later(c);
 	c->changed(c->userdata);
 }
 
@@ -73,15 +84,21 @@ static int start(struct check_script *s, const char *const argv[], uint64_t time
 /*
  * In a unit of its own: outside the guard's sandbox, which existing checks do not
  * expect (they may ask a server, or write a file), and systemd ends all of it.
+ *
+ * For systemd, SIGTERM, SIGINT, SIGHUP and SIGPIPE are a clean end of a service,
+ * and systemd-run would return 0. Type=oneshot knows better, but with that it
+ * returns 1 for 75 and 77, too. So what follows the script fails unless it exited
+ * by itself. (When systemd 252 reloads its units meanwhile, it fails in any case.)
  */
 static int start_unit(struct check_script *s)
 {
+	static const char exited[] = "ExecStopPost=" TEST " ${EXIT_CODE} = exited";
 	uint64_t timeout_usec = s->all->config->check_timeout;
 	_cleanup_free_ char *limit = strf("RuntimeMaxSec=%lluus", (unsigned long long)timeout_usec);
 	_cleanup_free_ char *what = strf("--description=bf-guard's check %s", s->name);
 	const char *argv[] = { SYSTEMD_RUN, "--quiet", "--collect", "--pipe", "--wait",
 			       what,	    "-p",      limit,	    "-p",     "TimeoutStopSec=2s",
-			       "--",	    s->path,   NULL };
+			       "-p",	    exited,    "--",	    s->path,  NULL };
 
 	if (!limit || !what)
 		return -ENOMEM;
@@ -96,8 +113,10 @@ static void run(struct check_script *s)
 	if (s->job)
 		return;
 	r = s->all->in_units ? start_unit(s) : start(s, argv, s->all->config->check_timeout);
-	if (r < 0)
-		s->verdict = VERDICT_INCONCLUSIVE; /* no memory now; again later */
+	if (r < 0) {
+		s->verdict = VERDICT_INCONCLUSIVE; /* no memory now */
+		run_again_later(s->all);
+	}
 }
 
 static void add(struct checks *c, int dir, const char *parent, const char *name, bool required)
@@ -152,7 +171,8 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 	if (!*config->check_dir)
 		return;
 	/* Started by systemd, not by hand. */
-	c->in_units = getenv("INVOCATION_ID") && sys_faccessat(AT_FDCWD, SYSTEMD_RUN, X_OK) == 0;
+	c->in_units = getenv("INVOCATION_ID") && sys_faccessat(AT_FDCWD, SYSTEMD_RUN, X_OK) == 0 &&
+		      sys_faccessat(AT_FDCWD, TEST, X_OK) == 0;
 	list(c, true);
 	list(c, false);
 	for (size_t i = 0; i < c->count; i++)

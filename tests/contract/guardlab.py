@@ -105,6 +105,7 @@ class Lab:
             # Neither this boot's journal nor its systemd hears of it.
             "NOTIFY_SOCKET": str(self.dir / "nobody"),
         }
+        self.wrapper: list[str] = []  # what starts the guard, in its own process
         self.bus: subprocess.Popen | None = None
         self.fake: subprocess.Popen | None = None
         self.guard: subprocess.Popen | None = None
@@ -178,7 +179,8 @@ class Lab:
         if bus and not self.bus:
             self.start_bus()
         self.guard = subprocess.Popen(
-            [self.programs / "bf-guard", f"--runtime-dir={self.dir / 'run'}", f"--root={self.dir / 'root'}", "run"],
+            [*self.wrapper, self.programs / "bf-guard",
+             f"--runtime-dir={self.dir / 'run'}", f"--root={self.dir / 'root'}", "run"],
             stderr=subprocess.PIPE, text=True, env=self.environment | environment,
         )
         self.log = Reader(self.guard.stderr)

@@ -331,6 +331,41 @@ def test_required_script_fails(lab, script: str) -> None:
     run_scripts(lab, script, uptime=594).until_asked("reject check-failed", timeout=20)
 
 
+# systemd-run, as systemd has it: the unit of a script that died of SIGTERM succeeds, unless ExecStopPost= fails.
+SYSTEMD_RUN = """#!/usr/bin/python3
+import os, shlex, string, subprocess, sys
+words = sys.argv[1:]
+end = words.index("--")
+assert {{"--wait", "--pipe", "--collect", "--quiet"}} < set(words[:end])
+died = subprocess.run(words[end + 1:]).returncode
+after = [w.partition("=")[2] for w in words[:end] if w.startswith("ExecStopPost=")]
+code = {{"EXIT_CODE": "exited" if died >= 0 else "killed"}}
+failed = any(subprocess.run([string.Template(w).substitute(code) for w in shlex.split(a)]).returncode for a in after)
+with open("{log}", "a") as log:
+    print(died, failed, file=log)
+sys.exit(died if died >= 0 else 255 if died == -9 else -died if failed else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict"),
+    [("exit 0\n", "pass"), ("kill -TERM $$\n", "fail"), ("kill -HUP $$\n", "fail"), ("kill -KILL $$\n", "fail"),
+     ("exit 3\n", "fail"), ("exit 75\n", "inconclusive"), ("exit 77\n", "inconclusive")],
+)
+def test_script_in_a_unit(lab, script: str, verdict: str) -> None:
+    """What systemd itself makes of it takes a systemd: tests/vm/test_guard.py."""
+    one = trial(lab)
+    run, log = one.dir / "systemd-run", one.dir / "systemd-run.log"
+    run.write_text(SYSTEMD_RUN.format(log=log))
+    run.chmod(0o755)
+    one.wrapper = ["unshare", "--mount", "/bin/sh", "-c", f'mount --bind {run} /usr/bin/systemd-run && exec "$0" "$@"']
+    one.check("10-it.sh", script)
+    one.start(INVOCATION_ID="1")
+    one.until(log.exists, "the script's end")
+    time.sleep(0.3)
+    assert one.status()["scripts"] == [{"name": "10-it.sh", "required": True, "verdict": verdict}]
+
+
 def test_script_that_needs_a_second_run(lab) -> None:
     one = run_scripts(lab, 'test -e "$0.done" || { touch "$0.done"; exit 75; }\n')
     one.until_phase("probation")

@@ -12,6 +12,7 @@
 #include "tests/unit/tap.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SEC UINT64_C(1000000)
@@ -436,7 +437,7 @@ static void test_script_results(void)
 		{ { JOB_EXITED, 127 }, VERDICT_FAIL },
 		{ { JOB_KILLED, 11 }, VERDICT_FAIL },
 		{ { JOB_TIMED_OUT, 15 }, VERDICT_FAIL },
-		{ { JOB_LOST, ENOMEM }, VERDICT_FAIL },
+		{ { JOB_LOST, ENOMEM }, VERDICT_INCONCLUSIVE },
 	};
 	struct checks c = { .count = 0 };
 	const char *name;
@@ -455,6 +456,29 @@ static void test_script_results(void)
 	c.count = 3;
 	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "a failure outweighs that");
 	ok_str(name, "bad", "and is named");
+}
+
+static void nothing(void *userdata)
+{
+	(void)userdata;
+}
+
+static void test_script_that_cannot_be_started(void)
+{
+	struct checks c;
+	struct config config;
+	uint64_t before = device_now();
+
+	fake_reset();
+	config_init(&config);
+	fake_file("/etc/bf-guard/check.d/required/10-it", "");
+	ok_int(chmod(fake_path("/etc/bf-guard/check.d/required/10-it"), 0755), 0, "a script");
+	/* Without an event loop no job can be promised an end. */
+	checks_start(&c, NULL, &config, nothing, NULL);
+	ok(c.count == 1 && c.list[0].verdict == VERDICT_INCONCLUSIVE, "it could not be started");
+	ok(c.again >= before + config.check_interval && c.again != POLICY_NEVER,
+	   "and is run again later");
+	checks_stop(&c);
 }
 
 /* ---- what this boot is
@@ -543,6 +567,7 @@ int main(void)
 	test_rauc();
 	test_journal_entries();
 	test_script_results();
+	test_script_that_cannot_be_started();
 	test_roles();
 	return tap_done();
 }
