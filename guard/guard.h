@@ -24,10 +24,12 @@
 
 #define GUARD_DIR	    "/run/bf-guard"
 #define GUARD_FOLLOWERS_MAX 16
+#define GUARD_FOLLOWERS_UID 4 /* of one account, but root */
 #define GUARD_QUEUE_MAX	    64
 
 struct follower {
 	int fd; /* -1: free */
+	uid_t uid;
 	sd_event_source *source;
 	bool json, follow, wait; /* wait: one answer, when the slot is committed */
 	bool asked;

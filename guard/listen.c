@@ -249,11 +249,7 @@ void listen_tell_followers(struct guard *g)
 
 static void ask_try(struct guard *g, struct follower *f)
 {
-	struct ucred who;
-	socklen_t len = sizeof(who);
-
-	if (getsockopt(f->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 ||
-	    (who.uid != 0 && (g->kiosk_uid == (uid_t)-1 || who.uid != g->kiosk_uid))) {
+	if (f->uid != 0 && (g->kiosk_uid == (uid_t)-1 || f->uid != g->kiosk_uid)) {
 		send_text(f, "refused: only the kiosk and root may ask for the trial\n");
 		return;
 	}
@@ -315,20 +311,48 @@ static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userda
 	return 0;
 }
 
-/* Who connects and asks nothing makes room for the next. */
-static struct follower *free_follower(struct guard *g)
+/*
+ * Who connects and asks nothing makes room for the next; for root anybody else
+ * does, and nobody for one who has his places already, but himself.
+ */
+static struct follower *free_follower(struct guard *g, uid_t uid)
 {
-	struct follower *idle = NULL;
+	struct follower *free = NULL, *mine = NULL, *other = NULL, *victim;
+	unsigned count = 0;
 
 	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
-		if (g->followers[i].fd < 0)
-			return &g->followers[i];
-		if (!g->followers[i].asked)
-			idle = &g->followers[i];
+		struct follower *f = &g->followers[i];
+
+		if (f->fd < 0) {
+			free = f;
+		} else if (f->uid == uid) {
+			count++;
+			if (!f->asked)
+				mine = f;
+		} else if (f->uid != 0 && (!f->asked || (uid == 0 && !other))) {
+			other = f;
+		}
 	}
-	if (idle)
-		drop(idle);
-	return idle;
+	if (uid != 0 && count >= GUARD_FOLLOWERS_UID)
+		victim = mine;
+	else if (free)
+		return free;
+	else
+		victim = other ? other : mine;
+	if (victim)
+		drop(victim);
+	return victim;
+}
+
+static struct follower *find_place(struct guard *g, int client, uid_t *ret_uid)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return NULL;
+	*ret_uid = who.uid;
+	return free_follower(g, who.uid);
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -336,16 +360,17 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *use
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct guard *g = userdata;
 	struct follower *f;
+	uid_t uid = 0;
 
 	(void)s, (void)revents;
 	if (client < 0)
 		return 0;
-	f = free_follower(g);
+	f = find_place(g, client, &uid);
 	if (!f) {
 		(void)close(client);
 		return 0;
 	}
-	*f = (struct follower) { .fd = client };
+	*f = (struct follower) { .fd = client, .uid = uid };
 	if (sd_event_add_io(g->event, &f->source, client, EPOLLIN, on_request, g) < 0)
 		drop(f);
 	return 0;

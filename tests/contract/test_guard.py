@@ -1056,6 +1056,52 @@ def test_idle_connections_do_not_keep_others_out(lab) -> None:
     assert one.ask("status").returncode == 0
 
 
+FOLLOWERS = """
+import socket, sys
+followers = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(16)]
+for s in followers:
+    s.connect(sys.argv[1])
+    try:
+        s.send(b"follow")
+    except OSError:
+        pass  # refused, already
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def followers(one: Lab, *uids: int) -> Iterator[None]:
+    """Sixteen connections of each account, all of which follow the status."""
+    with contextlib.ExitStack() as stack:
+        for uid in uids:
+            process = stack.enter_context(subprocess.Popen(
+                ["python3", "-c", FOLLOWERS, one.dir / "run/control"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, user=uid, group=uid,
+            ))
+            stack.callback(process.stdin.close)
+            assert process.stdout.readline() == "ready\n"
+        yield
+
+
+def test_an_account_does_not_keep_others_out(lab) -> None:
+    one = trial(lab)
+    one.start()
+    with followers(one, STRANGER):
+        time.sleep(0.5)
+        assert one.ask("status", uid=KIOSK).returncode == 0
+        assert one.ask("status").returncode == 0
+
+
+def test_nobody_keeps_root_out(lab) -> None:
+    one = trial(lab)
+    one.start()
+    with followers(one, *range(STRANGER - 5, STRANGER + 1)):
+        time.sleep(1)
+        assert one.ask("status", uid=KIOSK).returncode == 3
+        assert one.ask("status").returncode == 0
+
+
 def test_nobody_there(lab, programs: Path) -> None:
     one = trial(lab)
     assert one.ask("status").returncode == 3
