@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "guard/config.h"
+#include "guard/kiosk.h"
 
 #include "boot/sys.h"
 
@@ -213,7 +214,7 @@ static const struct key {
 } keys[] = {
 	{ "kiosk", "unit", VALUE_NAME, AT(unit), 1 },
 	{ "kiosk", "user", VALUE_NAME, AT(user) },
-	{ "kiosk", "crashes", VALUE_NUMBER, AT(crashes), 1, 1000 },
+	{ "kiosk", "crashes", VALUE_NUMBER, AT(crashes), 1, KIOSK_RESTARTS_MAX },
 	{ "kiosk", "crash-window", VALUE_SPAN, AT(crash_window), 1, 86400 },
 	{ "kiosk", "failed-grace", VALUE_SPAN, AT(failed_grace), 1, 600 },
 	{ "heartbeat", "required", VALUE_FLAG, AT(heartbeat_required) },

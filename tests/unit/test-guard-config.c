@@ -120,6 +120,7 @@ static void test_warnings(void)
 		{ "[heartbeat]\nmarker=/run/../etc\n",
 		  "f:2: marker=/run/../etc is not understood; ignored.\n" },
 		{ "[kiosk]\ncrashes=-1\n", "f:2: crashes=-1 is not understood; ignored.\n" },
+		{ "[kiosk]\ncrashes=65\n", "f:2: crashes=65 is out of range; ignored.\n" },
 		{ "[server]\ncommit-offline=after\n",
 		  "f:2: commit-offline=after is not understood; ignored.\n" },
 		{ "[trial]\n\x01=2\n", "f:2: There is no key ?= in [trial]; ignored.\n" },

@@ -319,6 +319,12 @@ static void test_unit(void)
 	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a lost bus is not a lost kiosk");
 }
 
+static void unexpected(void *userdata, const char *file, unsigned line, const char *text)
+{
+	(void)userdata;
+	ok(false, "%s:%u: %s", file, line, text);
+}
+
 static void test_restarts(void)
 {
 	struct kiosk k = { 0 };
@@ -336,6 +342,9 @@ static void test_restarts(void)
 	for (unsigned i = 0; i < 200; i++)
 		(void)see(&k, &c, unit("active", "running", (uint8_t)(6 + i % 100)), now += SEC);
 	ok(k.restart_count == KIOSK_RESTARTS_MAX, "the list has an end");
+	config_parse(&c, "[kiosk]\ncrashes=64\n", 19, "f", unexpected, NULL);
+	ok(c.crashes == 64 && see(&k, &c, k.now, now) == VERDICT_HOPELESS,
+	   "and the most that may be configured is in it");
 	kiosk_forget(&k);
 	ok_int(see(&k, &c, unit("active", "running", 200), now += SEC), VERDICT_PASS,
 	       "the guard's own restart begins anew");
