@@ -543,7 +543,8 @@ static void test_create(void)
 	r.hard = 4;
 	ok_int(record_store(data_fd, &r), -ESTALE, "one made from nothing, beside a good one");
 	r.gen = 2;
-	ok_int(record_store(data_fd, &r), -ESTALE, "one made from the backup, beside the newer one");
+	ok_int(record_store(data_fd, &r), -ESTALE,
+	       "one made from the backup, beside the newer one");
 	ok(r.gen == 2 && gen_in(NEWEST) == 3 && gen_in(OLDER) == 2, "and nothing is written");
 	check_load(RECORD_OK, 3, "the last one");
 	ok_int(fake_open_fds(), 1, "no fd left open");

@@ -98,7 +98,6 @@ def test_a_kiosk_that_is_only_odd_is_committed(trial: Guarded, word: str) -> Non
 
 def test_a_server_that_was_gone_before_too_does_not_matter(trial: Guarded) -> None:
     trial.baseline("silent")
-    trial.ok("ip route del default")
     trial.server.stop()
     trial.start()
     trial.confirmed()
@@ -122,8 +121,7 @@ def test_a_server_that_comes_late_is_waited_for(trial: Guarded) -> None:
 def test_a_cable_that_is_pulled_blames_nobody(trial: Guarded) -> None:
     """The way out is gone with it; the trial ends undecided, to be repeated."""
     trial.run.machine.link(False)
-    trial.ok("until ! ip -4 route show default dev eth0 2>/dev/null | grep -qv linkdown; do sleep 0.2; done; "
-             "ip route del default 2>/dev/null || :")
+    trial.ok("while awk '$2 == \"00000000\" { exit 1 }' /proc/net/route; [ $? = 1 ]; do sleep 0.2; done")
     trial.start()
     record = trial.ends(PLAIN)
     assert (record["committed"], record["staged"], record["trial_reason"]) == ("A", "B", "-")
@@ -158,8 +156,7 @@ def test_a_check_that_fails_badly_rejects(trial: Guarded, name: str) -> None:
     trial.configure(checks={"timeout": "3s"})
     trial.write(f"/etc/bf-guard/check.d/required/{name}", f"#!/bin/sh\n{BAD_SCRIPTS[name]}\n", "0755")
     trial.start()
-    end = "until bf-guard status --json | grep -q '\"verdict\":\"fail\"'; do sleep 0.2; done"
-    trial.ok(end)
+    trial.ok("until bf-guard status | grep -q '^scripts *fail'; do sleep 0.2; done")
     # All of it is gone before it is started again, whatever it left running.
     trial.ok("for n in 1 2 3 4 5 6 7 8; do [ $(pgrep -fc 'sleep 1000') -le 3 ] || exit 1; sleep 0.5; done")
     trial.rejected("check-failed")
@@ -169,6 +166,7 @@ def test_existing_checks_run_unchanged(trial: Guarded) -> None:
     """As for greenboot: they write where they like, ask systemd, and use the network."""
     trial.write("/etc/bf-guard/check.d/required/10-all.sh", "#!/bin/bash\nset -e\nsystemctl is-active bf-kiosk\n"
                 "echo x >/var/tmp/check\nexec 3<>/dev/tcp/10.0.2.100/80\n", "0755")
+    trial.configure(committed={"recovery": "90s"})
     trial.write("/etc/bf-guard/check.d/wanted/20-never.sh", "#!/bin/sh\nexit 1\n", "0755")
     trial.start()
     trial.confirmed()
@@ -258,7 +256,7 @@ def test_a_guard_that_is_killed_begins_again(trial: Guarded, phase: str) -> None
     trial.ok("systemctl kill --signal=KILL bf-guard")
     if phase == "waiting":
         trial.server.start()
-    trial.ok("sleep 4; bf-guard status")
+    trial.ok("sleep 1; until bf-guard status; do sleep 1; done")
     trial.confirmed()
 
 
