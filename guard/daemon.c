@@ -533,8 +533,9 @@ void guard_evaluate(struct guard *g)
 		g->heart.unit_beats = true;
 	weigh_unit(g, now, &again);
 	heartbeat_judge(&g->heart, &g->config, now, &local);
-	tell(g, CHECK_HEARTBEAT, local.verdict, local.reason, local.why);
+	/* Before the pass that it qualifies. */
 	tell_flag(g, EVENT_UNHEARD, &g->unheard, local.through_server);
+	tell(g, CHECK_HEARTBEAT, local.verdict, local.reason, local.why);
 	if (local.again < again)
 		again = local.again;
 	weigh_scripts(g);
