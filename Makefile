@@ -203,8 +203,8 @@ check-vm: packages
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 WERROR=1 all
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/vm
-# Two virtual machines at a time: as many as the smallest machine has cores.
-VM_WORKERS ?= -n 2 --dist load
+# One virtual machine more than there are processors: most of them wait, now and then.
+VM_WORKERS ?= -n $(shell expr $(JOBS) + 1) --dist load
 
 check: packages
 	$(Q)$(MAKE) --no-print-directory check-unit
