@@ -313,7 +313,7 @@ static void request(struct guard *g, const struct policy_action *a, enum request
 /* What the old kiosk said, and what was told of it, does not count for the new one. */
 static void restart_kiosk(struct guard *g)
 {
-	kiosk_forget(&g->kiosk);
+	kiosk_forget(&g->kiosk, device_now());
 	heartbeat_forget(&g->heart);
 	g->told[CHECK_UNIT] = g->told[CHECK_HEARTBEAT] = VERDICT_INCONCLUSIVE;
 	link_restart_unit(g);
@@ -690,6 +690,7 @@ static void begin(struct guard *g)
 		act(g, &actions.list[i]);
 	arm(g->due_timer, policy_due(&g->policy));
 	g->link_up = device_has_network();
+	kiosk_lost(&g->kiosk, device_now());
 	link_connect(g);
 	checks_start(&g->checks, g->event, &g->config, on_scripts, g);
 	listen_check_marker(g);

@@ -33,17 +33,19 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	return other && !first;
 }
 
-void kiosk_lost(struct kiosk *k)
+void kiosk_lost(struct kiosk *k, uint64_t now)
 {
+	if (k->known || k->unknown_since == 0)
+		k->unknown_since = now;
 	k->known = false;
 }
 
-void kiosk_forget(struct kiosk *k)
+void kiosk_forget(struct kiosk *k, uint64_t now)
 {
 	k->restart_count = 0;
 	k->failed_since = 0;
 	memset(k->now.invocation, 0, sizeof(k->now.invocation));
-	k->known = false;
+	kiosk_lost(k, now);
 }
 
 unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now)
@@ -114,7 +116,15 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
 
 	*ret = (struct kiosk_judgement) { .again = POLICY_NEVER };
 	if (!k->known) {
-		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "systemd does not answer");
+		/* D-Bus may come back. In the emergency mode, or with a bus that died for good, it
+		 * does not: nothing can be updated or repaired any more, whatever the kiosk does.
+		 */
+		bool lasts = now - k->unknown_since >= c->policy.start_deadline;
+
+		judge(ret, lasts ? VERDICT_FAIL : VERDICT_INCONCLUSIVE, lasts ? dead : REASON_NONE,
+		      "systemd does not answer");
+		if (!lasts)
+			ret->again = k->unknown_since + c->policy.start_deadline;
 	} else if (restarts >= c->crashes) {
 		judge(ret, VERDICT_HOPELESS, REASON_KIOSK_RESTARTS, "%u restarts in a short time",
 		      restarts);

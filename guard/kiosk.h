@@ -35,6 +35,7 @@ struct kiosk {
 	struct kiosk_properties now;
 	struct kiosk_properties reading;       /* half of it: see link.c */
 	bool known;			       /* .now was read, and the bus is there */
+	uint64_t unknown_since;		       /* while it is not */
 	bool ever_active;		       /* in this boot */
 	bool broke;			       /* another invocation since the last judgement */
 	uint64_t restarts[KIOSK_RESTARTS_MAX]; /* newest first; CLOCK_BOOTTIME */
@@ -44,10 +45,10 @@ struct kiosk {
 
 /* Returns true when another invocation began since the last time. */
 bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now);
-/* The bus is gone. */
-void kiosk_lost(struct kiosk *k);
+/* The bus is gone, or not there yet. */
+void kiosk_lost(struct kiosk *k, uint64_t now);
 /* The guard restarts the unit itself: what was counted does not count for what follows. */
-void kiosk_forget(struct kiosk *k);
+void kiosk_forget(struct kiosk *k, uint64_t now);
 
 struct kiosk_judgement {
 	enum verdict verdict;

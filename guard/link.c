@@ -71,7 +71,7 @@ static void unit_read(struct guard *g, const struct kiosk_properties *p)
 			g->kiosk_uid = p->uid == UINT32_MAX ? 0 : p->uid;
 		listen_check_marker(g);
 	} else {
-		kiosk_lost(&g->kiosk);
+		kiosk_lost(&g->kiosk, device_now());
 	}
 	if (g->read_again) {
 		g->read_again = false;
@@ -421,7 +421,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 	link_disconnect(g);
 	if (g->mark_id)
 		marked(g, MARK_UNKNOWN);
-	kiosk_lost(&g->kiosk);
+	kiosk_lost(&g->kiosk, device_now());
 	guard_evaluate(g);
 	retry_later(g);
 	return 0;

@@ -314,9 +314,17 @@ static void test_unit(void)
 	ok_int(see(&k, &c, unit("failed", "failed", 2), 35 * SEC), VERDICT_HOPELESS, "for good");
 	kiosk_judge(&k, &c, 35 * SEC, &j);
 	ok_int(j.reason, REASON_KIOSK_NOT_ALIVE, "it lived before");
-	kiosk_lost(&k);
+	kiosk_lost(&k, 36 * SEC);
 	kiosk_judge(&k, &c, 36 * SEC, &j);
 	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a lost bus is not a lost kiosk");
+	ok(j.again == 636 * SEC, "but not for ever");
+	kiosk_lost(&k, 600 * SEC);
+	kiosk_judge(&k, &c, 636 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "for ten minutes, however often it is lost");
+	ok_int(see(&k, &c, unit("active", "running", 3), 637 * SEC), VERDICT_PASS, "it is back");
+	kiosk_lost(&k, 700 * SEC);
+	kiosk_judge(&k, &c, 701 * SEC, &j);
+	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "lost anew");
 }
 
 static void unexpected(void *userdata, const char *file, unsigned line, const char *text)
@@ -345,7 +353,7 @@ static void test_restarts(void)
 	config_parse(&c, "[kiosk]\ncrashes=64\n", 19, "f", unexpected, NULL);
 	ok(c.crashes == 64 && see(&k, &c, k.now, now) == VERDICT_HOPELESS,
 	   "and the most that may be configured is in it");
-	kiosk_forget(&k);
+	kiosk_forget(&k, now);
 	ok_int(see(&k, &c, unit("active", "running", 200), now += SEC), VERDICT_PASS,
 	       "the guard's own restart begins anew");
 }

@@ -15,6 +15,7 @@ from typing import Callable, Iterator
 
 import pytest
 
+import bootrecord
 import guarded
 from artifacts import Artifacts
 from guarded import PLAIN, WATCHDOG, Guarded
@@ -231,6 +232,17 @@ def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
     trial.until("window")
     trial.ok("systemctl daemon-reexec")
     trial.confirmed()
+
+
+def test_the_emergency_mode_is_left(trial: Guarded) -> None:
+    """As an update gets there whose mounts fail: systemd feeds the watchdog, and waits for a person."""
+    trial.configure(trial={"window": "60s"})
+    trial.start()
+    trial.until("window")
+    trial.run.machine.send("systemctl --no-block --job-mode=replace-irreversibly start emergency.target\n")
+    record = trial.ends(PLAIN)
+    assert bootrecord.history(record)[0][:2] == ("rejected", "B") or record["trial_reason"] != "-"
+    assert record["committed"] == "A" and trial.decides(2, False)
 
 
 def test_a_reboot_needs_no_dbus(trial: Guarded) -> None:
