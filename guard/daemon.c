@@ -351,10 +351,11 @@ static void act(struct guard *g, const struct policy_action *a)
 		link_mark_good(g, a->id);
 		break;
 	case ACTION_COMMITTED:
-		send_type(g, DEVICE_CONFIRMED, false);
 		guard_read_facts(g, 0);
 		break;
 	case ACTION_CONFIRM:
+		/* Also by a guard that was started after the commit: the kiosk waits for it. */
+		send_type(g, DEVICE_CONFIRMED, false);
 		request(g, a, REQUEST_SET_GOOD);
 		break;
 	case ACTION_SETTLE:
