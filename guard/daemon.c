@@ -579,7 +579,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct guard *g = userdata;
 	uint64_t now = device_now();
-	bool rested = is_at_rest(g) && now - g->last_tick < 60 * SEC;
+	/* Changes of the unit are told; this is for what was missed, and for the network. */
+	bool rested = is_at_rest(g) && now - g->last_tick < 300 * SEC;
 
 	(void)usec;
 	if (!rested) {

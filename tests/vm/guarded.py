@@ -133,7 +133,9 @@ class Guarded:
         self.ok("systemctl start --no-block bf-kiosk")
 
     def status(self) -> dict:
-        return json.loads(self.ok("bf-guard status --json"))
+        text = self.ok("bf-guard status --json")
+        # systemd has its own words on the console now and then.
+        return json.JSONDecoder().raw_decode(text, text.index("{"))[0]
 
     def until(self, *phases: str, timeout: float = GUEST_SEC) -> dict:
         """Asks until the guard is in one of these phases."""

@@ -347,6 +347,8 @@ def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial
     ("hangs:3", "kiosk-silent"),
 ])
 def test_a_kiosk_that_fails_after_the_commit_is_left(committed: Guarded, word: str, reason: str) -> None:
+    # One that lives for a while may not be taken for healthy meanwhile.
+    committed.configure(committed={"probation": "1h", "settle": "1h"})
     committed.switch(word)
     committed.start()
     committed.rung("fallback", reason)
@@ -360,7 +362,7 @@ def test_a_kiosk_that_stops_beating_is_restarted_first(committed: Guarded) -> No
     committed.until("recovering", "collecting", "window", "probation", "committed")
     committed.until("probation", "committed")
     record = committed.cut()
-    assert (record["committed"], record["staged"], record["ladder"]) == ("A", "-", "2")
+    assert (record["committed"], record["staged"], record["last.phase"]) == ("A", "-", "settled")
 
 
 def test_the_first_failures_only_reboot(committed: Guarded) -> None:
@@ -397,7 +399,7 @@ def test_a_server_that_goes_away_after_the_commit_is_no_reason(committed: Guarde
 # ---- what the hardware watchdog is for
 
 def test_a_dead_pid_1_in_a_trial_ends_in_a_reset(trial: Guarded) -> None:
-    trial.configure(trial={"window": "600s"})
+    trial.configure(trial={"window": "600s"}, committed={"recovery": "600s"})
     trial.start()
     trial.until("window")
     trial.run.machine.send("kill -SEGV 1\n")
@@ -410,7 +412,10 @@ def test_a_kernel_that_hangs_on_the_committed_slot_ends_in_a_reset(committed: Gu
     """Something of the kernel's own priority never lets go of the processor."""
     committed.start()
     committed.until("probation")
-    committed.run.machine.send("sysctl -q kernel.sched_rt_runtime_us=-1; exec chrt -f 99 sh -c 'while :; do :; done'\n")
+    # The kernel keeps a share of the processor for the others, in two ways.
+    committed.ok("echo -1 >/proc/sys/kernel/sched_rt_runtime_us; mountpoint -q /sys/kernel/debug || "
+                 "mount -t debugfs debugfs /sys/kernel/debug; echo 0 >/sys/kernel/debug/sched/fair_server/cpu0/runtime")
+    committed.run.machine.send("exec chrt -f 99 sh -c 'while :; do :; done'\n")
     record = committed.ends(WATCHDOG)
     assert (record["committed"], record["staged"]) == ("A", "-")
     assert committed.decides(2, False)
@@ -423,13 +428,10 @@ def test_what_the_guard_costs(committed: Guarded) -> None:
     committed.configure(committed={"probation": "1h", "settle": "1h"})
     committed.start()
     committed.until("probation")
-    pid = committed.ok("systemctl show -P MainPID bf-guard")
-    ask = (f"cat /proc/{pid}/schedstat; grep -E 'ctxt|VmRSS' /proc/{pid}/status; cut -d' ' -f14,15 /proc/{pid}/stat")
-
     def sample() -> tuple[int, int, int]:
         text = committed.ok(ask)
-        switches = sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", text))
-        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]), switches, int(text.split()[0])
+        return (int(re.search(r"VmRSS:\s+(\d+)", text)[1]), int(re.search(r"^voluntary\w+:\s+(\d+)", text, re.M)[1]),
+                int(text.split()[0]))
 
     # A kiosk that beats wakes it: its beats are not the guard's.
     committed.ok("sed -i s/BEAT=1/BEAT=3600/ /etc/bf-kiosk.env")
@@ -443,4 +445,4 @@ def test_what_the_guard_costs(committed: Guarded) -> None:
     rss, after, cpu_after = sample()
     print(f"guard at rest: {rss} KiB, {after - before} wake-ups and {(cpu_after - cpu) / 1e6:.0f} ms (emulated) a minute")
     assert rss < 4096
-    assert after - before <= 12
+    assert after - before <= 8, "one in ten seconds, and what the measuring itself causes"
