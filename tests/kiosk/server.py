@@ -3,7 +3,8 @@
 """The server of a fleet, for tests: takes beats, serves offers and bundles, fails when told to.
 
 Everything it offers is a static file below one directory: os/CHANNEL.json and bundles/. Any web
-server could do that; this one can also be slow, broken and wrong.
+server could do that; this one can also be slow, broken and wrong. With `tls` it speaks HTTPS, for
+RAUC, which streams a bundle in ranges; the kiosk has no TLS.
 
 As a module: `with Server(directory) as server:`. As a program: `server.py DIRECTORY --port 8080`.
 """
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -111,6 +114,8 @@ class Seen:
 class Handler(BaseHTTPRequestHandler):
     server: "_HttpServer"
     protocol_version = "HTTP/1.1"
+    # Answers are sent in two writes, and RAUC asks for hundreds.
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:    # noqa: A002 (the name is the library's)
         if self.server.owner.verbose:
@@ -155,8 +160,8 @@ class Handler(BaseHTTPRequestHandler):
     def _broken(self, fault: Fault) -> bool:
         """Answers that are no file."""
         self.server.owner.stopping.wait(fault.delay)
-        self.close_connection = True
         if fault.raw is not None:
+            self.close_connection = True
             self.wfile.write(fault.raw)
         elif fault.redirect:
             self._answer(302, headers={"Location": fault.redirect})
@@ -174,36 +179,51 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _start(self, etag: str, size: int, fault: Fault) -> int | None:
-        """Where a range starts that is to be honoured; 0 for all, None for one that cannot be."""
+    def _part(self, etag: str, size: int, fault: Fault) -> range | None:
+        """The range that is asked for and to be honoured, an empty one if there is nothing in it; None for all."""
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
-        if not asked or fault.ignore_range or not asked.startswith("bytes="):
-            return 0
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
+        if not found or fault.ignore_range:
+            return None
         if condition and condition != etag and not fault.ignore_if_range:
-            return 0
-        first = asked.removeprefix("bytes=").split("-")[0]
-        if not first.isdigit():
-            return 0
-        return int(first) if int(first) < size else None
+            return None
+        return range(int(found[1]), min(int(found[2] or size) + 1, size))
 
     def _send_file(self, path: Path, fault: Fault, seen: Seen) -> None:
-        data = path.read_bytes() if fault.body is None else fault.body
-        etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"' if fault.etag is None else fault.etag
-        start = self._start(etag, len(data), fault)
-        if start is None:
-            return self._answer(416, headers={"Content-Range": f"bytes */{len(data)}"})
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if fault.body is None:
+            state = path.stat()
+            # As web servers do: a range of a bundle is not worth hashing it.
+            size, etag = state.st_size, f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
+        else:
+            size, etag = len(fault.body), f'"{hashlib.sha256(fault.body).hexdigest()[:16]}"'
+        if fault.etag is not None:
+            etag = fault.etag
+        part = self._part(etag, size, fault)
+        if part is not None and not part:
+            return self._answer(416, headers={"Content-Range": f"bytes */{size}"})
+        if fault.cut >= 0 or fault.rate or fault.no_length:
+            self.close_connection = True
+        self.send_response(206 if part else 200)
+        if part:
+            self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
+        part = part or range(size)
         if etag:
             self.send_header("ETag", etag)
         if not fault.no_length:
-            self.send_header("Content-Length", str(len(data) - start))
-        for name, value in {"Accept-Ranges": "bytes", "Connection": "close", **fault.headers}.items():
+            self.send_header("Content-Length", str(len(part)))
+        closing = {"Connection": "close"} if self.close_connection else {}
+        for name, value in {"Accept-Ranges": "bytes", **closing, **fault.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self._send_body(data[start:], fault, seen)
+            self._send_body(self._read(path, fault, part), fault, seen)
+
+    def _read(self, path: Path, fault: Fault, part: range) -> bytes:
+        if fault.body is not None:
+            return fault.body[part.start:part.stop]
+        with open(path, "rb") as f:
+            f.seek(part.start)
+            return f.read(len(part))
 
     def _send_body(self, data: bytes, fault: Fault, seen: Seen) -> None:
         if fault.cut >= 0:
@@ -223,6 +243,13 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     owner: "Server"
 
+    def get_request(self) -> tuple[Any, Any]:
+        request, address = super().get_request()
+        if self.owner.tls:
+            # The handshake comes with the first read: in the connection's own thread.
+            request = self.owner.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, address
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass                            # a device that goes away in the middle is no error here
 
@@ -230,9 +257,11 @@ class _HttpServer(ThreadingHTTPServer):
 class Server:
     """Runs from start() to stop(); can be started again on the same port."""
 
-    def __init__(self, directory: Path, port: int = 0, host: str = "127.0.0.1", verbose: bool = False):
+    def __init__(self, directory: Path, port: int = 0, host: str = "127.0.0.1", verbose: bool = False,
+                 tls: ssl.SSLContext | None = None):
         self.directory = directory
         self.host, self.port, self.verbose = host, port, verbose
+        self.tls = tls                  # of the connections to come
         self.refuse_beats = False
         self.faults: list[Fault] = []
         self.beats: list[dict[str, Any]] = []
@@ -267,7 +296,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
 
     # -- what the handler needs
 
