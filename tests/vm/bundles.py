@@ -58,12 +58,14 @@ def edit_cmdlines(directory: Path, old: str, new: str) -> None:
         (directory / name).unlink()
 
 
-def damage(directory: Path, version: str, fault: str, salt: str) -> None:
-    """Makes the copied artifacts those of another version; `fault` is what is wrong with it."""
+def change(directory: Path, version: str, fault: str, salt: str, keyring: Path | None) -> None:
+    """Makes the copied artifacts those of another version; `fault` is what is wrong with it, `keyring` whom it trusts."""
     before = read_env(directory)["BF_ROOTHASH"]
     root = Volume(directory / "root.img")
     release = root.ext4_read(0, "/usr/lib/os-release").decode()
     root.ext4_write(0, "/usr/lib/os-release", re.sub(r"(?m)^IMAGE_VERSION=.*$", f"IMAGE_VERSION={version}", release).encode())
+    if keyring:
+        root.ext4_write(0, "/etc/rauc/keyring.pem", keyring.read_bytes())
     if fault == "no-init":
         # bf-init knows other places to look for one.
         root.debugfs(0, "rm /usr/sbin/init", "rm /usr/lib/systemd/systemd")
@@ -92,11 +94,11 @@ def pack(content: Path, out: Path, keys: Path, *, version: str, roothash: str, c
           "--mksquashfs-args=-comp lz4 -no-progress", "bundle", content, out)
 
 
-def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
-    """A bundle of a whole image; made once."""
+def full(art: Artifacts, name: str, *, version: str, fault: str = "", keyring: Path | None = None) -> Bundle:
+    """A bundle of a whole image; made once. With `keyring` the image trusts that one, not the one of its signature."""
     kept = real.image(art).with_suffix(".artifacts")
     key = digest(kept / "roothash", kept / "boot.img", real.keys(art) / "signing.cert.pem", MKBUNDLE, HOOK, Path(__file__),
-                 name, version, fault)
+                 name, version, fault, keyring or "")
     out = art.vm / "bundles" / f"{name}-{key}.raucb"
     note = out.with_suffix(".roothash")
     with art._locked("bundles"):
@@ -107,7 +109,7 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
             work = out.with_suffix(".d")
             shutil.rmtree(work, ignore_errors=True)
             shutil.copytree(kept, work, copy_function=lambda a, b: build("cp", "--reflink=auto", "--sparse=always", a, b))
-            damage(work, version, fault, digest(name) + "00")
+            change(work, version, fault, digest(name) + "00", keyring)
             roothash = (work / "roothash").read_text().strip()
             if fault == "verity":
                 # bf-mkbundle would find out.
@@ -123,12 +125,12 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "") -> Bundle:
 
 
 def tiny(where: Path, name: str, keys: Path, *, version: str = "9.0", roothash: str = "ab" * 32,
-         compatible: str = COMPATIBLE) -> Path:
-    """A bundle that must be refused before its images are looked at; they are nothing."""
+         compatible: str = COMPATIBLE, size: int = 8192) -> Path:
+    """A bundle whose images are nothing: to be refused before they are looked at, or installed and not booted."""
     content = where / f"{name}.d"
     content.mkdir(parents=True)
     for image in ("root.img", "boot.img"):
-        (content / image).write_bytes(os.urandom(8192))
+        (content / image).write_bytes(os.urandom(size))
     out = where / f"{name}.raucb"
     pack(content, out, keys, version=version, roothash=roothash, compatible=compatible)
     shutil.rmtree(content)

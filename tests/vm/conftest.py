@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from artifacts import TOP, Artifacts, ImageOptions  # noqa: E402
 from machine import LAB_WORDS, SMALL, Device, Disk, Hardware, Settings, tail  # noqa: E402
 
+sys.path.append(str(TOP / "tests/kiosk"))           # server
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--builddir", type=Path, default=TOP / "build",

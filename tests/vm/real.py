@@ -36,6 +36,22 @@ def keys(art: Artifacts) -> Path:
     return out
 
 
+def next_keys(art: Artifacts) -> Path:
+    """What becomes of them when the CA is changed and the old one is dropped. Made once: the image that
+    brings the new keyring has to stay the same."""
+    now = keys(art)
+    out = art.vm / f"next-keys-{digest(now / 'ca.cert.pem', now / 'signing.cert.pem')}"
+    with art._locked("next-keys"):
+        if not out.exists():
+            work = out.with_suffix(".tmp")
+            shutil.rmtree(work, ignore_errors=True)
+            shutil.copytree(now, work)
+            for step in ("--new-ca", "--drop-old-ca"):
+                build(TOP / "hooks/image/bf-mkkeys", step, "--quiet", work)
+            work.rename(out)
+    return out
+
+
 def install_target(art: Artifacts) -> Path:
     """What `make install-target` puts into a device, and the stand-in kiosk. Another tree when that has changed."""
     with art._locked("device"):
