@@ -63,6 +63,8 @@ def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snaps
                 shell = real.Shell(run)
                 shell.lines("dmesg -n 1")
                 assert shell.settled() in ("running", "starting")
+                # Emulated, it takes its time, and no test has that to spare.
+                shell.lines("until awk '$2 == \"00000000\" { found = 1 } END { exit !found }' /proc/net/route; do sleep 0.5; done")
                 shell.lines("systemctl stop bf-guard-complete bf-guard bf-kiosk; rm -f /data/bf/guard-server; sync")
                 snapshot.put_aside(device, run, shell, directory)
             finally:

@@ -228,7 +228,7 @@ def test_dbus_dies_in_the_window(trial: Guarded) -> None:
 
 def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
     """Emulated, it says nothing for half a minute."""
-    trial.configure(trial={"window": "10s"}, committed={"recovery": "120s"})
+    trial.configure(trial={"window": "10s"}, committed={"recovery": "120s"}, server={"deadline": "{uptime+90}s"})
     trial.start()
     trial.until("window")
     trial.ok("systemctl daemon-reexec")
@@ -237,7 +237,7 @@ def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
 
 def test_the_emergency_mode_is_left(trial: Guarded) -> None:
     """As an update gets there whose mounts fail: systemd feeds the watchdog, and waits for a person."""
-    trial.configure(trial={"window": "60s"})
+    trial.configure(trial={"window": "60s"}, server={"deadline": "{uptime+90}s"})
     trial.start()
     trial.until("window")
     trial.run.machine.send("systemctl --no-block --job-mode=replace-irreversibly start emergency.target\n")
