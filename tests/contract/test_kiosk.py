@@ -1051,7 +1051,9 @@ def test_the_server_publishes_what_a_kiosk_takes(unit: Unit, tmp_path: Path) -> 
     port.close()
     process = subprocess.Popen([sys.executable, TOP / "tests/kiosk/server.py", tmp_path / "pub", f"--port={number}",
                                 f"--publish={bundle}", "--version=2.0", f"--roothash={ROOTHASH}"],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               # Whoever runs tests in the background ignores it for all of them.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         assert process.stdout and "serving" in process.stdout.readline()
         unit.fake_rauc()

@@ -22,8 +22,6 @@ sys.path.insert(0, str(TOP / "tests/kiosk"))
 
 from server import Server  # noqa: E402
 
-# One processor: the kernel's last word is heard then, see machine.last_words().
-HARDWARE = replace(real.HARDWARE, smp=1)
 # Emulated and on a busy host everything takes its time; these bound a failure.
 GUEST_SEC = 120.0
 PLAIN, TRYBOOT, WATCHDOG = End("reboot"), End("reboot", "0 tryboot"), End("watchdog")
@@ -55,7 +53,7 @@ def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snaps
     def make(directory: Path) -> None:
         with Server(work / "www") as server:
             device = real.device(art, image, work / "frozen", log, guarded=True,
-                                 hardware=replace(HARDWARE, server_port=server.port))
+                                 hardware=replace(real.HARDWARE, server_port=server.port))
             (trial_of_b if trial else bootrecord.seasoned)(DiskImage(device.disk.path))
             device.request = replace(device.request, tryboot=trial)
             try:

@@ -15,7 +15,9 @@ from machine import Device, Disk, Hardware, Run
 # A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
 CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
 RELEASE = "2.0"                         # IMAGE_VERSION of the image
-HARDWARE = Hardware(smp=2, memory=1024, watchdog=True)
+# With a second processor the kernel's last word can get lost, see machine.last_words(); and once QEMU 7.2
+# gave a driver all ones for a register just when the other processor moved the watchdog's memory.
+HARDWARE = Hardware(smp=1, memory=1024, watchdog=True)
 # Only a test about them wants the guard and the kiosk: alone, it would find fault with a device that has none.
 UNGUARDED = " ".join(f"systemd.mask={unit}.service" for unit in
                      ("bf-guard", "bf-kiosk", "bf-kiosk-forger-user", "bf-kiosk-forger-unit"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -17,10 +16,6 @@ from machine import Device, End, Hardware
 
 # What a hand-over done wrong shows in the journal, sooner or later.
 COMPLAINTS = re.compile(r"Timed out|timed out|Dependency failed|Failed to (mount|start)|degraded", re.I)
-
-
-# Whose farewell counts, right behind a burst of other messages: see machine.last_words().
-ONE_PROCESSOR = replace(real.HARDWARE, smp=1)
 
 
 @pytest.fixture
@@ -152,7 +147,7 @@ def test_degraded(real_device):
 
 def test_a_bad_block_met_by_systemd_ends_a_trial(real_device):
     """Behind bf-init the kernel restarts at the first bad block, and the firmware falls back."""
-    device = real_device(hardware=ONE_PROCESSOR)
+    device = real_device()
     disk = DiskImage(device.disk.path)
     listed = disk.debugfs("BF_ROOT_B", "ls -p /usr/lib/aarch64-linux-gnu/systemd", write=False)
     library = re.search(r"/(libsystemd-core-[\w.-]+\.so)/", listed)
