@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -17,7 +18,9 @@ import pytest
 
 import bootrecord
 import guarded
+import real
 from artifacts import Artifacts
+from diskimage import DiskImage
 from guarded import PLAIN, WATCHDOG, Guarded
 from server import Server
 
@@ -235,15 +238,22 @@ def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
     trial.confirmed()
 
 
-def test_the_emergency_mode_is_left(trial: Guarded) -> None:
-    """As an update gets there whose mounts fail: systemd feeds the watchdog, and waits for a person."""
-    trial.configure(trial={"window": "60s"}, server={"deadline": "{uptime+90}s"})
-    trial.start()
-    trial.until("window")
-    trial.run.machine.send("systemctl --no-block --job-mode=replace-irreversibly start emergency.target\n")
-    record = trial.ends(PLAIN)
-    assert bootrecord.history(record)[0][:2] == ("rejected", "B") or record["trial_reason"] != "-"
-    assert record["committed"] == "A" and trial.decides(2, False)
+def test_the_emergency_mode_is_left(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> None:
+    """A mount fails: nothing of the system starts, systemd feeds the watchdog and waits for a person."""
+    work = artifacts.vm / "run" / f"guard-{tmp_path.parent.name}-{tmp_path.name}"
+    device = real.device(artifacts, real.image(artifacts), work, console_log, guarded=True)
+    guarded.trial_of_b(DiskImage(device.disk.path))
+    device.request = replace(device.request, tryboot=True)
+    try:
+        run = device.boot(append="systemd.mount-extra=none:/mnt:nosuchfs", timeout=real.LOGIN_SEC)
+        assert "You are in emergency mode" in run.console
+        assert run.ended == PLAIN
+        record = bootrecord.load(DiskImage(device.disk.path))
+        assert record and bootrecord.history(record)[0] == ("rejected", "B", "trial-deadline")
+        assert record["committed"] == "A" and (now := device.decide()).partition == 2 and not now.tryboot
+    finally:
+        device.close()
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def test_a_reboot_needs_no_dbus(trial: Guarded) -> None:
