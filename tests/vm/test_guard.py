@@ -249,7 +249,7 @@ def test_the_emergency_mode_is_left(artifacts: Artifacts, console_log: Path, tmp
         assert "You are in emergency mode" in run.console
         assert run.ended == PLAIN
         record = bootrecord.load(DiskImage(device.disk.path))
-        assert record and bootrecord.history(record)[0] == ("rejected", "B", "trial-deadline")
+        assert record and bootrecord.history(record)[0] == ("rejected", "B", "kiosk-silent")
         assert record["committed"] == "A" and (now := device.decide()).partition == 2 and not now.tryboot
     finally:
         device.close()
