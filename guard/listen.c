@@ -76,7 +76,7 @@ static bool may_beat(const struct guard *g, const struct msghdr *msg)
  * 1: one was read, whatever it was; 0: there is none. There is room for credentials
  * only, which the kernel puts first: descriptors that somebody pushes onto us are
  * never ours. A datagram is taken off the socket, and with it such a descriptor
- * closed, only after its sender was looked at: who waits for that (command_beat()
+ * closed, only after its sender was looked at: who waits for that (send_and_wait()
  * in bf-guard.c, systemd-notify) still runs meanwhile.
  */
 static int receive(struct guard *g)
