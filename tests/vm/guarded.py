@@ -166,6 +166,14 @@ class Guarded:
         self.device.cut(self.run)
         return self.record_on_disk()
 
+    def boot_again(self, tryboot: bool, append: str = "") -> None:
+        """Of a guest that has ended: another boot, which guard and kiosk are part of; see logged_in()."""
+        self.device.request = replace(self.device.request, tryboot=tryboot)
+        self.run = self.device.start(append)
+
+    def logged_in(self) -> None:
+        self.shell = real.Shell(self.run)
+
     def ends(self, how: End) -> dict[str, str]:
         """Waits for the end of this boot; the record that it leaves."""
         assert self.device.finish(self.run, GUEST_SEC).ended == how

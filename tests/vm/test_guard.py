@@ -238,22 +238,13 @@ def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
     trial.confirmed()
 
 
-def test_the_emergency_mode_is_left(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> None:
+def test_the_emergency_mode_is_left(trial: Guarded) -> None:
     """A mount fails: nothing of the system starts, systemd feeds the watchdog and waits for a person."""
-    work = artifacts.vm / "run" / f"guard-{tmp_path.parent.name}-{tmp_path.name}"
-    device = real.device(artifacts, real.image(artifacts), work, console_log, guarded=True)
-    guarded.trial_of_b(DiskImage(device.disk.path))
-    device.request = replace(device.request, tryboot=True)
-    try:
-        run = device.boot(append="systemd.mount-extra=none:/mnt:nosuchfs", timeout=real.LOGIN_SEC)
-        assert "You are in emergency mode" in run.console
-        assert run.ended == PLAIN
-        record = bootrecord.load(DiskImage(device.disk.path))
-        assert record and bootrecord.history(record)[0] == ("rejected", "B", "kiosk-silent")
-        assert record["committed"] == "A" and (now := device.decide()).partition == 2 and not now.tryboot
-    finally:
-        device.close()
-        shutil.rmtree(work, ignore_errors=True)
+    trial.cut()
+    trial.boot_again(tryboot=True, append="systemd.mount-extra=none:/mnt:nosuchfs")
+    trial.rejected("kiosk-silent")
+    assert re.search("Reached target.*emergency.target", trial.run.console)
+    assert not re.search("(Reached target.*sysinit.target|bf-kiosk.service)", trial.run.console)
 
 
 def test_a_reboot_needs_no_dbus(trial: Guarded) -> None:
