@@ -194,7 +194,7 @@ void doctor_watchdog(struct doctor *d)
 
 /* ---- units ------------------------------------------------------------------------- */
 
-static bool is_enabled(const char *unit, const char *target)
+static bool is_wanted(const char *unit, const char *target)
 {
 	static const char *const dirs[] = { "/etc/systemd/system", "/usr/lib/systemd/system",
 					    "/lib/systemd/system" };
@@ -211,23 +211,37 @@ static bool is_enabled(const char *unit, const char *target)
 
 void doctor_units(struct doctor *d)
 {
+	/* As WantedBy= in hooks/systemd has it; tests/contract/test_rauc_units.py compares. */
 	static const struct {
-		const char *unit, *target;
+		const char *unit, *targets[4];
 		enum verdict absent;
 		const char *what_for;
 	} rows[] = {
-		{ "bf-boot-reconcile.service", "multi-user.target", DOCTOR_FAULT,
+		{ "bf-boot-reconcile.service",
+		  { "multi-user.target" },
+		  DOCTOR_FAULT,
 		  "counts and arms trials" },
-		{ "bf-boot-arm.service", "reboot.target", DOCTOR_FAULT,
+		{ "bf-boot-arm.service",
+		  { "reboot.target" },
+		  DOCTOR_FAULT,
 		  "makes every reboot the trial" },
-		{ "bf-guard.service", "multi-user.target", DOCTOR_WARN, "commits good slots" },
+		{ "bf-guard.service",
+		  { "sysinit.target", "emergency.target", "rescue.target" },
+		  DOCTOR_WARN,
+		  "commits good slots" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		bool on = is_enabled(rows[i].unit, rows[i].target);
+		const char *const *target = rows[i].targets;
 
-		doctor_say(d, on ? DOCTOR_OK : rows[i].absent, "unit", "%s (%s) is %s",
-			   rows[i].unit, rows[i].what_for, on ? "enabled" : "not enabled");
+		while (*target && is_wanted(rows[i].unit, *target))
+			target++;
+		if (*target)
+			doctor_say(d, rows[i].absent, "unit", "%s (%s) is not enabled for %s",
+				   rows[i].unit, rows[i].what_for, *target);
+		else
+			doctor_say(d, DOCTOR_OK, "unit", "%s (%s) is enabled", rows[i].unit,
+				   rows[i].what_for);
 	}
 }
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-HOOKS = Path(__file__).resolve().parents[2] / "hooks"
+TOP = Path(__file__).resolve().parents[2]
+HOOKS = TOP / "hooks"
 SCRIPT = HOOKS / "systemd/bf-boot-shutdown"
 
 # What "systemctl list-jobs" says in each kind of shutdown (systemd 257, shortened).
@@ -91,3 +92,14 @@ def test_the_argument_is_written_after_everything() -> None:
     for line in ("DefaultDependencies=no", "WantedBy=reboot.target", "Before=systemd-reboot.service",
                  "ConditionPathExists=/run/bf/armed"):
         assert line in unit
+
+
+def test_the_doctor_looks_where_the_units_are_enabled() -> None:
+    """A unit that moves to another target must not be called "not enabled" on every device."""
+    text = (TOP / "boot/doctor-system.c").read_text()
+    table = text.split("void doctor_units")[1].split("rows[] = {")[1].split("\n\t};")[0]
+    rows = re.findall(r'\{ "(bf-[a-z-]+\.service)",\s*\{([^}]*)\}', table)
+    assert [unit for unit, _ in rows] == re.findall(r'"(bf-[^"]+)"', table) and len(rows) >= 3
+    for unit, targets in rows:
+        wanted = [line.split("=")[1].split() for line in settings(unit) if line.startswith("WantedBy=")]
+        assert sorted(re.findall(r'"(.+?)"', targets)) == sorted(sum(wanted, [])), unit

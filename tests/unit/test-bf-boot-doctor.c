@@ -85,7 +85,9 @@ static void make_good(void)
 		     "/etc/systemd/system/multi-user.target.wants/bf-boot-reconcile.service");
 	fake_symlink("../bf-boot-arm.service",
 		     "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service");
-	fake_symlink("x", "/etc/systemd/system/multi-user.target.wants/bf-guard.service");
+	fake_symlink("x", "/etc/systemd/system/sysinit.target.wants/bf-guard.service");
+	fake_symlink("x", "/etc/systemd/system/emergency.target.wants/bf-guard.service");
+	fake_symlink("x", "/etc/systemd/system/rescue.target.wants/bf-guard.service");
 }
 
 /* The lines that do not start with "ok". */
@@ -194,8 +196,13 @@ static void test_files(void)
 		  "FAULT  unit          bf-boot-reconcile" },
 		{ "arm off", "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service",
 		  NULL, 0, "FAULT  unit          bf-boot-arm" },
-		{ "guard off", "/etc/systemd/system/multi-user.target.wants/bf-guard.service", NULL,
-		  0, "warn   unit          bf-guard" },
+		{ "guard off", "/etc/systemd/system/sysinit.target.wants/bf-guard.service", NULL, 0,
+		  "warn   unit          bf-guard.service (commits good slots) is not enabled for "
+		  "sysinit.target" },
+		{ "guard off in the emergency mode",
+		  "/etc/systemd/system/emergency.target.wants/bf-guard.service", NULL, 0,
+		  "warn   unit          bf-guard.service (commits good slots) is not enabled for "
+		  "emergency.target" },
 		{ "no RAUC", "/etc/rauc/system.conf", NULL, 0, "FAULT  RAUC          there is no" },
 		{ "no backend", "/usr/sbin/bf-boot", NULL, 0, "FAULT  RAUC          the backend" },
 		{ "no data directory", "/var/lib/rauc", NULL, 0,
