@@ -554,6 +554,26 @@ def drop(name: str) -> Callable[[Path], None]:
     return lambda tree: shutil.rmtree(tree / name) if (tree / name).is_dir() else (tree / name).unlink()
 
 
+OUR_UNITS = sorted(p for p in (TOP / "hooks/systemd").glob("*.service") if "[Install]" in p.read_text())
+POLICY = "etc/dbus-1/system.d/de.pengutronix.rauc.conf"
+
+
+def installed(tree: Path) -> None:
+    """What `make install-target` and an image builder do with units and accounts."""
+    for unit in OUR_UNITS:
+        write(tree / "usr/lib/systemd/system" / unit.name, unit.read_text())
+    write(tree / POLICY, (TOP / "hooks/rauc/de.pengutronix.rauc.conf").read_text())
+    write(tree / "usr/lib/sysusers.d/50-bf.conf", (TOP / "hooks/systemd/sysusers.d/50-bf.conf").read_text())
+    write(tree / "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+    run("systemd-sysusers", f"--root={tree}")
+    run("systemctl", f"--root={tree}", "--quiet", "enable", *(unit.name for unit in OUR_UNITS))
+
+
+def after_install(change: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda tree: (installed(tree), change(tree))[1]
+
+
+WANTS = "etc/systemd/system/{}.target.wants/bf-{}.service"
 SYSTEM_CONF = "usr/lib/systemd/system.conf.d/50-bf.conf"
 PROBLEMS = {
     "no runtime watchdog": (edit(SYSTEM_CONF, "RuntimeWatchdogSec=60", ""), "RuntimeWatchdogSec is not set"),
@@ -585,6 +605,16 @@ PROBLEMS = {
     "init of the builder": (lambda t: (drop("usr/sbin/init")(t), (t / "usr/sbin/init").symlink_to("/usr/bin/env")),
                             "/sbin/init is missing"),
     "no proc": (drop("proc"), "/proc is missing"),
+    "guard not enabled": (after_install(drop(WANTS.format("emergency", "guard"))),
+                          "bf-guard.service is not enabled for emergency.target: nobody would commit"),
+    "reconcile not enabled": (after_install(drop(WANTS.format("multi-user", "boot-reconcile"))),
+                              "bf-boot-reconcile.service is not enabled for multi-user.target: no trial"),
+    "arm not enabled": (after_install(drop(WANTS.format("reboot", "boot-arm"))),
+                        "bf-boot-arm.service is not enabled for reboot.target: a reboot"),
+    "complete not enabled": (after_install(drop("etc/systemd/system/boot-complete.target.requires")),
+                             "bf-guard-complete.service is not enabled for boot-complete.target"),
+    "no account": (after_install(edit("etc/passwd", "bfkiosk:", "kiosk:")),
+                   "names the account bfkiosk, which is not in /etc/passwd"),
 }
 
 
@@ -601,6 +631,38 @@ def test_problem(bench: Bench, tree: Path, name: str) -> None:
     assert re.match(r"    [A-Z].*\.$", lines[at[0] + 1]), "the next line says what to do"
     assert lines[-1].startswith("bf-mkimage: 1 problem(s)"), done.stderr
     assert os.listdir(bench.out) == []
+
+
+def test_every_unit_has_to_be_enabled(bench: Bench, tree: Path) -> None:
+    """As installed, nothing is; enabled or masked, nobody complains; what is not installed is not missed."""
+    installed(tree)
+    links = [path for path in (tree / "etc/systemd/system").rglob("*") if path.is_symlink()]
+    for link in links:
+        link.unlink()
+    settle(tree)
+    said = bench.try_image(tree).stderr
+    missed = re.findall(r"root tree: (bf-[a-z-]+\.service) is not enabled", said)
+    assert sorted(missed) == sorted(unit.name for unit in OUR_UNITS), said
+    for unit in OUR_UNITS[:-1]:
+        (tree / "etc/systemd/system" / unit.name).symlink_to("/dev/null")
+    (tree / "usr/lib/systemd/system" / OUR_UNITS[-1].name).unlink()
+    settle(tree)
+    assert "root tree" not in bench.image(tree).said
+
+
+def test_installed_and_enabled_is_fine(bench: Bench, tree: Path) -> None:
+    installed(tree)
+    settle(tree)
+    assert "root tree" not in bench.image(tree).said
+
+
+def test_the_examples_enable_every_unit() -> None:
+    """What README.md and the man page tell an image builder to type."""
+    units = sorted(unit.stem for unit in OUR_UNITS)
+    for page in ("README.md", "hooks/image/bf-mkimage.8"):
+        text = re.sub(r"\\e?\n *", "", (TOP / page).read_text())
+        commands = re.findall(r"systemctl --root=\w+ enable ([a-z -]+)", text)
+        assert [sorted(c.split()) for c in commands] == [units], page
 
 
 def test_unchecked(bench: Bench, tree: Path) -> None:
