@@ -1202,3 +1202,44 @@ def test_every_key_is_in_the_manual() -> None:
     keys = set(re.findall(rf'"(?:{sections})", "([a-z-]+)"', (TOP / "guard/config.c").read_text()))
     manual = set(re.findall(r"([a-z-]+)=", (TOP / "guard/bf-guard.conf.5").read_text()))
     assert len(keys) > 25 and keys <= manual
+
+
+# ---- what the man page shows
+
+
+def examples(head: str) -> list[str]:
+    """Those of bf-guard(8) that have this line."""
+    page = (TOP / "guard/bf-guard.8").read_text()
+    blocks = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", page, re.M | re.S)
+    return [block for block in blocks if f"\n{head}\n" in f"\n{block}"]
+
+
+def test_the_example_of_a_unit_is_sound(tmp_path: Path) -> None:
+    [unit] = examples("[Service]")
+    for line in ("After=bf-guard.service", "RuntimeDirectory=betterframe", "RuntimeDirectoryPreserve=yes",
+                 "StartLimitIntervalSec=0"):
+        assert f"\n{line}\n" in unit
+    assert "u bfkiosk " in (TOP / "hooks/systemd/sysusers.d/50-bf.conf").read_text() and "\nUser=bfkiosk\n" in unit
+    path = tmp_path / "kiosk.service"
+    path.write_text(re.sub(r"^ExecStart=.*", "ExecStart=/bin/true", unit, flags=re.M))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "kiosk.service" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("at, server", [(0, False), (1, True), (2, False)])
+def test_the_examples_of_a_configuration_are_sound(lab, at: int, server: bool) -> None:
+    """Understood, and what the page says of them: a kiosk that beats is enough, or its server is needed too."""
+    found = examples("[kiosk]")
+    assert len(found) == 3
+    account = pwd.getpwuid(STRANGER).pw_name
+    one = trial(lab, extra=found[at].replace("user=bfkiosk", f"user={account}"))
+    one.start()
+    assert one.status()["config-warnings"] == 0
+    one.say("watchdog 3000000 1")
+    one.kiosk_starts()
+    assert one.status()["checks"]["heartbeat"]["verdict"] == "pass"
+    assert (one.status()["checks"]["server"]["verdict"] == "pass") == server
+    if not server:
+        one.beat("X_BF_SERVER=1", uid=STRANGER if "user=" in found[at] else 0)
+    one.until_phase("probation", timeout=20)
