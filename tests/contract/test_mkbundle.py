@@ -415,6 +415,24 @@ def test_rotation_of_the_ca(lab: Lab, keys: Keys) -> None:
     assert not trusted(bridge, keys.keyring) and trusted(after, keys.keyring)
 
 
+def test_ca_that_must_not_be_trusted_a_day_longer(lab: Lab, keys: Keys) -> None:
+    """As bf-mkkeys(8) has it: of the two old keyrings it is the devices' that the bridge is checked against."""
+    device = Path(shutil.copy(keys.keyring, lab.dir / "device.pem"))
+    done(MKKEYS, "--new-ca", keys.dir)
+    done(MKKEYS, "--drop-old-ca", keys.dir)
+    [ca] = (keys.dir / "old").glob("*.ca.key.pem")
+    stamp = ca.name.split(".")[0]
+    names = ("signing.key.pem", "signing.cert.pem", "keyring.pem")
+    assert len(list((keys.dir / "old").glob("*.keyring.pem"))) == 2
+    old = dict(zip(("RAUC_KEY_FILE", "RAUC_CERT_FILE", "RAUC_KEYRING_FILE"),
+                   (str(keys.dir / "old" / f"{stamp}.{name}") for name in names)))
+    assert Path(old["RAUC_KEYRING_FILE"]).read_bytes() == device.read_bytes()
+    bridge = lab.bundle("--bundle-version", "2", **old)
+    assert trusted(bridge, device) and not trusted(bridge, keys.keyring)
+    refused = {**old, "RAUC_KEYRING_FILE": str(keys.keyring)}
+    assert run(*lab.argv(lab.dir / "x.raucb"), **refused).returncode == 1
+
+
 def test_mkkeys_never_overwrites(keys: Keys, tmp_path: Path) -> None:
     before = {p.name: p.read_bytes() for p in keys.dir.glob("*.pem")}
     assert "not empty" in failed(1, MKKEYS, keys.dir)
