@@ -8,6 +8,9 @@
 #         SYSROOT=DIR  for ARCH=arm64; made by tests/sysroot when not given
 #         V=1          show the commands
 #         JOBS=N       how much of `make check` runs at a time (default: as many as there are processors)
+#         PYTEST_FLAGS="-rP -k NAME"   more words for pytest: here only tests of that name, and what they print
+#         VM_WORKERS="-n N"   how many virtual machines at a time (default: one more than JOBS)
+#         FUZZ_SECONDS=N BENCH_FLAGS=... POWERCUT_FLAGS=...   for `make fuzz`, `make bench`, `make powercut`
 #         CC CFLAGS LDFLAGS PKG_CONFIG PREFIX DESTDIR as usual
 
 O      ?= build
@@ -192,7 +195,7 @@ PYTEST = /usr/bin/python3 -m pytest -q --durations=15 -p no:cacheprovider --buil
 
 # Contract: the programs as their callers use them. VM: real kernel, real disk, QEMU.
 contract-build: all tests-build $(GUARD_TOOLS)
-check-contract: packages
+check-contract: as-root packages
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 contract-build
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/contract
 
@@ -206,7 +209,12 @@ check-vm: packages
 # One virtual machine more than there are processors: most of them wait, now and then.
 VM_WORKERS ?= -n $(shell expr $(JOBS) + 1) --dist load
 
-check: packages
+# Said at once, not after half an hour.
+as-root:
+	$(Q)[ "$$(id -u)" = 0 ] || { echo 'the contract tests take the part of other accounts: be root for' \
+		'"make check" and "make check-contract" (not for check-unit, lint, demo)' >&2; exit 1; }
+
+check: as-root packages
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory $(PAR) lint
 	$(Q)$(MAKE) --no-print-directory check-clang
@@ -339,8 +347,8 @@ clean:
 help:
 	@printf '%s\n' \
 	'make              build bf-init, bf-boot, bf-guard and bf-mkinitramfs (ARCH=arm64: for the device)' \
-	'make demo         boot a real Debian 13 from a verity slot in QEMU, then watch a bad slot fall back' \
-	'make check        every test; installs the Debian packages it lacks' \
+	'make demo         a real Debian 13 in QEMU takes a good update, and leaves one whose kiosk does not live' \
+	'make check        every test; needs root; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
 	'make check-contract, check-vm, check-san, check-clang, check-valgrind   the other parts of check' \
 	'make powercut     cut the power at every write of an update that decides, and at 1000 others' \
@@ -349,13 +357,14 @@ help:
 	'make picture      draw guard/update-flow.svg of guard/update-flow.dot' \
 	'make lint         static analysis, shellcheck, format' \
 	'make install      bf-mkinitramfs, bf-mkimage, bf-mkbundle, bf-mkkeys, man pages; to DESTDIR and PREFIX (/usr)' \
-	'make install-target   bf-init, bf-boot, bf-guard, units, udev rule; into the root of the device, DESTDIR' \
+	'make install-target   bf-init, bf-boot, bf-guard, units, udev rules; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \
-	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V (see the top of the Makefile)'
+	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V JOBS PYTEST_FLAGS VM_WORKERS FUZZ_SECONDS BENCH_FLAGS' \
+	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check demo powercut bench picture packages fuzz \
+	contract-build check-contract arm64 check-vm check as-root demo powercut bench picture packages fuzz \
 	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 
