@@ -62,6 +62,8 @@ static void on_done(void *userdata, const struct job_result *result)
 	s->job = NULL;
 	s->done = true;
 	s->verdict = check_verdict(result);
+	if (s->in_doubt && s->verdict == VERDICT_FAIL)
+		s->verdict = VERDICT_INCONCLUSIVE;
 	free(s->output);
 	s->output = result->output_len ? strdup(result->output) : NULL;
 	if (s->verdict != VERDICT_PASS)
@@ -110,8 +112,9 @@ static void run(struct check_script *s)
 	const char *argv[] = { s->path, NULL };
 	int r;
 
-	if (s->job)
+	if (s->job || (s->all->in_units && !s->all->bus_up))
 		return;
+	s->in_doubt = false;
 	r = s->all->in_units ? start_unit(s) : start(s, argv, s->all->config->check_timeout);
 	if (r < 0) {
 		s->verdict = VERDICT_INCONCLUSIVE; /* no memory now */
@@ -179,14 +182,29 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 		run(&c->list[i]);
 }
 
-void checks_tick(struct checks *c, uint64_t now)
+static void run_failed(struct checks *c)
 {
-	if (now < c->again)
-		return;
 	c->again = POLICY_NEVER;
 	for (size_t i = 0; i < c->count; i++)
 		if (c->list[i].verdict != VERDICT_PASS)
 			run(&c->list[i]);
+}
+
+void checks_bus(struct checks *c, bool up)
+{
+	if (c->bus_up == up)
+		return;
+	c->bus_up = up;
+	for (size_t i = 0; !up && i < c->count; i++)
+		c->list[i].in_doubt = c->in_units;
+	if (up)
+		run_failed(c);
+}
+
+void checks_tick(struct checks *c, uint64_t now)
+{
+	if (now >= c->again)
+		run_failed(c);
 }
 
 void checks_stop(struct checks *c)

@@ -4,7 +4,7 @@
  * them. Every executable regular file in there is run, all at once, each with
  * its own timeout. What does not pass is run again after the interval. Exit
  * status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all else fails.
- * Where systemd started the guard, each runs as a unit of its own.
+ * Where systemd started the guard, each runs as a unit of its own, which takes D-Bus.
  * Wanted checks are reported, and decide nothing.
  */
 #pragma once
@@ -23,6 +23,7 @@ struct check_script {
 	const char *name; /* in .path */
 	bool required;
 	struct job *job; /* it runs */
+	bool in_doubt;	 /* the bus went away meanwhile: a failure says nothing */
 	enum verdict verdict;
 	bool done;    /* at least once */
 	char *output; /* of the last run; NULL: none */
@@ -36,13 +37,17 @@ struct checks {
 	struct check_script list[CHECKS_MAX];
 	size_t count;
 	bool in_units;
+	bool bus_up;
 	bool too_many;	/* more than CHECKS_MAX: that fails, too */
 	uint64_t again; /* when the failed ones are run again; POLICY_NEVER */
 };
 
-/* Lists the scripts and starts them. @changed is called when a verdict changes. */
+/* Lists the scripts and starts them, those in units with the bus. @changed is called when a
+ * verdict changes. */
 void checks_start(struct checks *c, sd_event *event, const struct config *config,
 		  void (*changed)(void *userdata), void *userdata);
+/* D-Bus has come, or gone. */
+void checks_bus(struct checks *c, bool up);
 /* Runs again what is due. */
 void checks_tick(struct checks *c, uint64_t now);
 void checks_stop(struct checks *c);

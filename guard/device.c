@@ -60,6 +60,34 @@ static enum role role_without_record(const struct run_facts *f)
 	return f->mismatch || f->limbo ? ROLE_LIMBO : ROLE_UNKNOWN;
 }
 
+/*
+ * By the wall clock: what an update waited for in the boots before this one is written nowhere
+ * else. A clock that was behind when it was installed makes it wait shorter.
+ */
+static uint64_t waited_usec(const struct run_facts *f)
+{
+	const struct record *rec = &f->record;
+
+	for (size_t i = 0; i < rec->history_count; i++) {
+		const struct history_entry *h = &rec->history[i];
+
+		if (h->event == HISTORY_STAGED && h->slot == rec->staged)
+			return h->time_sec < f->now_sec ? (f->now_sec - h->time_sec) * 1000000 : 0;
+	}
+	return 0;
+}
+
+static void judge_committed(const struct run_facts *f, struct policy_facts *ret)
+{
+	ret->role = ROLE_COMMITTED;
+	ret->probation = f->record.probation;
+	ret->staged = f->writable && requests_armed_slot(f) != SLOT_NONE;
+	if (ret->staged) {
+		ret->tried = f->record.attempts > 0;
+		ret->waited = waited_usec(f);
+	}
+}
+
 void device_judge(const struct run_facts *f, struct device_answer *ret)
 {
 	bool sure = f->running != SLOT_NONE && !f->mismatch && !f->limbo;
@@ -82,9 +110,7 @@ void device_judge(const struct run_facts *f, struct device_answer *ret)
 		ret->facts.role = ROLE_TRIAL;
 		ret->facts.rejected = true;
 	} else if (sure && f->record.committed == f->running) {
-		ret->facts.role = ROLE_COMMITTED;
-		ret->facts.probation = f->record.probation;
-		ret->facts.staged = f->writable && requests_armed_slot(f) != SLOT_NONE;
+		judge_committed(f, &ret->facts);
 	}
 }
 

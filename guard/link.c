@@ -447,6 +447,7 @@ static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 	(void)m, (void)error;
 	g->bus_up = true;
+	checks_bus(&g->checks, true);
 	for (size_t i = 0; i < ARRAY_SIZE(watches) && r >= 0; i++)
 		r = sd_bus_match_signal_async(g->bus, NULL, watches[i].sender,
 					      watches[i].path ? watches[i].path : g->unit_path,
@@ -524,5 +525,6 @@ void link_disconnect(struct guard *g)
 	g->asking_rauc = g->ask_again = g->asking_down = g->down_again = g->mark_open = false;
 	g->bus_retry = sd_event_source_disable_unref(g->bus_retry);
 	g->bus = sd_bus_close_unref(g->bus);
+	checks_bus(&g->checks, false);
 	/* The way to PID 1 stays: it is for the reboot, and ends with the process. */
 }

@@ -121,6 +121,7 @@ void policy_config_init(struct policy_config *ret)
 		.try_when = TRY_NOW,
 		.try_wait_max = 24 * 3600 * SEC,
 		.try_again = 3600 * SEC,
+		.retry_pause = 3600 * SEC,
 	};
 }
 
@@ -505,7 +506,7 @@ static void committed(struct policy *p, uint64_t now, struct policy_actions *out
 	p->facts.probation = true;
 	p->facts.staged = false;
 	p->committed_here = true;
-	p->staged_since = POLICY_NEVER;
+	p->try_at = POLICY_NEVER;
 	confirm(p, now, out);
 }
 
@@ -618,24 +619,39 @@ static void confirmed(struct policy *p, uint64_t now)
 	rest(p, now);
 }
 
-static bool time_to_try(const struct policy *p, uint64_t now)
+/* A trial that ended undecided mostly missed the server, and each costs one of few attempts: so
+ * long after the start of the kernel, the next one waits for it. */
+static uint64_t try_first(const struct policy *p)
 {
-	if (!p->facts.staged || p->facts.installing || now < p->try_not_before)
-		return false;
-	return p->config.try_when == TRY_NOW || p->try_asked ||
-	       (p->config.try_when == TRY_IN_WINDOW && p->try_window) ||
-	       (p->staged_since != POLICY_NEVER &&
-		now >= later(p->staged_since, p->config.try_wait_max));
+	bool wait = p->facts.tried && p->checks[CHECK_SERVER].verdict != VERDICT_PASS;
+
+	return latest(p->try_not_before, wait ? p->config.retry_pause : 0);
 }
 
-static uint64_t try_due(const struct policy *p)
+static bool may_be_tried(const struct policy *p)
 {
-	uint64_t due;
+	return p->facts.staged && !p->facts.installing;
+}
 
-	if (!p->facts.staged || p->facts.installing)
+static bool time_to_try(const struct policy *p, uint64_t now)
+{
+	if (!may_be_tried(p) || now < p->try_not_before)
+		return false;
+	if (p->try_asked)
+		return true;
+	return now >= try_first(p) &&
+	       (p->config.try_when == TRY_NOW || now >= p->try_at ||
+		(p->config.try_when == TRY_IN_WINDOW && p->try_window));
+}
+
+/* When the answer of time_to_try() may be another one although nothing has happened. */
+static uint64_t try_due(const struct policy *p, uint64_t now)
+{
+	uint64_t first = p->try_asked ? p->try_not_before : try_first(p);
+
+	if (!may_be_tried(p))
 		return POLICY_NEVER;
-	due = later(p->staged_since, p->config.try_wait_max);
-	return due > p->try_not_before ? due : p->try_not_before;
+	return now < first ? first : latest(first, p->try_at);
 }
 
 static void try_staged(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -676,7 +692,7 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 	/* Only what is known to be well is settled. */
 	if (now >= p->settle_due && local_pass(p))
 		settle(p, out);
-	p->due = sooner(patient, try_due(p));
+	p->due = sooner(patient, try_due(p, now));
 	if (local_pass(p))
 		p->due = sooner(p->due, p->settle_due);
 	return false;
@@ -708,7 +724,7 @@ static bool committed_stay(struct policy *p, uint64_t now, struct policy_actions
 		escalate(p, ACTION_RETRY_OTHER, now, out);
 		return true;
 	}
-	p->due = sooner(p->stay_due, try_due(p));
+	p->due = sooner(p->stay_due, try_due(p, now));
 	if (p->local_since != POLICY_NEVER)
 		p->due = sooner(p->due, later(p->local_since, p->config.window));
 	return false;
@@ -753,13 +769,8 @@ static void enter_role(struct policy *p, uint64_t now, struct policy_actions *ou
 	}
 	switch (p->facts.role) {
 	case ROLE_TRIAL:
-		if (p->facts.rejected) {
-			p->reason = REASON_TRIAL_REJECTED;
-			reject(p, now, out);
-		} else {
-			p->collect_due = trial_deadline(p, now);
-			enter(p, GUARD_COLLECTING, now, p->collect_due);
-		}
+		p->collect_due = trial_deadline(p, now);
+		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		break;
 	case ROLE_COMMITTED:
 		p->collect_due = p->config.start_deadline;
@@ -801,14 +812,17 @@ static bool is_ending(const struct policy *p)
 static void staged_now(struct policy *p, const struct policy_facts *facts, uint64_t now)
 {
 	if (facts->staged && !p->facts.staged) {
-		p->staged_since = now;
+		p->try_at = later(now, p->config.try_wait_max -
+					       sooner(facts->waited, p->config.try_wait_max));
 		p->try_not_before = 0;
 	}
 	if (!facts->staged) {
-		p->staged_since = POLICY_NEVER;
+		p->try_at = POLICY_NEVER;
 		p->try_asked = false;
 	}
 	p->facts.staged = facts->staged;
+	p->facts.tried = facts->tried;
+	p->facts.waited = facts->waited;
 	p->facts.installing = facts->installing;
 }
 
@@ -834,8 +848,10 @@ static void facts_again(struct policy *p, const struct policy_facts *facts, uint
 {
 	if (in_trial(p) && facts->role != ROLE_TRIAL && (!is_ending(p) || p->phase == GUARD_SAVING))
 		decided_elsewhere(p, facts->role, now, out);
-	if (facts->role == ROLE_TRIAL)
+	if (facts->role == ROLE_TRIAL) {
 		p->facts.committable = facts->committable;
+		p->facts.rejected = facts->rejected;
+	}
 	p->facts.reached_before = p->facts.reached_before || facts->reached_before;
 	if (in_trial(p) && p->phase == GUARD_LIMBO && facts->committable) {
 		p->collect_due = later(now, p->config.recovery);
@@ -967,11 +983,23 @@ static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *ou
 	return true;
 }
 
+/* By a person, or by a guard before this one, which did not come to the reboot. */
+static bool is_to_be_left(const struct policy *p)
+{
+	return in_trial(p) && p->facts.rejected && !p->mark_pending && !is_ending(p) &&
+	       p->phase != GUARD_GOING_DOWN;
+}
+
 /* One transition that is due with what is known now; false: there is none. */
 static bool move(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	bool trial = in_trial(p);
 
+	if (is_to_be_left(p)) {
+		p->reason = REASON_TRIAL_REJECTED;
+		reject(p, now, out);
+		return true;
+	}
 	switch (p->phase) {
 	case GUARD_COLLECTING:
 		return trial ? trial_collect(p, now, out) : committed_collect(p, now, out);
@@ -1118,7 +1146,7 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 		.expected_since = POLICY_NEVER,
 		.commit_due = POLICY_NEVER,
 		.settle_due = POLICY_NEVER,
-		.staged_since = POLICY_NEVER,
+		.try_at = POLICY_NEVER,
 		.stay_due = POLICY_NEVER,
 		.stay_interval = config->stay,
 	};

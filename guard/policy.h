@@ -57,6 +57,7 @@ struct policy_config {
 	uint64_t stay;		 /* first interval of staying up; doubles, up to 16 times */
 	enum try_when try_when;
 	uint64_t try_wait_max; /* on request, in a window: tried after that in any case */
+	uint64_t retry_pause;  /* what was tried before: tried after that without the server */
 	uint64_t try_again;    /* after a try that could not be made */
 };
 
@@ -78,6 +79,8 @@ struct policy_facts {
 	bool probation;	     /* of the committed slot */
 	uint32_t trials;     /* this one included */
 	bool staged;	     /* an update may be tried */
+	bool tried;	     /* .staged: it was tried before, and nothing was decided */
+	uint64_t waited;     /* .staged: so long already, as far as that is known */
 	bool installing;     /* RAUC is at work */
 	bool staying;	     /* /run/bf/staying: a guard before this one gave up */
 	bool starved;	     /* a guard before this one could not reboot by any other way */
@@ -94,7 +97,7 @@ enum policy_event_type {
 	EVENT_READ_BACK,   /* .yes: the running slot is the committed one */
 	EVENT_DONE,	   /* .yes: the boot library did what was asked; .next */
 	EVENT_SAVED,	   /* diagnostics are saved, or not */
-	EVENT_STAGED,	   /* .facts.staged, .facts.installing */
+	EVENT_STAGED,	   /* .facts.staged, .tried, .waited, .installing */
 	EVENT_TRY_ASKED,   /* somebody wants the trial now */
 	EVENT_TRY_WINDOW,  /* .yes: the hours of the policy are now */
 	EVENT_GOING_DOWN,  /* .yes: somebody else shuts the system down; no: took it back */
@@ -239,7 +242,7 @@ struct policy {
 	uint64_t stay_interval;
 	uint64_t stay_due;
 	bool try_asked, try_window;
-	uint64_t staged_since; /* NEVER: nothing staged */
+	uint64_t try_at; /* nobody is waited for any more; NEVER: nothing staged */
 	uint64_t try_not_before;
 	enum rung rung;
 	bool reboot_trial;

@@ -260,6 +260,8 @@ static const struct policy_event world[] = {
 	{ .type = EVENT_UNHEARD },
 	{ ANSWER(EVENT_MARKED), .mark = MARK_BUSY },
 	FACTS(.role = ROLE_TRIAL, .committable = true, .reached_before = true, .trials = 1),
+	FACTS(.role = ROLE_TRIAL, .rejected = true),
+	FACTS(.role = ROLE_COMMITTED, .staged = true, .tried = true, .waited = 3 * SEC),
 };
 
 static struct policy_event addressed(const struct policy *p, const struct policy_event *from)
@@ -299,6 +301,7 @@ static void small_config(struct policy_config *c)
 	c->try_when = TRY_ON_REQUEST;
 	c->try_wait_max = 9 * SEC;
 	c->try_again = 5 * SEC;
+	c->retry_pause = 12 * SEC;
 }
 
 /* ---- every state that is reachable ------------------------------------------- */
@@ -1239,6 +1242,61 @@ static void test_try(void)
 	ok(did(&s, ACTION_TRY), "nobody asks for a day: tried in any case");
 }
 
+static void test_try_after_boots(void)
+{
+	struct policy_config config;
+	struct story s;
+
+	policy_config_init(&config);
+	config.try_when = TRY_ON_REQUEST;
+	begin(&s, &config);
+	TELL(&s, 11, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_COMMITTED, .staged = true, .waited = 23 * 3600 * SEC });
+	all_pass(&s, 40);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 3600, .type = EVENT_TIME);
+	ok_str(at(&s), "committed", "a boot later the rest of the day is waited for");
+	TELL(&s, 3611, .type = EVENT_TIME);
+	ok(did(&s, ACTION_TRY), "and no more");
+	begin(&s, &config);
+	TELL(&s, 11, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_COMMITTED, .staged = true, .waited = UINT64_MAX });
+	all_pass(&s, 40);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	ok(did(&s, ACTION_TRY), "no age is too great");
+}
+
+/* The router is away for an evening, just when the update was tried. */
+static void test_try_again_with_the_server(void)
+{
+	struct policy_facts facts = { .role = ROLE_COMMITTED, .staged = true, .tried = true };
+	struct story s;
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = facts);
+	all_pass(&s, 40);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	ok(did(&s, ACTION_TRY), "the server answers: the next attempt at once");
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = facts);
+	all_pass(&s, 40);
+	TELL(&s, 41, .type = EVENT_CHECK, .check = CHECK_SERVER, .verdict = VERDICT_FAIL);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 3599, .type = EVENT_TIME);
+	ok_str(at(&s), "committed", "it does not: an attempt would only be used up");
+	TELL(&s, 3600, .type = EVENT_TIME);
+	ok(did(&s, ACTION_TRY), "an hour of silence later it may do without");
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = facts);
+	all_pass(&s, 40);
+	TELL(&s, 41, .type = EVENT_CHECK, .check = CHECK_SERVER, .verdict = VERDICT_FAIL);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 200, .type = EVENT_TRY_ASKED);
+	ok(did(&s, ACTION_TRY), "who asks for it gets it");
+}
+
 static void test_shutdown(void)
 {
 	struct story s;
@@ -1273,7 +1331,7 @@ static void test_unreadable_moments(void)
 	committed_boot(&s, false);
 	TELL(&s, 20, .type = EVENT_STAGED, .facts = { .staged = true });
 	TELL(&s, 30, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
-	ok(s.p.facts.staged && s.p.staged_since == 20 * SEC, "the staged update is kept");
+	ok(s.p.facts.staged && s.p.try_at == s.p.config.try_wait_max + 20 * SEC, "the staged update is kept");
 
 	begin(&s, NULL);
 	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
@@ -1353,6 +1411,22 @@ static void test_killed_while_rejecting(void)
 	   "a guard that died between rejection and reboot ends what it began");
 	TELL(&s, 12, ANSWER(EVENT_DONE));
 	ok(did(&s, ACTION_REBOOT), "with the reboot");
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .trials = 1 });
+	all_pass(&s, 40);
+	TELL(&s, 120, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
+	ok_str(at(&s), "limbo", "its record cannot be read at first");
+	TELL(&s, 130, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .rejected = true });
+	ok(did(&s, ACTION_REJECT), "and then says that the trial is over");
+
+	trial(&s, NULL);
+	all_pass(&s, 40);
+	TELL(&s, 50, .type = EVENT_GOING_DOWN, .yes = true);
+	TELL(&s, 51, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .rejected = true });
+	ok(s.out.count == 0, "a person rejects it and reboots: nothing to add");
+	TELL(&s, 52, .type = EVENT_GOING_DOWN);
+	ok(did(&s, ACTION_REJECT), "but if that is taken back, the guard reboots");
 }
 
 int main(int argc, char *argv[])
@@ -1386,6 +1460,8 @@ int main(int argc, char *argv[])
 	test_staying();
 	test_inconclusive_blames_nobody();
 	test_try();
+	test_try_after_boots();
+	test_try_again_with_the_server();
 	test_shutdown();
 	test_unreadable_moments();
 	test_facts_come_during_a_shutdown();
