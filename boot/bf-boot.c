@@ -55,7 +55,7 @@ static const struct command commands[] = {
 	{ "is-refused", "HASH", "is the image with this root hash refused?",
 	  "Exit status: 0 it is refused, 1 it is not, 2 not a root hash, 3 cannot tell.\n",
 	  ACCESS_READ, 0, 1, 1, command_is_refused, BF_BOOT_ERROR },
-	{ "reconcile", "", "unit: after a boot, arm the staged slot again; report", NO_MORE,
+	{ "reconcile", "", "unit: after a boot, repair autoboot.txt, arm the staged slot again; report", NO_MORE,
 	  ACCESS_CHANGE, 0, 0, 0, command_reconcile, BF_BOOT_FAILED },
 	{ "shutdown", "reboot|halt", "unit: the system goes down; count an armed trial", NO_MORE,
 	  ACCESS_CHANGE, 0, 1, 1, command_shutdown, BF_BOOT_FAILED },

@@ -21,8 +21,11 @@ static void report(const struct call *call)
 int command_reconcile(struct call *call)
 {
 	struct request_plan plan;
-	int status = call_request(call, REQUEST_RECONCILE, NULL, &plan);
+	int status, r = running_make_spares();
 
+	if (r < 0)
+		call_say(call, "%s: %s", RUNNING_SPARE_ARMED, strerror(-r));
+	status = call_request(call, REQUEST_RECONCILE, NULL, &plan);
 	report(call);
 	return status;
 }

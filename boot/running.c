@@ -16,6 +16,7 @@
 #define SELECTOR_FILE	"autoboot.txt"
 #define ARMED_TEXT	"armed\n"
 #define COUNTED_TEXT	"counted\n"
+#define PARAM_TEXT	REBOOT_TRYBOOT "\n"
 #define DEVICE_PATH_MAX (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
 
 /* ---- /run/bf/boot --------------------------------------------------------- */
@@ -369,8 +370,21 @@ void running_close(struct running *r)
 
 /* ---- the reboot argument -------------------------------------------------- */
 
-/* /run is a tmpfs: nothing to sync, and nobody reads it before the system goes down. */
-static int write_file(const char *path, const char *text)
+static bool says(const char *path, const char *text)
+{
+	_cleanup_free_ char *now = NULL;
+
+	return sys_read_file(AT_FDCWD, path, SMALL_FILE_MAX, &now, NULL) >= 0 && streq(now, text);
+}
+
+static int remove_file(const char *path)
+{
+	int e = sys_unlinkat(AT_FDCWD, path, 0);
+
+	return e == -ENOENT ? 0 : e;
+}
+
+static int put_text(const char *path, const char *text)
 {
 	size_t len = strlen(text);
 	ssize_t n;
@@ -386,23 +400,51 @@ static int write_file(const char *path, const char *text)
 	return (size_t)n == len ? e : -EIO;
 }
 
-static int remove_file(const char *path)
-{
-	int e = sys_unlinkat(AT_FDCWD, path, 0);
-
-	return e == -ENOENT ? 0 : e;
-}
-
-static int arm(struct running *r, const char *marker)
+/*
+ * /run is a tmpfs: nothing to sync, and nobody reads it before the system goes down.
+ * @spare, a file that says the same, takes the place when there is no room: a
+ * rename needs none. NULL: there is no such file.
+ */
+static int write_file(const char *path, const char *text, const char *spare)
 {
 	int e;
 
-	e = write_file(RUNNING_ARMED, marker);
+	if (says(path, text))
+		return 0;
+	e = put_text(path, text);
+	if (e != -ENOSPC || !spare)
+		return e;
+	e = remove_file(path);
+	return e < 0 ? e : sys_renameat(AT_FDCWD, spare, path);
+}
+
+int running_make_spares(void)
+{
+	int e = make_dir(RUNNING_DIR);
+
+	if (e >= 0)
+		e = write_file(RUNNING_SPARE_ARMED, COUNTED_TEXT, NULL);
+	if (e >= 0)
+		e = write_file(RUNNING_SPARE_PARAM, PARAM_TEXT, NULL);
+	return e;
+}
+
+static int write_param(void)
+{
+	int e = make_dir("/run/systemd");
+
+	return e < 0 ? e : write_file(RUNNING_REBOOT_PARAM, PARAM_TEXT, RUNNING_SPARE_PARAM);
+}
+
+static int arm(struct running *r, bool counted)
+{
+	int e;
+
+	e = counted ? write_file(RUNNING_ARMED, COUNTED_TEXT, RUNNING_SPARE_ARMED)
+		    : write_file(RUNNING_ARMED, ARMED_TEXT, NULL);
 	if (e < 0)
 		return note(r, e, RUNNING_ARMED);
-	e = make_dir("/run/systemd");
-	if (e >= 0)
-		e = write_file(RUNNING_REBOOT_PARAM, REBOOT_TRYBOOT "\n");
+	e = write_param();
 	if (e < 0)
 		return note(r, e, RUNNING_REBOOT_PARAM);
 	r->facts.armed = true;
@@ -433,9 +475,7 @@ int running_arm_again(void)
 		return r;
 	if (r == -ENOENT || !streq(marker, COUNTED_TEXT))
 		return remove_file(RUNNING_REBOOT_PARAM);
-	r = make_dir("/run/systemd");
-	if (r >= 0)
-		r = write_file(RUNNING_REBOOT_PARAM, REBOOT_TRYBOOT "\n");
+	r = write_param();
 	return r < 0 ? r : 1;
 }
 
@@ -568,10 +608,10 @@ int running_carry_out(struct running *r, const struct request_plan *plan)
 			e = write_record(r, &plan->record);
 			break;
 		case STEP_ARM:
-			e = arm(r, ARMED_TEXT);
+			e = arm(r, false);
 			break;
 		case STEP_COUNTED:
-			e = arm(r, COUNTED_TEXT);
+			e = arm(r, true);
 			break;
 		case STEP_DISARM:
 			e = disarm(r);

@@ -6,9 +6,11 @@
  * Files:
  *   /run/bf/boot                what bf-init said of this boot (bf-init(8))
  *   /run/bf/lock                flock(2): one at a time changes anything
+ *   /run/bf/staying             exists: the guard does not switch slots in this boot
+ *   /run/bf/spare-*             what becomes of the next two when /run is full: a kiosk that
+ *                               fills it must not keep its slot from being left
  *   /run/bf/armed               "armed\n" or "counted\n": the next reboot is to be the
  *                               trial; counted: that attempt stands in the record
- *   /run/bf/staying             exists: the guard does not switch slots in this boot
  *   /run/systemd/reboot-param   systemd's reboot argument, "0 tryboot\n"
  */
 #pragma once
@@ -21,6 +23,8 @@
 #define RUNNING_ARMED	     RUNNING_DIR "/armed"
 #define RUNNING_STAYING	     RUNNING_DIR "/staying"
 #define RUNNING_REBOOT_PARAM "/run/systemd/reboot-param"
+#define RUNNING_SPARE_ARMED  RUNNING_DIR "/spare-armed"
+#define RUNNING_SPARE_PARAM  RUNNING_DIR "/spare-reboot-param"
 #define RUNNING_LOCK_SEC     10
 
 /* What the reboot call passes on: the Pi firmware's partition 0, tryboot flag set. */
@@ -87,6 +91,9 @@ _must_check_ int running_carry_out(struct running *r, const struct request_plan 
 /* requests_plan() and running_carry_out() in one. A refusal is no error: see *ret. */
 _must_check_ int running_request(struct running *r, enum request request,
 				 const struct request_args *args, struct request_plan *ret);
+
+/* Makes the spare files, while there is room for them. */
+_must_check_ int running_make_spares(void);
 
 /*
  * The last word before the reboot, when BF_DATA is already unmounted: plain

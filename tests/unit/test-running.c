@@ -418,6 +418,22 @@ static void test_arming(void)
 	ok(!fake_exists(RUNNING_ARMED) && !fake_exists(RUNNING_REBOOT_PARAM), "cancel: disarmed");
 	ok(on_disk(&rec) && rec.staged == SLOT_NONE, "cancel: record");
 	ok_int(running_arm_again(), 0, "arm again: nothing is");
+	make_usual();
+	ok_int(ask(REQUEST_SET_PRIMARY, SLOT_B, "dd44"), 0, "a full /run: staged before");
+	ok_int(running_make_spares(), 0, "a full /run: spare files");
+	ok_int(running_make_spares(), 0, "a full /run: made once");
+	fake_result("write /run/bf/armed", -ENOSPC);
+	fake_result("write /run/systemd/reboot-param", -ENOSPC);
+	ok_int(ask(REQUEST_TRY, SLOT_NONE, ""), 0, "a full /run: try");
+	is_file(RUNNING_ARMED, "counted\n", "a full /run: marker");
+	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "a full /run: reboot argument");
+	ok_int(running_arm_again(), 1, "a full /run: still there at the end");
+	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "a full /run: and not written over");
+	fake_remove(RUNNING_REBOOT_PARAM);
+	ok_int(running_arm_again(), 1, "a full /run: plain reboot has deleted it");
+	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "a full /run: a spare file is taken");
+	fake_remove(RUNNING_REBOOT_PARAM);
+	ok_int(running_arm_again(), -ENOENT, "a full /run: one spare file is there, not two");
 	fake_result("read-file " RUNNING_ARMED, -EIO);
 	ok_int(running_arm_again(), -EIO, "arm again: an error is told");
 }
