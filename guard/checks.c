@@ -29,9 +29,14 @@ enum verdict check_verdict(const struct job_result *result)
 
 enum verdict checks_judge(const struct checks *c, const char **ret_name)
 {
-	enum verdict worst = c->too_many ? VERDICT_FAIL : VERDICT_PASS;
+	enum verdict worst = c->too_many || c->unreadable ? VERDICT_FAIL
+			     : c->unlisted		  ? VERDICT_INCONCLUSIVE
+							  : VERDICT_PASS;
 
-	*ret_name = c->too_many ? "(too many of them)" : NULL;
+	*ret_name = c->too_many	    ? "(too many of them)"
+		    : c->unreadable ? "(one of them cannot be read)"
+		    : c->unlisted   ? "(they wait for D-Bus)"
+				    : NULL;
 	for (size_t i = 0; i < c->count; i++) {
 		const struct check_script *s = &c->list[i];
 
@@ -60,13 +65,12 @@ static void on_done(void *userdata, const struct job_result *result)
 	struct checks *c = s->all;
 
 	s->job = NULL;
-	s->done = true;
 	s->verdict = check_verdict(result);
 	if (s->in_doubt && s->verdict == VERDICT_FAIL)
 		s->verdict = VERDICT_INCONCLUSIVE;
 	free(s->output);
 	s->output = result->output_len ? strdup(result->output) : NULL;
-	if (s->verdict != VERDICT_PASS)
+	if (s->verdict != VERDICT_PASS || c->repeat)
 		run_again_later(c);
 	c->changed(c->userdata);
 }
@@ -127,9 +131,14 @@ static void add(struct checks *c, int dir, const char *parent, const char *name,
 	struct check_script *s = &c->list[c->count];
 	struct stat st;
 
+	if (*name == '.')
+		return;
 	/* Links are followed: distributions enable checks that way. */
-	if (*name == '.' || sys_fstatat(dir, name, &st, 0) < 0 || !S_ISREG(st.st_mode) ||
-	    !(st.st_mode & 0111))
+	if (sys_fstatat(dir, name, &st, 0) < 0) {
+		c->unreadable = true;
+		return;
+	}
+	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
 		return;
 	if (c->count == CHECKS_MAX) {
 		c->too_many = true;
@@ -154,13 +163,24 @@ static void list(struct checks *c, bool required)
 	size_t count = 0;
 
 	dir = parent ? sys_open(parent, O_RDONLY | O_DIRECTORY, 0) : -ENOMEM;
-	if (dir < 0)
+	if (dir < 0) {
+		c->unreadable |= dir != -ENOENT;
 		return;
+	}
 	if (sys_list(dir, 1000, &names, &count) < 0)
 		c->too_many = true;
 	for (size_t i = 0; i < count; i++)
 		add(c, dir, parent, names[i], required);
 	sys_names_free(names, count);
+}
+
+static void list_and_run(struct checks *c)
+{
+	c->unlisted = false;
+	list(c, true);
+	list(c, false);
+	for (size_t i = 0; i < c->count; i++)
+		run(&c->list[i]);
 }
 
 void checks_start(struct checks *c, sd_event *event, const struct config *config,
@@ -176,17 +196,16 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 	/* Started by systemd, not by hand. */
 	c->in_units = getenv("INVOCATION_ID") && sys_faccessat(AT_FDCWD, SYSTEMD_RUN, X_OK) == 0 &&
 		      sys_faccessat(AT_FDCWD, TEST, X_OK) == 0;
-	list(c, true);
-	list(c, false);
-	for (size_t i = 0; i < c->count; i++)
-		run(&c->list[i]);
+	c->unlisted = c->in_units;
+	if (!c->unlisted)
+		list_and_run(c);
 }
 
-static void run_failed(struct checks *c)
+static void run_again(struct checks *c)
 {
 	c->again = POLICY_NEVER;
 	for (size_t i = 0; i < c->count; i++)
-		if (c->list[i].verdict != VERDICT_PASS)
+		if (c->list[i].verdict != VERDICT_PASS || c->repeat)
 			run(&c->list[i]);
 }
 
@@ -197,14 +216,19 @@ void checks_bus(struct checks *c, bool up)
 	c->bus_up = up;
 	for (size_t i = 0; !up && i < c->count; i++)
 		c->list[i].in_doubt = c->in_units;
-	if (up)
-		run_failed(c);
+	if (up && c->unlisted)
+		list_and_run(c);
+	else if (up)
+		run_again(c);
 }
 
-void checks_tick(struct checks *c, uint64_t now)
+void checks_tick(struct checks *c, uint64_t now, bool repeat)
 {
+	if (repeat && !c->repeat)
+		run_again_later(c);
+	c->repeat = repeat;
 	if (now >= c->again)
-		run_failed(c);
+		run_again(c);
 }
 
 void checks_stop(struct checks *c)

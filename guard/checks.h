@@ -2,9 +2,9 @@
 /*
  * Check scripts: DIRECTORY/required/ and DIRECTORY/wanted/, as greenboot has
  * them. Every executable regular file in there is run, all at once, each with
- * its own timeout. What does not pass is run again after the interval. Exit
- * status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all else fails.
- * Where systemd started the guard, each runs as a unit of its own, which takes D-Bus.
+ * its own timeout. What does not pass is run again after the interval, and in a
+ * trial what passes, too. Exit status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all
+ * else fails. Where systemd started the guard, each runs as a unit of its own, which takes D-Bus.
  * Wanted checks are reported, and decide nothing.
  */
 #pragma once
@@ -25,7 +25,6 @@ struct check_script {
 	struct job *job; /* it runs */
 	bool in_doubt;	 /* the bus went away meanwhile: a failure says nothing */
 	enum verdict verdict;
-	bool done;    /* at least once */
 	char *output; /* of the last run; NULL: none */
 };
 
@@ -38,8 +37,11 @@ struct checks {
 	size_t count;
 	bool in_units;
 	bool bus_up;
-	bool too_many;	/* more than CHECKS_MAX: that fails, too */
-	uint64_t again; /* when the failed ones are run again; POLICY_NEVER */
+	bool unlisted;	 /* until the bus is there, and with it the mounts of the system */
+	bool unreadable; /* a directory or a script: that fails */
+	bool too_many;	 /* more than CHECKS_MAX: that fails, too */
+	bool repeat;	 /* also those that pass */
+	uint64_t again;	 /* when they are run again; POLICY_NEVER */
 };
 
 /* Lists the scripts and starts them, those in units with the bus. @changed is called when a
@@ -48,8 +50,8 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 		  void (*changed)(void *userdata), void *userdata);
 /* D-Bus has come, or gone. */
 void checks_bus(struct checks *c, bool up);
-/* Runs again what is due. */
-void checks_tick(struct checks *c, uint64_t now);
+/* Runs again what is due; @repeat: also what passes. */
+void checks_tick(struct checks *c, uint64_t now, bool repeat);
 void checks_stop(struct checks *c);
 
 /* All required ones together; *ret_name: the first that does not pass, or NULL. */

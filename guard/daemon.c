@@ -16,6 +16,7 @@
 #define SERVER_RECENT	 (3600 * SEC) /* the hour before the update */
 #define FACTS_TIMEOUT	 (50 * SEC)   /* less than the reducer waits */
 #define FACTS_PAUSE	 (1 * SEC)    /* between two reads that nobody waits for */
+#define FAILED_PAUSE	 (60 * SEC)   /* after something that failed, and is done again */
 #define SYNC_TIMEOUT	 (10 * SEC)
 #define RUNG_RETRY	 (3 * SEC)
 #define READ_ROOT_MARGIN (5 * SEC)
@@ -70,16 +71,40 @@ static void answer_of(const struct job_result *result, struct device_answer *ret
 
 static void take_facts(struct guard *g, const struct device_answer *a)
 {
+	enum device_baseline before = g->device_known ? g->device.baseline : BASELINE_UNKNOWN;
+
 	g->device = *a;
 	g->device_known = true;
 	if (g->baseline_written == BASELINE_UNKNOWN)
 		g->baseline_written = a->baseline;
-	g->device.facts.reached_before = a->baseline == BASELINE_REACHED;
+	/* One bad moment of a disk is no news. */
+	if (a->baseline == BASELINE_UNKNOWN)
+		g->device.baseline = before;
+	g->device.facts.reached_before = g->device.baseline == BASELINE_REACHED && !a->fallback;
 	g->device.facts.installing = g->installing;
 	g->device.facts.starved = g->starving;
 }
 
 static void pace_facts(struct guard *g);
+
+static void paced_facts_came(struct guard *g, bool good)
+{
+	g->reading_facts = false;
+	if (!good) {
+		g->facts_again = true;
+		g->facts_due = device_now() + FAILED_PAUSE;
+	}
+	pace_facts(g);
+}
+
+/* A kiosk that goes on to reach its server does not write it again by itself. */
+static void baseline_not_written(struct guard *g, const struct device_answer *a)
+{
+	report_line(LOG_LEVEL_WARNING, "whether the server answers cannot be remembered: %s",
+		    strerror(-a->error));
+	g->baseline_written = BASELINE_UNKNOWN;
+	g->baseline_due = device_now() + FAILED_PAUSE;
+}
 
 static void came_back(void *userdata, const struct job_result *result)
 {
@@ -90,18 +115,19 @@ static void came_back(void *userdata, const struct job_result *result)
 	struct device_answer a;
 
 	answer_of(result, &a);
-	if (e->paced) {
-		g->reading_facts = false;
-		pace_facts(g);
-	}
+	if (e->paced)
+		paced_facts_came(g, a.error >= 0);
 	switch (e->question.type) {
 	case DEVICE_FACTS:
 		if (a.error < 0) {
 			report_line(LOG_LEVEL_WARNING, "the facts of this boot: %s%s%s",
 				    strerror(-a.error), *a.why ? ": " : "", a.why);
-			return; /* asked again by the reducer when it needs them */
+			return; /* asked again: by the reducer, or see paced_facts_came() */
 		}
 		take_facts(g, &a);
+		/* No answer either, and the same may be said of it. */
+		if (e->action == ACTION_READ_BACK && a.facts.role == ROLE_UNKNOWN)
+			return;
 		event.type = e->action == ACTION_READ_BACK ? EVENT_READ_BACK : EVENT_FACTS;
 		event.yes = a.facts.role == ROLE_COMMITTED;
 		event.facts = g->device.facts;
@@ -129,6 +155,10 @@ static void came_back(void *userdata, const struct job_result *result)
 	case DEVICE_REBOOT:
 		event.type = EVENT_RUNG_FAILED;
 		break;
+	case DEVICE_BASELINE:
+		if (a.error < 0)
+			baseline_not_written(g, &a);
+		return;
 	default:
 		if (a.error < 0)
 			report_line(LOG_LEVEL_WARNING, "errand %d: %s", e->question.type,
@@ -196,21 +226,20 @@ static int on_facts_timer(sd_event_source *s, uint64_t usec, void *userdata)
  */
 static void pace_facts(struct guard *g)
 {
-	uint64_t now = device_now(), due = g->facts_read ? g->facts_read + FACTS_PAUSE : 0;
+	uint64_t now = device_now();
 
 	if (!g->facts_again || g->reading_facts || g->facts_timer)
 		return;
-	if (now >= due) {
-		g->facts_read = now;
+	if (now >= g->facts_due) {
+		g->facts_due = now + FACTS_PAUSE;
 		g->facts_again = false;
 		g->reading_facts = read_facts(g, 0);
 		if (g->reading_facts)
 			return;
 		g->facts_again = true; /* no memory now; again later */
-		due = now + FACTS_PAUSE;
 	}
-	(void)sd_event_add_time_relative(g->event, &g->facts_timer, CLOCK_BOOTTIME, due - now, 0,
-					 on_facts_timer, g);
+	(void)sd_event_add_time_relative(g->event, &g->facts_timer, CLOCK_BOOTTIME,
+					 g->facts_due - now, 0, on_facts_timer, g);
 }
 
 void guard_read_facts(struct guard *g, uint32_t id)
@@ -461,7 +490,8 @@ static void tell_flag(struct guard *g, enum policy_event_type type, bool *was, b
 	guard_event(g, &(struct policy_event) { .type = type, .yes = is });
 }
 
-/* Its silence is the update's fault only where it answered before, and there is a network now. */
+/* Its silence is the update's fault only where it answered before, and there is a network now. A
+ * fallback brings nothing new: the server may be just what the other slot's kiosk missed. */
 static void weigh_server(struct guard *g, const struct heartbeat_judgement *local)
 {
 	struct heartbeat_judgement j;
@@ -469,7 +499,7 @@ static void weigh_server(struct guard *g, const struct heartbeat_judgement *loca
 
 	server_judge(&g->heart, &g->config, local, &j);
 	tell(g, CHECK_SERVER, j.verdict, j.reason, j.why);
-	expected = g->device_known && g->device.baseline == BASELINE_REACHED && g->link_up &&
+	expected = g->device_known && g->device.facts.reached_before && g->link_up &&
 		   g->heart.server != SERVER_CLOCK;
 	tell_flag(g, EVENT_SERVER, &g->expected, expected);
 }
@@ -481,7 +511,8 @@ static void keep_baseline(struct guard *g, uint64_t now)
 		      (g->heart.server_last == 0 || now - g->heart.server_last < SERVER_RECENT);
 	enum device_baseline is = recent ? BASELINE_REACHED : BASELINE_SILENT;
 
-	if (g->policy.facts.role != ROLE_COMMITTED || !g->config.server_required)
+	if (g->policy.facts.role != ROLE_COMMITTED || !g->config.server_required ||
+	    now < g->baseline_due)
 		return;
 	/* Silence has to last before it is one. */
 	if (is == g->baseline_written || (is == BASELINE_SILENT && now < SERVER_RECENT))
@@ -569,10 +600,22 @@ static int on_judge(sd_event_source *s, uint64_t usec, void *userdata)
 static void feed(struct guard *g)
 {
 	bool moved = g->steps != g->fed_steps;
+	uint64_t now = device_now(), due = policy_due(&g->policy);
 
 	g->fed_steps = g->steps;
-	if (moved && !g->starving && policy_due(&g->policy) > device_now() - 30 * SEC)
+	if (moved && !g->starving && (due > now || now - due < 30 * SEC))
 		(void)sd_notify(false, "WATCHDOG=1");
+}
+
+/* It may be made later than the guard is started. */
+static void find_user(struct guard *g)
+{
+	const struct passwd *user = NULL;
+
+	if (g->has_user && g->kiosk_uid == (uid_t)-1)
+		user = getpwnam(g->config.user);
+	if (user)
+		g->kiosk_uid = user->pw_uid;
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
@@ -580,7 +623,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 	struct guard *g = userdata;
 	uint64_t now = device_now();
 	/* Changes of the unit are told; this is for what was missed, and for the network. */
-	bool rested = is_at_rest(g) && now - g->last_tick < 300 * SEC;
+	bool rested = is_at_rest(g) && g->kiosk.known && now - g->last_tick < 300 * SEC;
 
 	(void)usec;
 	if (!rested) {
@@ -588,7 +631,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 		g->link_up = device_has_network();
 		link_read_unit(g);
 	}
-	checks_tick(&g->checks, now);
+	find_user(g);
+	checks_tick(&g->checks, now, g->policy.facts.role == ROLE_TRIAL);
 	guard_evaluate(g);
 	guard_event(g, &(struct policy_event) { .type = EVENT_TIME });
 	feed(g);
@@ -650,21 +694,17 @@ static void warn(void *userdata, const char *file, unsigned line, const char *te
 static void load_config(struct guard *g, const char *root)
 {
 	_cleanup_close_ int fd = sys_open(root, O_RDONLY | O_DIRECTORY, 0);
-	const struct passwd *user;
 
 	config_init(&g->config);
 	if (fd >= 0)
 		config_load(&g->config, fd, warn, g);
 	g->kiosk_uid = (uid_t)-1;
-	if (!*g->config.user)
-		return;
-	user = getpwnam(g->config.user);
-	if (user)
-		g->kiosk_uid = user->pw_uid;
-	else
-		report_line(LOG_LEVEL_WARNING, "there is no user %s: its heartbeats are not taken",
+	g->has_user = *g->config.user != '\0';
+	find_user(g);
+	if (g->has_user && g->kiosk_uid == (uid_t)-1)
+		report_line(LOG_LEVEL_WARNING,
+			    "there is no user %s yet: its heartbeats are not taken",
 			    g->config.user);
-	g->has_user = true;
 }
 
 static bool was_starved(const struct guard *g)

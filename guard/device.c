@@ -104,6 +104,7 @@ void device_judge(const struct run_facts *f, struct device_answer *ret)
 		ret->facts.role = ROLE_TRIAL;
 		ret->facts.committable =
 			f->committable && f->writable && !f->mismatch && !f->record_future;
+		ret->fallback = f->record_readable && f->record.kind == KIND_FALLBACK;
 	} else if (!f->record_readable) {
 		ret->facts.role = role_without_record(f);
 	} else if (f->validated && f->record.committed != f->running) {

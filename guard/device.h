@@ -47,6 +47,7 @@ struct device_answer {
 	struct policy_facts facts;
 	enum slot running, committed, staged;
 	enum device_baseline baseline;
+	bool fallback; /* a trial of what ran before: the baseline is not of an update's eve */
 	char why[256]; /* one line, for a person */
 };
 

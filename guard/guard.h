@@ -95,7 +95,9 @@ struct guard {
 	bool asking_rauc, ask_again, asking_down, down_again;
 	bool going_down;		 /* logind's word */
 	bool reading_facts, facts_again; /* for a signal: one at a time */
-	uint64_t facts_read;		 /* when the last of those began */
+	uint64_t facts_due;		 /* when the next of those may begin */
+	uint64_t baseline_due;		 /* when it may be written again */
+	bool warned_of_stranger;
 	sd_event_source *facts_timer;
 	uint64_t changes;  /* of the phase or a verdict: what followers see */
 	unsigned warnings; /* of the configuration */

@@ -80,7 +80,8 @@ static bool is_of_unit(const char *unit, const char *path)
 	return strlen(unit) == len && memcmp(path, unit, len) == 0;
 }
 
-bool kiosk_owns(const char *unit, const char *text)
+/* Without its first "/"; NULL: there is none. */
+static const char *unified_path(const char *text)
 {
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		const char *path;
@@ -88,9 +89,24 @@ bool kiosk_owns(const char *unit, const char *text)
 		line += *line == '\n';
 		path = startswith(line, "0::/");
 		if (path)
-			return is_of_unit(unit, path);
+			return path;
 	}
-	return false;
+	return NULL;
+}
+
+bool kiosk_owns(const char *unit, const char *text)
+{
+	const char *path = unified_path(text);
+
+	return path && is_of_unit(unit, path);
+}
+
+bool kiosk_shares_group(const char *text, const char *other)
+{
+	const char *a = unified_path(text), *b = unified_path(other);
+	size_t len = a ? strcspn(a, "\n") : 0;
+
+	return b && len > 0 && strcspn(b, "\n") == len && memcmp(a, b, len) == 0;
 }
 
 static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,

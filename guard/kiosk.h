@@ -67,5 +67,7 @@ unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t 
  * is not a slice is the unit; what is below is the unit's own, or another manager's.
  */
 bool kiosk_owns(const char *unit, const char *text);
+/* Are both in the same control group, which is not the root of all? */
+bool kiosk_shares_group(const char *text, const char *other);
 /* It feeds its unit's watchdog: since it is active, it has done so at least once. */
 bool kiosk_beats(const struct kiosk *k);

@@ -45,17 +45,48 @@ static int bind_socket(struct guard *g, const char *name, int type)
 
 /* ---- heartbeats ---------------------------------------------------------------------- */
 
-/* By its control group, which nobody but root can choose: other units may run under the kiosk's
- * account. Of a process that is gone already nothing can be told. */
-static bool is_of_kiosk(const struct guard *g, pid_t pid)
+static char *control_group(pid_t pid)
 {
-	_cleanup_free_ char *path = strf("/proc/%d/cgroup", (int)pid), *text = NULL;
+	_cleanup_free_ char *path = strf("/proc/%d/cgroup", (int)pid);
+	char *text = NULL;
 
-	return path && sys_read_file(AT_FDCWD, path, 8192, &text, NULL) >= 0 &&
-	       kiosk_owns(g->config.unit, text);
+	if (path)
+		(void)sys_read_file(AT_FDCWD, path, 8192, &text, NULL);
+	return text;
 }
 
-static bool may_beat(const struct guard *g, const struct msghdr *msg)
+/*
+ * By its control group, which nobody but root can choose: other units may run under the kiosk's
+ * account. With PAMName= the unit's main process was moved into a session's, and others with it.
+ * Of a process that is gone already nothing can be told.
+ */
+static bool is_of_kiosk(const struct guard *g, pid_t pid)
+{
+	_cleanup_free_ char *text = control_group(pid), *main_text = NULL;
+
+	if (!text)
+		return false;
+	if (kiosk_owns(g->config.unit, text))
+		return true;
+	if (!g->kiosk.known || g->kiosk.now.main_pid == 0)
+		return false;
+	main_text = control_group((pid_t)g->kiosk.now.main_pid);
+	return main_text && kiosk_shares_group(text, main_text);
+}
+
+/* It may be the kiosk after all, in a group of its own making. */
+static void warn_of_stranger(struct guard *g, const struct ucred *who)
+{
+	if (g->warned_of_stranger || who->uid != g->kiosk_uid)
+		return;
+	g->warned_of_stranger = true;
+	report_line(LOG_LEVEL_WARNING,
+		    "heartbeats of process %d are refused: it has the kiosk's account, but is not "
+		    "of %s; if it should count, set user= in bf-guard.conf",
+		    (int)who->pid, g->config.unit);
+}
+
+static bool may_beat(struct guard *g, const struct msghdr *msg)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 	struct ucred who;
@@ -69,7 +100,10 @@ static bool may_beat(const struct guard *g, const struct msghdr *msg)
 	/* Where the configuration names an account, it is the account that counts. */
 	if (g->has_user)
 		return g->kiosk_uid != (uid_t)-1 && who.uid == g->kiosk_uid;
-	return is_of_kiosk(g, who.pid);
+	if (is_of_kiosk(g, who.pid))
+		return true;
+	warn_of_stranger(g, &who);
+	return false;
 }
 
 /*

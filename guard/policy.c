@@ -34,6 +34,7 @@
 #define SAVE_TIMEOUT	 (45 * SEC)
 #define MARK_AGAIN	 (5 * SEC)
 #define SETTLE_AGAIN	 (3600 * SEC)
+#define CONFIRM_AGAIN	 (300 * SEC)
 #define GOING_DOWN_LIMIT (1200 * SEC) /* longer: the shutdown is not one */
 #define STAY_DOUBLINGS	 4
 #define TRANSITIONS_MAX	 12 /* in one step; the longest real chain has 5 */
@@ -333,10 +334,7 @@ static uint64_t server_due(const struct policy *p)
 	uint64_t due = p->config.server_deadline;
 
 	if (p->expected_since != POLICY_NEVER) {
-		uint64_t grace = later(p->expected_since, p->config.network_grace);
-
-		if (grace > due)
-			due = grace;
+		due = latest(due, later(p->expected_since, p->config.network_grace));
 	} else if (offline_from(p) != POLICY_NEVER) {
 		due = offline_from(p);
 	}
@@ -505,7 +503,6 @@ static void committed(struct policy *p, uint64_t now, struct policy_actions *out
 	p->facts.role = ROLE_COMMITTED;
 	p->facts.probation = true;
 	p->facts.staged = false;
-	p->committed_here = true;
 	p->try_at = POLICY_NEVER;
 	confirm(p, now, out);
 }
@@ -536,7 +533,7 @@ static void stay(struct policy *p, uint64_t now, struct policy_actions *out)
 	enter(p, GUARD_STAYING, now, p->stay_due);
 }
 
-static void restart_unit(struct policy *p, uint64_t now, struct policy_actions *out)
+static void restart_unit(struct policy *p, struct policy_actions *out)
 {
 	p->restarts_used++;
 	act(p, out, ACTION_RESTART_UNIT)->reason = p->reason;
@@ -545,7 +542,6 @@ static void restart_unit(struct policy *p, uint64_t now, struct policy_actions *
 		if (c != CHECK_SCRIPTS)
 			p->checks[c].verdict = VERDICT_INCONCLUSIVE;
 	p->local_since = p->ill_since = POLICY_NEVER;
-	(void)now;
 }
 
 static bool may_restart(const struct policy *p)
@@ -568,7 +564,7 @@ static void fail(struct policy *p, enum reason reason, uint64_t now, struct poli
 		escalate(p, ACTION_KIOSK_FAILS, now, out);
 		return;
 	}
-	restart_unit(p, now, out);
+	restart_unit(p, out);
 	enter(p, GUARD_RECOVERING, now, later(now, p->config.recovery));
 	p->collect_due = p->due;
 }
@@ -593,6 +589,7 @@ static bool committed_collect(struct policy *p, uint64_t now, struct policy_acti
 static bool committed_window(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!local_pass(p)) {
+		p->collect_due = latest(p->collect_due, later(now, p->config.patience));
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		return true;
 	}
@@ -611,9 +608,14 @@ static bool committed_window(struct policy *p, uint64_t now, struct policy_actio
 	return true;
 }
 
-/* Confirmed, or it could not be written: there is no second try, settling writes the same. */
-static void confirmed(struct policy *p, uint64_t now)
+/* Not written down yet: once more later. */
+static void confirmed(struct policy *p, bool written, uint64_t now)
 {
+	p->confirm_due = written ? POLICY_NEVER : later(now, CONFIRM_AGAIN);
+	if (p->confirmed) {
+		rest(p, now);
+		return;
+	}
 	p->confirmed = true;
 	p->settle_due = settled_at(p, now);
 	rest(p, now);
@@ -639,9 +641,8 @@ static bool time_to_try(const struct policy *p, uint64_t now)
 		return false;
 	if (p->try_asked)
 		return true;
-	return now >= try_first(p) &&
-	       (p->config.try_when == TRY_NOW || now >= p->try_at ||
-		(p->config.try_when == TRY_IN_WINDOW && p->try_window));
+	return now >= try_first(p) && (p->config.try_when == TRY_NOW || now >= p->try_at ||
+				       (p->config.try_when == TRY_IN_WINDOW && p->try_window));
 }
 
 /* When the answer of time_to_try() may be another one although nothing has happened. */
@@ -664,6 +665,11 @@ static void settle(struct policy *p, struct policy_actions *out)
 {
 	p->settle_due = POLICY_NEVER;
 	p->settle_id = act(p, out, ACTION_SETTLE)->id;
+}
+
+static uint64_t confirm_again(const struct policy *p)
+{
+	return latest(p->confirm_due, later(p->local_since, p->config.window));
 }
 
 /* Probation and committed: at rest, as long as the kiosk is well. */
@@ -692,20 +698,23 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 	/* Only what is known to be well is settled. */
 	if (now >= p->settle_due && local_pass(p))
 		settle(p, out);
+	if (now >= p->confirm_due && window_over(p, now)) {
+		confirm(p, now, out);
+		return true;
+	}
 	p->due = sooner(patient, try_due(p, now));
 	if (local_pass(p))
-		p->due = sooner(p->due, p->settle_due);
+		p->due = sooner(p->due, sooner(p->settle_due, confirm_again(p)));
 	return false;
 }
 
-static bool committed_recover(struct policy *p, uint64_t now, struct policy_actions *out)
+static bool committed_recover(struct policy *p, uint64_t now)
 {
 	/* No check is hopeless enough to cut this short: restarts are kept apart. */
 	if (local_pass(p) || now >= p->due) {
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		return true;
 	}
-	(void)out;
 	return false;
 }
 
@@ -745,7 +754,7 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 	}
 	if (ill && may_restart(p)) {
 		p->reason = illness(p);
-		restart_unit(p, now, out);
+		restart_unit(p, out);
 		ill = false;
 		patient = POLICY_NEVER;
 	}
@@ -773,10 +782,8 @@ static void enter_role(struct policy *p, uint64_t now, struct policy_actions *ou
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		break;
 	case ROLE_COMMITTED:
-		p->collect_due = p->config.start_deadline;
 		/* A guard that starts late gives the kiosk the time of a restart. */
-		if (p->collect_due < later(now, p->config.recovery))
-			p->collect_due = later(now, p->config.recovery);
+		p->collect_due = latest(p->config.start_deadline, later(now, p->config.recovery));
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		break;
 	case ROLE_UNKNOWN:
@@ -842,6 +849,18 @@ static void decided_elsewhere(struct policy *p, enum role role, uint64_t now,
 		enter(p, GUARD_GOING_DOWN, now, due);
 }
 
+/* A fallback that was committed has none; a person may have ended one. */
+static void probation_now(struct policy *p, bool probation, uint64_t now)
+{
+	if (probation || !p->facts.probation)
+		return;
+	p->facts.probation = false;
+	if (p->settle_due != POLICY_NEVER)
+		p->settle_due = sooner(p->settle_due, settled_at(p, now));
+	if (p->phase == GUARD_PROBATION)
+		rest(p, now);
+}
+
 /* News of a boot whose role is known. */
 static void facts_again(struct policy *p, const struct policy_facts *facts, uint64_t now,
 			struct policy_actions *out)
@@ -852,6 +871,8 @@ static void facts_again(struct policy *p, const struct policy_facts *facts, uint
 		p->facts.committable = facts->committable;
 		p->facts.rejected = facts->rejected;
 	}
+	if (p->facts.role == ROLE_COMMITTED && facts->role == ROLE_COMMITTED)
+		probation_now(p, facts->probation, now);
 	p->facts.reached_before = p->facts.reached_before || facts->reached_before;
 	if (in_trial(p) && p->phase == GUARD_LIMBO && facts->committable) {
 		p->collect_due = later(now, p->config.recovery);
@@ -921,7 +942,7 @@ static void on_done(struct policy *p, const struct policy_event *e, uint64_t now
 	if (p->phase == GUARD_REJECTING || p->phase == GUARD_ABORTING) {
 		reboot(p, false, now, out);
 	} else if (p->phase == GUARD_CONFIRMING) {
-		confirmed(p, now);
+		confirmed(p, e->yes, now);
 	} else if (p->phase == GUARD_ESCALATING || p->phase == GUARD_TRYING) {
 		if (e->yes && e->next != POLICY_GO_ON)
 			reboot(p, e->next == POLICY_REBOOT_TRIAL, now, out);
@@ -959,7 +980,7 @@ static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *ou
 		reboot(p, false, now, out);
 		break;
 	case GUARD_CONFIRMING:
-		confirmed(p, now);
+		confirmed(p, false, now);
 		break;
 	case GUARD_ESCALATING:
 		stay(p, now, out);
@@ -1014,7 +1035,7 @@ static bool move(struct policy *p, uint64_t now, struct policy_actions *out)
 	case GUARD_COMMITTED:
 		return committed_rest(p, now, out);
 	case GUARD_RECOVERING:
-		return committed_recover(p, now, out);
+		return committed_recover(p, now);
 	case GUARD_STAYING:
 		return committed_stay(p, now, out);
 	case GUARD_LIMBO:
@@ -1083,9 +1104,6 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 		if (mine && p->phase == GUARD_SAVING)
 			reject(p, now, out);
 		break;
-	case EVENT_STAGED:
-		staged_now(p, &e->facts, now);
-		break;
 	case EVENT_TRY_ASKED:
 		p->try_asked = p->facts.staged;
 		break;
@@ -1125,13 +1143,21 @@ static void weigh_checks(struct policy *p, uint64_t now)
  * what should have come in it could not be seen. */
 static void look_again(struct policy *p, uint64_t now)
 {
+	uint64_t gap = now - p->last_step;
+
 	p->back_at = now;
-	p->local_since = POLICY_NEVER;
+	p->local_since = p->ill_since = POLICY_NEVER;
+	p->settle_due = later(p->settle_due, gap);
 	if (p->expected_since != POLICY_NEVER)
 		p->expected_since = now;
 	if (in_trial(p) && p->phase == GUARD_COLLECTING)
 		p->collect_due = latest(p->collect_due,
 					sooner(later(now, p->config.recovery), trial_end(p, true)));
+	if (p->facts.role == ROLE_COMMITTED) {
+		p->collect_due = later(p->collect_due, gap);
+		if (p->phase == GUARD_RECOVERING)
+			p->due = p->collect_due;
+	}
 }
 
 void policy_init(struct policy *ret, const struct policy_config *config, uint64_t now,
@@ -1145,6 +1171,7 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 		.ill_since = POLICY_NEVER,
 		.expected_since = POLICY_NEVER,
 		.commit_due = POLICY_NEVER,
+		.confirm_due = POLICY_NEVER,
 		.settle_due = POLICY_NEVER,
 		.try_at = POLICY_NEVER,
 		.stay_due = POLICY_NEVER,

@@ -97,7 +97,6 @@ enum policy_event_type {
 	EVENT_READ_BACK,   /* .yes: the running slot is the committed one */
 	EVENT_DONE,	   /* .yes: the boot library did what was asked; .next */
 	EVENT_SAVED,	   /* diagnostics are saved, or not */
-	EVENT_STAGED,	   /* .facts.staged, .tried, .waited, .installing */
 	EVENT_TRY_ASKED,   /* somebody wants the trial now */
 	EVENT_TRY_WINDOW,  /* .yes: the hours of the policy are now */
 	EVENT_GOING_DOWN,  /* .yes: somebody else shuts the system down; no: took it back */
@@ -216,7 +215,7 @@ struct policy {
 	uint32_t last_id;   /* of actions */
 	uint32_t awaited;   /* whose answer ends .phase; 0: none */
 	enum reason reason; /* why this slot is being left or the guard stays */
-	uint32_t tries;	    /* of .phase: reading facts, escalating */
+	uint32_t tries;	    /* of .phase: reading facts */
 	struct policy_check checks[CHECK_COUNT];
 	uint64_t facts_due; /* of GUARD_LIMBO: when they are read again */
 	uint64_t last_step;
@@ -233,8 +232,8 @@ struct policy {
 	uint32_t mark_id;	/* of that Mark */
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
 	bool proven;		/* a whole window has passed in this trial */
-	bool committed_here;	/* this boot's trial was committed */
 	bool confirmed;		/* a committed slot: written down in this boot */
+	uint64_t confirm_due;	/* NEVER: written down, or not confirmed */
 	uint64_t settle_due;	/* NEVER: settled, or not confirmed */
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */

@@ -247,8 +247,8 @@ static const struct policy_event world[] = {
 	{ ANSWER(EVENT_DONE), .yes = true, .next = POLICY_REBOOT_TRIAL },
 	{ ANSWER(EVENT_DONE) },
 	{ ANSWER(EVENT_SAVED) },
-	{ .type = EVENT_STAGED, .facts = { .staged = true } },
-	{ .type = EVENT_STAGED, .facts = { .installing = true } },
+	FACTS(.role = ROLE_COMMITTED, .staged = true),
+	FACTS(.role = ROLE_COMMITTED, .installing = true),
 	{ .type = EVENT_TRY_ASKED },
 	{ .type = EVENT_TRY_WINDOW, .yes = true },
 	{ .type = EVENT_GOING_DOWN, .yes = true },
@@ -566,7 +566,7 @@ static void test_random_walks(uint64_t steps)
 			twice(&p, &e, now);
 		}
 		must_end(&p, now);
-		commits += p.committed_here;
+		commits += p.facts.role == ROLE_COMMITTED && p.commit_due != POLICY_NEVER;
 		rejects += s.ending;
 	}
 	ok(!broken, "%llu walks: %s", (unsigned long long)walks,
@@ -834,6 +834,20 @@ static void test_sleep(void)
 	ok(s.p.phase == GUARD_ABORTING && s.now > 1800 * SEC,
 	   "a guard that hardly ever runs ends the trial, too");
 
+	committed_boot(&s, true);
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	sleep_until(&s, 8000);
+	ok(s.p.phase == GUARD_PROBATION && !did(&s, ACTION_SETTLE),
+	   "a probation that was slept through is none");
+	TELL(&s, 8010, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_FAIL);
+	TELL(&s, 8015, .type = EVENT_TIME);
+	sleep_until(&s, 9000);
+	ok(s.p.phase == GUARD_PROBATION, "an illness of five seconds has not lasted");
+	TELL(&s, 9061, .type = EVENT_TIME);
+	ok_str(at(&s), "recovering", "until it has");
+
 	server_story(&s, NULL, true);
 	sleep_until(&s, 2000);
 	TELL(&s, 2299, .type = EVENT_TIME);
@@ -993,9 +1007,17 @@ static void test_confirmation_that_fails(void)
 			TELL(&s, 103, ANSWER(EVENT_DONE));
 		else
 			TELL(&s, 162, .type = EVENT_TIME);
-		ok(s.p.phase == GUARD_PROBATION && s.p.confirmed && s.p.committed_here,
-		   "%s: the commit holds", i == 0 ? "refused" : "not answered");
-		ok(s.p.settle_due == s.now + 3600 * SEC, "and is completed when it settles");
+		ok(s.p.phase == GUARD_PROBATION && s.p.confirmed, "%s: the commit holds",
+		   i == 0 ? "refused" : "not answered");
+		ok(s.p.settle_due == s.now + 3600 * SEC, "probation begins");
+		TELL(&s, s.now / SEC + 299, .type = EVENT_TIME);
+		ok_str(at(&s), "probation", "not yet");
+		TELL(&s, s.now / SEC + 1, .type = EVENT_TIME);
+		ok(did(&s, ACTION_CONFIRM), "five minutes later it is completed");
+		TELL(&s, s.now / SEC + 1, ANSWER(EVENT_DONE), .yes = true);
+		ok(s.p.phase == GUARD_PROBATION && s.p.settle_due < s.now + 3600 * SEC &&
+			   s.p.confirm_due == POLICY_NEVER,
+		   "once, and the probation went on");
 	}
 }
 
@@ -1128,6 +1150,28 @@ static void fail_and_recover(struct story *s, uint64_t sec)
 		all_pass(s, sec + 30);
 }
 
+/* A beat that is late just after a restart: as patient as at rest. */
+static void test_window_of_a_restart(void)
+{
+	struct story s;
+
+	committed_boot(&s, false);
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 110, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_FAIL);
+	TELL(&s, 171, .type = EVENT_TIME);
+	ok_str(at(&s), "recovering", "the first restart");
+	all_pass(&s, 300);
+	ok_str(at(&s), "window", "it lives");
+	TELL(&s, 355, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_FAIL);
+	ok(s.p.phase == GUARD_COLLECTING && s.out.count == 0, "and misses a beat");
+	TELL(&s, 414, .type = EVENT_TIME);
+	ok_str(at(&s), "collecting", "patience");
+	TELL(&s, 415, .type = EVENT_TIME);
+	ok(did(&s, ACTION_RESTART_UNIT), "has an end");
+}
+
 static void test_failures_are_not_settled(void)
 {
 	struct story s;
@@ -1217,9 +1261,9 @@ static void test_try(void)
 	all_pass(&s, 30);
 	TELL(&s, 90, .type = EVENT_TIME);
 	TELL(&s, 91, ANSWER(EVENT_DONE), .yes = true);
-	TELL(&s, 100, .type = EVENT_STAGED, .facts = { .installing = true });
+	TELL(&s, 100, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED, .installing = true });
 	ok_str(at(&s), "committed", "an install runs");
-	TELL(&s, 200, .type = EVENT_STAGED, .facts = { .staged = true });
+	TELL(&s, 200, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED, .staged = true });
 	ok(did(&s, ACTION_TRY), "try=now: as soon as it is complete");
 	TELL(&s, 201, ANSWER(EVENT_DONE), .yes = true, .next = POLICY_REBOOT_TRIAL);
 	ok(did(&s, ACTION_REBOOT) && s.out.list[0].trial, "rebooted into the trial");
@@ -1329,9 +1373,10 @@ static void test_unreadable_moments(void)
 	ok(did(&s, ACTION_MARK_GOOD), "now it can");
 
 	committed_boot(&s, false);
-	TELL(&s, 20, .type = EVENT_STAGED, .facts = { .staged = true });
+	TELL(&s, 20, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED, .staged = true });
 	TELL(&s, 30, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
-	ok(s.p.facts.staged && s.p.try_at == s.p.config.try_wait_max + 20 * SEC, "the staged update is kept");
+	ok(s.p.facts.staged && s.p.try_at == s.p.config.try_wait_max + 20 * SEC,
+	   "the staged update is kept");
 
 	begin(&s, NULL);
 	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_UNKNOWN });
@@ -1378,13 +1423,22 @@ static void test_decided_by_hand(void)
 	struct story s;
 
 	trial(&s, NULL);
-	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
+	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED, .probation = true });
 	ok(did(&s, ACTION_CONFIRM), "somebody committed it by hand");
 	TELL(&s, 51, ANSWER(EVENT_DONE), .yes = true);
 	ok_str(at(&s), "probation", "then probation");
+	TELL(&s, 60, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
+	ok_str(at(&s), "committed", "which somebody ended");
+	trial(&s, NULL);
+	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
+	TELL(&s, 51, ANSWER(EVENT_DONE), .yes = true);
+	ok_str(at(&s), "committed", "a fallback has none");
+	trial(&s, NULL);
+	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_TRIAL, .rejected = true });
+	ok(did(&s, ACTION_REJECT), "somebody rejected it by hand");
 	trial(&s, NULL);
 	TELL(&s, 50, .type = EVENT_FACTS, .facts = { .role = ROLE_LIMBO });
-	ok_str(at(&s), "limbo", "somebody rejected it by hand");
+	ok_str(at(&s), "limbo", "nobody knows any more what it is");
 }
 
 static void test_facts_never_come(void)
@@ -1455,6 +1509,7 @@ int main(int argc, char *argv[])
 	test_break_between_two_marks();
 	test_uncommittable();
 	test_committed_ladder();
+	test_window_of_a_restart();
 	test_failures_are_not_settled();
 	test_restarts_are_given_back();
 	test_staying();

@@ -53,6 +53,15 @@ static void test_control_groups(void)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		ok(kiosk_owns(unit, rows[i].text) == rows[i].owns, "control group %zu", i);
 	ok(kiosk_owns("_x.service", "0::/system.slice/__x.service"), "an escaped name");
+	ok(kiosk_shares_group("0::/user.slice/session-1.scope\n",
+			      "1:name=systemd:/y\n0::/user.slice/session-1.scope"),
+	   "the group of the main process");
+	ok(!kiosk_shares_group("0::/user.slice/session-1.scope\n",
+			       "0::/user.slice/session-12.scope"),
+	   "another group");
+	ok(!kiosk_shares_group("0::/\n", "0::/\n") && !kiosk_shares_group("", "") &&
+		   !kiosk_shares_group("0::/a\n", ""),
+	   "no group is no group in common");
 }
 
 /* ---- datagrams ---------------------------------------------------------------- */
@@ -441,6 +450,11 @@ static void test_journal_entries(void)
 
 /* ---- scripts --------------------------------------------------------------------------------- */
 
+static void nothing(void *userdata)
+{
+	(void)userdata;
+}
+
 static void test_script_results(void)
 {
 	static const struct {
@@ -473,11 +487,77 @@ static void test_script_results(void)
 	c.count = 3;
 	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "a failure outweighs that");
 	ok_str(name, "bad", "and is named");
+	c.count = 0;
+	c.unlisted = true;
+	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "not looked for yet");
+	c.unreadable = true;
+	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "one that cannot be read");
 }
 
-static void nothing(void *userdata)
+static void test_script_directories(void)
 {
-	(void)userdata;
+	static const struct {
+		int error;
+		enum verdict verdict;
+	} rows[] = {
+		{ -ENOENT, VERDICT_PASS },
+		{ -EIO, VERDICT_FAIL },
+		{ -ENOTDIR, VERDICT_FAIL },
+		{ -EMFILE, VERDICT_FAIL },
+	};
+	struct config config;
+	struct checks c;
+	const char *name;
+
+	config_init(&config);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		fake_reset();
+		fake_dir("/etc/bf-guard/check.d/required");
+		fake_log_files(true);
+		fake_result("open /etc/bf-guard/check.d/required", rows[i].error);
+		checks_start(&c, NULL, &config, nothing, NULL);
+		ok_int(checks_judge(&c, &name), rows[i].verdict, "directory: %s",
+		       strerror(-rows[i].error));
+		checks_stop(&c);
+	}
+	fake_reset();
+	fake_dir("/etc/bf-guard/check.d/required");
+	ok_int(symlink("/nowhere", fake_path("/etc/bf-guard/check.d/required/10-link")), 0,
+	       "a link to nothing");
+	checks_start(&c, NULL, &config, nothing, NULL);
+	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "is a check that cannot be made");
+	checks_stop(&c);
+}
+
+/* By systemd, which takes D-Bus: no D-Bus, no verdict. */
+static void test_scripts_in_units(void)
+{
+	struct config config;
+	struct checks c;
+	const char *name;
+
+	fake_reset();
+	config_init(&config);
+	fake_file("/usr/bin/systemd-run", "");
+	fake_file("/usr/bin/test", "");
+	ok(chmod(fake_path("/usr/bin/systemd-run"), 0755) == 0 &&
+		   chmod(fake_path("/usr/bin/test"), 0755) == 0,
+	   "systemd is there");
+	fake_file("/etc/bf-guard/check.d/required/10-it", "");
+	ok_int(chmod(fake_path("/etc/bf-guard/check.d/required/10-it"), 0755), 0, "a script");
+	ok_int(setenv("INVOCATION_ID", "1", true), 0, "started by systemd");
+	checks_start(&c, NULL, &config, nothing, NULL);
+	ok_int(unsetenv("INVOCATION_ID"), 0, "as were others");
+	ok(c.in_units && c.count == 0, "nothing is looked for before D-Bus is there");
+	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "and nothing is said");
+	checks_bus(&c, true);
+	ok(c.count == 1 && c.again != POLICY_NEVER, "then it is started");
+	checks_bus(&c, false);
+	c.again = 0;
+	checks_tick(&c, 1, true);
+	ok(c.again == POLICY_NEVER, "not without the bus");
+	ok(c.list[0].in_doubt, "what runs meanwhile is in doubt");
+	checks_stop(&c);
 }
 
 static void test_script_that_cannot_be_started(void)
@@ -530,11 +610,29 @@ static void test_roles(void)
 	device_judge(&f, &a);
 	ok(a.facts.role == ROLE_TRIAL && a.facts.rejected && !a.facts.committable,
 	   "one that was rejected before");
+	f = facts_of(SLOT_A, SLOT_B);
+	f.validated = f.committable = true;
+	device_judge(&f, &a);
+	ok(!a.fallback, "an update");
+	f.record.kind = KIND_FALLBACK;
+	device_judge(&f, &a);
+	ok(a.fallback, "a fallback");
 	f = facts_of(SLOT_B, SLOT_A);
 	f.record.probation = true;
 	device_judge(&f, &a);
 	ok(a.facts.role == ROLE_COMMITTED && a.facts.probation && a.facts.staged,
 	   "the committed slot, an update staged");
+	ok(!a.facts.tried && a.facts.waited == 0, "new");
+	f.now_sec = 5000;
+	record_add_history(&f.record, 500, HISTORY_STAGED, SLOT_B, "");
+	record_add_history(&f.record, 1000, HISTORY_STAGED, SLOT_A, "");
+	record_add_history(&f.record, 4000, HISTORY_FAILED, SLOT_B, "");
+	f.record.attempts = 1;
+	device_judge(&f, &a);
+	ok(a.facts.tried && a.facts.waited == UINT64_C(4000000000), "it waits for an hour");
+	f.now_sec = 999;
+	device_judge(&f, &a);
+	ok_int(a.facts.waited, 0, "the clock is behind");
 	f.mismatch = true;
 	device_judge(&f, &a);
 	ok_int(a.facts.role, ROLE_LIMBO, "slots that disagree");
@@ -584,6 +682,8 @@ int main(void)
 	test_rauc();
 	test_journal_entries();
 	test_script_results();
+	test_script_directories();
+	test_scripts_in_units();
 	test_script_that_cannot_be_started();
 	test_roles();
 	return tap_done();
