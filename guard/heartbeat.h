@@ -2,7 +2,7 @@
 /*
  * Signs of life: datagrams in the syntax of sd_notify(3), the marker file, and
  * systemd's own watchdog of the kiosk unit. What they mean is pure; the socket
- * and the inotify watch are daemon.c's.
+ * and the inotify watch are listen.c's.
  */
 #pragma once
 

@@ -30,7 +30,8 @@ enum verdict {
 };
 
 /* May a trial be committed although the server was not reached? After a time only where it was
- * not reached before the update either, and never without the kiosk's own sign of life. */
+ * not reached before the update either, and never without the kiosk's own sign of life where a
+ * heartbeat is required. */
 enum offline { OFFLINE_NO, OFFLINE_YES, OFFLINE_AFTER };
 
 /* When a staged update is tried. */

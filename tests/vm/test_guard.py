@@ -397,6 +397,16 @@ def test_a_server_that_goes_away_after_the_commit_is_no_reason(committed: Guarde
     assert record["staged"] == "-"
 
 
+def test_a_kiosk_that_fills_run_is_left(committed: Guarded) -> None:
+    """Its directory is on the tmpfs that the other slot's trial is armed in."""
+    committed.switch("silent")
+    committed.start()
+    committed.ok("dd if=/dev/zero of=/run/betterframe/full bs=1M 2>/dev/null || :; "
+                 "dd if=/dev/zero of=/run/betterframe/full2 bs=4k 2>/dev/null || :; "
+                 "! sh -c 'echo x >/run/x' 2>/dev/null")
+    committed.rung("fallback", "kiosk-silent")
+
+
 # ---- what the hardware watchdog is for
 
 def test_a_dead_pid_1_in_a_trial_ends_in_a_reset(trial: Guarded) -> None:
