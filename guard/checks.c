@@ -29,14 +29,14 @@ enum verdict check_verdict(const struct job_result *result)
 
 enum verdict checks_judge(const struct checks *c, const char **ret_name)
 {
-	enum verdict worst = c->too_many || c->unreadable ? VERDICT_FAIL
-			     : c->unlisted		  ? VERDICT_INCONCLUSIVE
-							  : VERDICT_PASS;
+	enum verdict worst = c->list_error ? VERDICT_FAIL
+			     : c->unlisted ? VERDICT_INCONCLUSIVE
+					   : VERDICT_PASS;
 
-	*ret_name = c->too_many	    ? "(too many of them)"
-		    : c->unreadable ? "(one of them cannot be read)"
-		    : c->unlisted   ? "(they wait for D-Bus)"
-				    : NULL;
+	*ret_name = c->list_error == -E2BIG ? "(too many of them)"
+		    : c->list_error	    ? "(one of them cannot be read)"
+		    : c->unlisted	    ? "(not looked for yet)"
+					    : NULL;
 	for (size_t i = 0; i < c->count; i++) {
 		const struct check_script *s = &c->list[i];
 
@@ -126,60 +126,84 @@ static void run(struct check_script *s)
 	}
 }
 
-static void add(struct checks *c, int dir, const char *parent, const char *name, bool required)
+static int add(struct checks *c, int dir, const char *parent, const char *name, bool required)
 {
 	struct check_script *s = &c->list[c->count];
 	struct stat st;
+	int r;
 
 	if (*name == '.')
-		return;
+		return 0;
 	/* Links are followed: distributions enable checks that way. */
-	if (sys_fstatat(dir, name, &st, 0) < 0) {
-		c->unreadable = true;
-		return;
-	}
+	r = sys_fstatat(dir, name, &st, 0);
+	if (r < 0)
+		return r;
 	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return;
-	if (c->count == CHECKS_MAX) {
-		c->too_many = true;
-		return;
-	}
+		return 0;
+	if (c->count == CHECKS_MAX)
+		return -E2BIG;
 	*s = (struct check_script) { .all = c, .required = required };
 	s->path = strf("%s/%s", parent, name);
-	if (!s->path) {
-		c->too_many = true;
-		return;
-	}
+	if (!s->path)
+		return -ENOMEM;
 	s->name = strrchr(s->path, '/') + 1;
 	c->count++;
+	return 0;
 }
 
-static void list(struct checks *c, bool required)
+/* All that can be listed; the first error. */
+static int list(struct checks *c, bool required)
 {
 	_cleanup_free_ char *parent =
 		strf("%s/%s", c->config->check_dir, required ? "required" : "wanted");
 	_cleanup_close_ int dir = -1;
 	char **names = NULL;
 	size_t count = 0;
+	int r, first = 0;
 
 	dir = parent ? sys_open(parent, O_RDONLY | O_DIRECTORY, 0) : -ENOMEM;
-	if (dir < 0) {
-		c->unreadable |= dir != -ENOENT;
-		return;
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	r = sys_list(dir, 1000, &names, &count);
+	if (r < 0)
+		return r == -EFBIG ? -E2BIG : r;
+	for (size_t i = 0; i < count; i++) {
+		r = add(c, dir, parent, names[i], required);
+		if (r < 0 && first == 0)
+			first = r;
 	}
-	if (sys_list(dir, 1000, &names, &count) < 0)
-		c->too_many = true;
-	for (size_t i = 0; i < count; i++)
-		add(c, dir, parent, names[i], required);
 	sys_names_free(names, count);
+	return first;
 }
 
+static bool is_for_now(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EIO;
+}
+
+static void forget(struct checks *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		job_cancel(c->list[i].job);
+		free(c->list[i].path);
+		free(c->list[i].output);
+	}
+	c->count = 0;
+}
+
+/* What is wrong with wanted ones decides as little as they do. */
 static void list_and_run(struct checks *c)
 {
-	c->unlisted = false;
-	list(c, true);
-	list(c, false);
-	for (size_t i = 0; i < c->count; i++)
+	int r;
+
+	forget(c);
+	r = list(c, true);
+	(void)list(c, false);
+	c->unlisted = is_for_now(r);
+	c->list_error = c->unlisted ? 0 : r;
+	if (c->unlisted)
+		run_again_later(c);
+	for (size_t i = 0; !c->unlisted && i < c->count; i++)
 		run(&c->list[i]);
 }
 
@@ -204,6 +228,8 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 static void run_again(struct checks *c)
 {
 	c->again = POLICY_NEVER;
+	if (c->unlisted && (c->bus_up || !c->in_units))
+		list_and_run(c);
 	for (size_t i = 0; i < c->count; i++)
 		if (c->list[i].verdict != VERDICT_PASS || c->repeat)
 			run(&c->list[i]);
@@ -216,9 +242,7 @@ void checks_bus(struct checks *c, bool up)
 	c->bus_up = up;
 	for (size_t i = 0; !up && i < c->count; i++)
 		c->list[i].in_doubt = c->in_units;
-	if (up && c->unlisted)
-		list_and_run(c);
-	else if (up)
+	if (up)
 		run_again(c);
 }
 
@@ -233,10 +257,5 @@ void checks_tick(struct checks *c, uint64_t now, bool repeat)
 
 void checks_stop(struct checks *c)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		job_cancel(c->list[i].job);
-		free(c->list[i].path);
-		free(c->list[i].output);
-	}
-	c->count = 0;
+	forget(c);
 }

@@ -37,11 +37,10 @@ struct checks {
 	size_t count;
 	bool in_units;
 	bool bus_up;
-	bool unlisted;	 /* until the bus is there, and with it the mounts of the system */
-	bool unreadable; /* a directory or a script: that fails */
-	bool too_many;	 /* more than CHECKS_MAX: that fails, too */
-	bool repeat;	 /* also those that pass */
-	uint64_t again;	 /* when they are run again; POLICY_NEVER */
+	bool unlisted;	/* until the bus is there, and with it the system's mounts; or no room */
+	int list_error; /* -errno of the required ones: fails; -E2BIG: more than CHECKS_MAX */
+	bool repeat;	/* also those that pass */
+	uint64_t again; /* when they are run again; POLICY_NEVER */
 };
 
 /* Lists the scripts and starts them, those in units with the bus. @changed is called when a

@@ -16,7 +16,9 @@
 #define SERVER_RECENT	 (3600 * SEC) /* the hour before the update */
 #define FACTS_TIMEOUT	 (50 * SEC)   /* less than the reducer waits */
 #define FACTS_PAUSE	 (1 * SEC)    /* between two reads that nobody waits for */
-#define FAILED_PAUSE	 (60 * SEC)   /* after something that failed, and is done again */
+#define FAILED_PAUSE	 (60 * SEC)   /* after a read that failed */
+#define BASELINE_PAUSE	 (3600 * SEC) /* after a write that failed */
+#define STAGED_PAUSE	 (3600 * SEC) /* between two looks at how long an update has waited */
 #define SYNC_TIMEOUT	 (10 * SEC)
 #define RUNG_RETRY	 (3 * SEC)
 #define READ_ROOT_MARGIN (5 * SEC)
@@ -71,7 +73,8 @@ static void answer_of(const struct job_result *result, struct device_answer *ret
 
 static void take_facts(struct guard *g, const struct device_answer *a)
 {
-	enum device_baseline before = g->device_known ? g->device.baseline : BASELINE_UNKNOWN;
+	enum device_baseline baseline = g->device.baseline; /* UNKNOWN at first */
+	bool reached = g->device.facts.reached_before;
 
 	g->device = *a;
 	g->device_known = true;
@@ -79,8 +82,11 @@ static void take_facts(struct guard *g, const struct device_answer *a)
 		g->baseline_written = a->baseline;
 	/* One bad moment of a disk is no news. */
 	if (a->baseline == BASELINE_UNKNOWN)
-		g->device.baseline = before;
-	g->device.facts.reached_before = g->device.baseline == BASELINE_REACHED && !a->fallback;
+		g->device.baseline = baseline;
+	/* Of which kind the trial is stands in the record. */
+	if (a->committed != SLOT_NONE)
+		reached = g->device.baseline == BASELINE_REACHED && !a->fallback;
+	g->device.facts.reached_before = reached;
 	g->device.facts.installing = g->installing;
 	g->device.facts.starved = g->starving;
 }
@@ -103,7 +109,7 @@ static void baseline_not_written(struct guard *g, const struct device_answer *a)
 	report_line(LOG_LEVEL_WARNING, "whether the server answers cannot be remembered: %s",
 		    strerror(-a->error));
 	g->baseline_written = BASELINE_UNKNOWN;
-	g->baseline_due = device_now() + FAILED_PAUSE;
+	g->baseline_due = device_now() + BASELINE_PAUSE;
 }
 
 static void came_back(void *userdata, const struct job_result *result)
@@ -116,7 +122,7 @@ static void came_back(void *userdata, const struct job_result *result)
 
 	answer_of(result, &a);
 	if (e->paced)
-		paced_facts_came(g, a.error >= 0);
+		paced_facts_came(g, a.error >= 0 && a.facts.role != ROLE_UNKNOWN);
 	switch (e->question.type) {
 	case DEVICE_FACTS:
 		if (a.error < 0) {
@@ -329,6 +335,13 @@ static void reboot_by(struct guard *g, const struct policy_action *a)
 
 /* ---- actions -------------------------------------------------------------------------- */
 
+/* A unit without RuntimeDirectoryPreserve= has lost the marker with its last invocation. */
+void guard_tell_kiosk(struct guard *g)
+{
+	if (g->policy.confirmed)
+		send_type(g, DEVICE_CONFIRMED, false);
+}
+
 static void request(struct guard *g, const struct policy_action *a, enum request what)
 {
 	struct errand e = {
@@ -384,7 +397,8 @@ static void act(struct guard *g, const struct policy_action *a)
 		break;
 	case ACTION_CONFIRM:
 		/* Also by a guard that was started after the commit: the kiosk waits for it. */
-		send_type(g, DEVICE_CONFIRMED, false);
+		if (!g->policy.confirmed)
+			send_type(g, DEVICE_CONFIRMED, false);
 		request(g, a, REQUEST_SET_GOOD);
 		break;
 	case ACTION_SETTLE:
@@ -631,6 +645,8 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 		g->link_up = device_has_network();
 		link_read_unit(g);
 	}
+	if (g->policy.facts.staged && now >= g->facts_due + STAGED_PAUSE)
+		guard_read_facts(g, 0);
 	find_user(g);
 	checks_tick(&g->checks, now, g->policy.facts.role == ROLE_TRIAL);
 	guard_evaluate(g);

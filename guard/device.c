@@ -68,6 +68,9 @@ static uint64_t waited_usec(const struct run_facts *f)
 {
 	const struct record *rec = &f->record;
 
+	/* When it was installed is not when the other slot failed. */
+	if (rec->kind == KIND_FALLBACK)
+		return 0;
 	for (size_t i = 0; i < rec->history_count; i++) {
 		const struct history_entry *h = &rec->history[i];
 

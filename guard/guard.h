@@ -112,6 +112,8 @@ void guard_evaluate(struct guard *g);
  * reducer, at once; else in its own time, as whatever asks may be anybody's signal.
  */
 void guard_read_facts(struct guard *g, uint32_t id);
+/* Another invocation of the kiosk's unit began. */
+void guard_tell_kiosk(struct guard *g);
 int guard_run(const char *dir, const char *root);
 
 /* link.c */

@@ -34,7 +34,7 @@ _must_check_ int kiosk_read(sd_bus_message *m, struct kiosk_properties *p);
 struct kiosk {
 	struct kiosk_properties now;
 	struct kiosk_properties reading;       /* half of it: see link.c */
-	bool known;			       /* .now was read, and the bus is there */
+	bool known;			       /* .now is of now: the bus is there */
 	uint64_t unknown_since;		       /* while it is not */
 	bool ever_active;		       /* in this boot */
 	bool broke;			       /* another invocation since the last judgement */

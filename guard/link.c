@@ -65,8 +65,10 @@ static void unit_read(struct guard *g, const struct kiosk_properties *p)
 	g->reading_unit = false;
 	if (p) {
 		other = kiosk_note(&g->kiosk, p, device_now());
-		if (other)
+		if (other) {
 			heartbeat_forget(&g->heart);
+			guard_tell_kiosk(g);
+		}
 		if (!g->has_user)
 			g->kiosk_uid = p->uid == UINT32_MAX ? 0 : p->uid;
 		listen_check_marker(g);

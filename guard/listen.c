@@ -60,15 +60,16 @@ static char *control_group(pid_t pid)
  * account. With PAMName= the unit's main process was moved into a session's, and others with it.
  * Of a process that is gone already nothing can be told.
  */
-static bool is_of_kiosk(const struct guard *g, pid_t pid)
+static bool is_of_kiosk(const struct guard *g, const struct ucred *who)
 {
-	_cleanup_free_ char *text = control_group(pid), *main_text = NULL;
+	_cleanup_free_ char *text = control_group(who->pid), *main_text = NULL;
 
 	if (!text)
 		return false;
 	if (kiosk_owns(g->config.unit, text))
 		return true;
-	if (!g->kiosk.known || g->kiosk.now.main_pid == 0)
+	/* Also while D-Bus is gone: its last word. */
+	if (g->kiosk.now.main_pid == 0 || who->uid != g->kiosk_uid)
 		return false;
 	main_text = control_group((pid_t)g->kiosk.now.main_pid);
 	return main_text && kiosk_shares_group(text, main_text);
@@ -100,7 +101,7 @@ static bool may_beat(struct guard *g, const struct msghdr *msg)
 	/* Where the configuration names an account, it is the account that counts. */
 	if (g->has_user)
 		return g->kiosk_uid != (uid_t)-1 && who.uid == g->kiosk_uid;
-	if (is_of_kiosk(g, who.pid))
+	if (is_of_kiosk(g, &who))
 		return true;
 	warn_of_stranger(g, &who);
 	return false;

@@ -536,6 +536,7 @@ static void stay(struct policy *p, uint64_t now, struct policy_actions *out)
 static void restart_unit(struct policy *p, struct policy_actions *out)
 {
 	p->restarts_used++;
+	p->was_patient = false;
 	act(p, out, ACTION_RESTART_UNIT)->reason = p->reason;
 	/* What was said of the old kiosk is not said of the new one. */
 	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
@@ -589,13 +590,17 @@ static bool committed_collect(struct policy *p, uint64_t now, struct policy_acti
 static bool committed_window(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (!local_pass(p)) {
-		p->collect_due = latest(p->collect_due, later(now, p->config.patience));
+		/* Once: one that breaks every window never comes to rest, or to its end. */
+		if (!p->was_patient)
+			p->collect_due = latest(p->collect_due, later(now, p->config.patience));
+		p->was_patient = true;
 		enter(p, GUARD_COLLECTING, now, p->collect_due);
 		return true;
 	}
 	p->due = later(p->local_since, p->config.window);
 	if (!window_over(p, now))
 		return false;
+	p->was_patient = false;
 	p->facts.staying = false;
 	p->stay_due = POLICY_NEVER;
 	p->reason = REASON_NONE;
@@ -611,7 +616,8 @@ static bool committed_window(struct policy *p, uint64_t now, struct policy_actio
 /* Not written down yet: once more later. */
 static void confirmed(struct policy *p, bool written, uint64_t now)
 {
-	p->confirm_due = written ? POLICY_NEVER : later(now, CONFIRM_AGAIN);
+	p->confirm_due =
+		written ? POLICY_NEVER : later(now, p->confirmed ? SETTLE_AGAIN : CONFIRM_AGAIN);
 	if (p->confirmed) {
 		rest(p, now);
 		return;
@@ -818,11 +824,15 @@ static bool is_ending(const struct policy *p)
 
 static void staged_now(struct policy *p, const struct policy_facts *facts, uint64_t now)
 {
+	uint64_t rest = p->config.try_wait_max - sooner(facts->waited, p->config.try_wait_max);
+
 	if (facts->staged && !p->facts.staged) {
-		p->try_at = later(now, p->config.try_wait_max -
-					       sooner(facts->waited, p->config.try_wait_max));
+		p->try_at = POLICY_NEVER;
 		p->try_not_before = 0;
 	}
+	/* It shows only when the clock is set how long that really was. */
+	if (facts->staged)
+		p->try_at = sooner(p->try_at, later(now, rest));
 	if (!facts->staged) {
 		p->try_at = POLICY_NEVER;
 		p->try_asked = false;
@@ -1144,15 +1154,20 @@ static void weigh_checks(struct policy *p, uint64_t now)
 static void look_again(struct policy *p, uint64_t now)
 {
 	uint64_t gap = now - p->last_step;
+	bool again = is_just_back(p, now);
 
 	p->back_at = now;
-	p->local_since = p->ill_since = POLICY_NEVER;
+	p->local_since = POLICY_NEVER;
 	p->settle_due = later(p->settle_due, gap);
 	if (p->expected_since != POLICY_NEVER)
 		p->expected_since = now;
 	if (in_trial(p) && p->phase == GUARD_COLLECTING)
 		p->collect_due = latest(p->collect_due,
 					sooner(later(now, p->config.recovery), trial_end(p, true)));
+	/* A kiosk that leaves the guard no time to run is not to gain by it, for ever. */
+	if (p->facts.role == ROLE_TRIAL || again)
+		return;
+	p->ill_since = POLICY_NEVER;
 	if (p->facts.role == ROLE_COMMITTED) {
 		p->collect_due = later(p->collect_due, gap);
 		if (p->phase == GUARD_RECOVERING)

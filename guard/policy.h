@@ -239,6 +239,7 @@ struct policy {
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */
 	uint64_t collect_due;	/* the kiosk has to be healthy by then */
+	bool was_patient;	/* with a broken window, since the last restart or whole window */
 	uint64_t stay_interval;
 	uint64_t stay_due;
 	bool try_asked, try_window;

@@ -57,6 +57,18 @@ def test_good_trial_is_committed(lab) -> None:
     assert one.until_phase("committed")["role"] == "committed"
 
 
+def test_a_kiosk_that_starts_again_is_told_again(lab) -> None:
+    """systemd takes its directory away between two invocations."""
+    one = trial(lab)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_asked("confirmed -")
+    one.until_phase("probation")
+    one.say("restart")
+    one.until(lambda: one.asked().count("confirmed -") == 2, "the marker once more")
+
+
 def test_window_is_not_shortened(lab) -> None:
     one = trial(lab, extra="[trial]\nwindow=3\n")
     one.start()

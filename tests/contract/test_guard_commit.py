@@ -42,6 +42,7 @@ set -e
 BF_FAKE_ROOT={device} {fake} "$@"
 case $1 in set-state)
 	sync {device}/data/bf/boot-record {device}/dev/nvme0n1p1
+	touch {device}/durable
 	echo committed probation >{lab.device}/facts
 esac
 """)
@@ -58,22 +59,22 @@ def commit(programs: Path, tmp_path: Path):
     backend = real_backend(tmp_path, lab, programs / "tests/bf-boot-fake")
     keys = Keys.made(tmp_path / "keys")
     rauc = Rauc(tmp_path, GuardsBus(lab), backend, keys.keyring, "B").start()
-    yield lab, tmp_path / "device/data/bf/boot-record"
+    yield lab, tmp_path / "device"
     rauc.stop()
     lab.close()
 
 
 def test_commit_is_on_disk_soon_after_the_window(commit) -> None:
     """Printed; the limit is the promise. From the last check that passed, which begins the window."""
-    lab, record = commit
+    lab, device = commit
     lab.start()
     lab.kiosk_starts()
     began = time.time()
     lab.beats()
     lab.log.wait_for("The trial is committed")
     believed = time.time()
-    assert b"\ncommitted=B\n" in record.read_bytes()
-    on_disk = record.stat().st_mtime - began - WINDOW_SEC
+    assert b"\ncommitted=B\n" in (device / "data/bf/boot-record").read_bytes()
+    on_disk = (device / "durable").stat().st_mtime - began - WINDOW_SEC
     print(f"from the end of the window to the commit on disk {1000 * on_disk:.0f} ms, "
           f"read back and believed after {1000 * (believed - began - WINDOW_SEC):.0f} ms")
-    assert on_disk < PROMISED_SEC
+    assert 0 <= on_disk < PROMISED_SEC

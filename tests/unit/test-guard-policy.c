@@ -848,6 +848,16 @@ static void test_sleep(void)
 	TELL(&s, 9061, .type = EVENT_TIME);
 	ok_str(at(&s), "recovering", "until it has");
 
+	committed_boot(&s, false);
+	TELL(&s, 12, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_FAIL);
+	for (uint64_t sec = 50; sec < 36000 && s.p.phase != GUARD_ESCALATING; sec += 35) {
+		sleep_until(&s, sec);
+		TELL(&s, sec, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT,
+		     .verdict = VERDICT_FAIL);
+	}
+	ok(s.p.phase == GUARD_ESCALATING && s.now < 1800 * SEC,
+	   "a kiosk that leaves the guard no time does not gain by it");
+
 	server_story(&s, NULL, true);
 	sleep_until(&s, 2000);
 	TELL(&s, 2299, .type = EVENT_TIME);
@@ -1170,6 +1180,15 @@ static void test_window_of_a_restart(void)
 	ok_str(at(&s), "collecting", "patience");
 	TELL(&s, 415, .type = EVENT_TIME);
 	ok(did(&s, ACTION_RESTART_UNIT), "has an end");
+
+	committed_boot(&s, false);
+	for (uint64_t sec = 100; sec < 36000 && s.p.phase != GUARD_ESCALATING; sec += 90) {
+		all_pass(&s, sec);
+		TELL(&s, sec + 58, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT,
+		     .verdict = VERDICT_FAIL);
+	}
+	ok(s.p.phase == GUARD_ESCALATING && s.now < 1800 * SEC,
+	   "one that breaks every window comes to its end");
 }
 
 static void test_failures_are_not_settled(void)
@@ -1308,6 +1327,14 @@ static void test_try_after_boots(void)
 	all_pass(&s, 40);
 	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
 	ok(did(&s, ACTION_TRY), "no age is too great");
+
+	begin(&s, &config);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED, .staged = true });
+	all_pass(&s, 40);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 200, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_COMMITTED, .staged = true, .waited = 30 * 3600 * SEC });
+	ok(did(&s, ACTION_TRY), "the clock was set after the boot");
 }
 
 /* The router is away for an evening, just when the update was tried. */

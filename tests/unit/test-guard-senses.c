@@ -490,7 +490,7 @@ static void test_script_results(void)
 	c.count = 0;
 	c.unlisted = true;
 	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "not looked for yet");
-	c.unreadable = true;
+	c.list_error = -ELOOP;
 	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "one that cannot be read");
 }
 
@@ -500,10 +500,9 @@ static void test_script_directories(void)
 		int error;
 		enum verdict verdict;
 	} rows[] = {
-		{ -ENOENT, VERDICT_PASS },
-		{ -EIO, VERDICT_FAIL },
-		{ -ENOTDIR, VERDICT_FAIL },
-		{ -EMFILE, VERDICT_FAIL },
+		{ -ENOENT, VERDICT_PASS },	   { -ENOTDIR, VERDICT_FAIL },
+		{ -EACCES, VERDICT_FAIL },	   { -EIO, VERDICT_INCONCLUSIVE },
+		{ -EMFILE, VERDICT_INCONCLUSIVE },
 	};
 	struct config config;
 	struct checks c;
@@ -518,6 +517,20 @@ static void test_script_directories(void)
 		checks_start(&c, NULL, &config, nothing, NULL);
 		ok_int(checks_judge(&c, &name), rows[i].verdict, "directory: %s",
 		       strerror(-rows[i].error));
+		fake_reset();
+		fake_dir("/etc/bf-guard/check.d/required");
+		c.again = c.again == POLICY_NEVER ? POLICY_NEVER : 0;
+		checks_tick(&c, 1, false);
+		ok(checks_judge(&c, &name) ==
+			   (rows[i].verdict == VERDICT_FAIL ? VERDICT_FAIL : VERDICT_PASS),
+		   "and when it is looked for again");
+		checks_stop(&c);
+		fake_reset();
+		fake_dir("/etc/bf-guard/check.d/wanted");
+		fake_log_files(true);
+		fake_result("open /etc/bf-guard/check.d/wanted", rows[i].error);
+		checks_start(&c, NULL, &config, nothing, NULL);
+		ok_int(checks_judge(&c, &name), VERDICT_PASS, "wanted ones decide nothing");
 		checks_stop(&c);
 	}
 	fake_reset();
