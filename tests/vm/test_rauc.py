@@ -79,16 +79,10 @@ class Guest:
     def record(self) -> str:
         return self.ok("cksum /data/bf/boot-record /data/bf/boot-record.old")
 
-    def install(self, name: str, how: str = FROM_FILE, tries: int = 1) -> None:
+    def install(self, name: str, how: str = FROM_FILE) -> None:
         started = time.monotonic()
-        for failed in range(tries):
-            status, text = self.shell(f"{how}{name}.raucb 2>&1", INSTALL_SEC)
-            if status == 0:
-                break
-        else:
-            raise AssertionError(f"{name} was not installed:\n{text}")
-        self.figures.append(f"{how.removeprefix(AS_KIOSK)}{name}: {time.monotonic() - started:.0f} s, "
-                            f"failed before: {failed}")
+        self.ok(f"{how}{name}.raucb 2>&1")
+        self.figures.append(f"{how.removeprefix(AS_KIOSK)}{name}: {time.monotonic() - started:.0f} s")
 
     def install_is_refused(self, name: str, why: str, how: str = FROM_FILE) -> None:
         """And nothing is written, nothing forgotten."""
@@ -261,12 +255,13 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
         b.ok("bf-boot settle")
         b.install_is_refused("rotated", UNKNOWN_SIGNER)
         b.ok("systemctl start systemd-networkd")
+        # Loaded by the first installation instead, the module would make that one fail.
+        b.ok("test -e /sys/class/block/nbd0")
         b.install_is_refused("next", "failed to configure streaming", AS_KIOSK + STREAMED)
         assert "certificate signer not trusted" in b.ok("journalctl -b -u rauc -o cat --no-pager")
         assert not server.requests
         server.tls = fleet
-        # The first one after a boot may fail: bf-mkbundle(8) has why.
-        b.install("next", AS_KIOSK + STREAMED, tries=2)
+        b.install("next", AS_KIOSK + STREAMED)
         b.figures[-1] += f", {len(server.requests)} requests"
         assert b.rauc() == Slots("B", "A", {"A": True, "B": True}) and b.armed()
         assert box.leave(b, "poweroff") == End("poweroff")
