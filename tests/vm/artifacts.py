@@ -58,6 +58,7 @@ def tree_digest(tree: Path) -> str:
     return h.hexdigest()[:12]
 
 
+RUN_MAX_AGE_SEC = 24 * 3600             # what a run that was killed has left, or a test that failed
 IMAGE_MAX_AGE_SEC = 3600                # since its last use; longer than one run of all tests
 # A failing boot is not watched by anybody here: one second instead of ten.
 CMDLINE = "console=ttyAMA0 bf.show=1"
@@ -267,6 +268,12 @@ class Artifacts:
               "--output", work, "--cmdline", f"{CMDLINE} {options.cmdline}".strip(),
               "--unchecked", *arguments)
         work.replace(out)
+
+    def forget_old_runs(self) -> None:
+        with self._locked("run"):
+            for old in (self.vm / "run").glob("*"):
+                if old.name != "dtb-cache" and old.stat().st_mtime < time.time() - RUN_MAX_AGE_SEC:
+                    shutil.rmtree(old)
 
     @staticmethod
     def _forget_old_images(directory: Path) -> None:

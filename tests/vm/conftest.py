@@ -37,7 +37,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 @pytest.fixture(scope="session")
 def artifacts(request: pytest.FixtureRequest) -> Artifacts:
-    return Artifacts(request.config.getoption("builddir"))
+    made = Artifacts(request.config.getoption("builddir"))
+    made.forget_old_runs()
+    return made
 
 
 @pytest.fixture

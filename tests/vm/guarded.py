@@ -13,7 +13,7 @@ from pathlib import Path
 import bootrecord
 import real
 import snapshot
-from artifacts import TOP, Artifacts, digest
+from artifacts import TOP, Artifacts
 from diskimage import DiskImage
 from firmware import Boot
 from machine import Device, End, Run
@@ -68,7 +68,7 @@ def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snaps
             finally:
                 device.close()
 
-    return snapshot.once(art, image, f"{'trial' if trial else 'committed'}-{digest(Path(__file__))}", make)
+    return snapshot.once(art, image, "trial" if trial else "committed", Path(__file__), real.HARDWARE, make)
 
 
 @dataclass

@@ -99,6 +99,10 @@ LAB_WORDS = ("cryptomgr.notests initcall_blacklist=init_kprobe_trace,jent_mod_in
 
 # -- device tree --------------------------------------------------------------------------------
 
+def qemu_version() -> str:
+    return subprocess.run([QEMU, "--version"], check=True, capture_output=True, text=True).stdout
+
+
 def device_tree(hardware: Hardware, cells: dict[str, int] | None, out: Path, cache: Path) -> Path:
     """QEMU's own device tree plus /chosen/bootloader (big-endian cells). None leaves the node out."""
     base = cache / f"virt-{hardware.smp}-{hardware.memory}.dtb"

@@ -6,6 +6,7 @@ Most of these go on from a boot that was put aside (guarded.py): some seconds ea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -27,20 +28,15 @@ from server import Server
 
 @pytest.fixture
 def go_on(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> Iterator[Callable[[bool], Guarded]]:
-    made: list[Guarded] = []
+    with contextlib.ExitStack() as stack:
+        def make(trial: bool) -> Guarded:
+            work = artifacts.vm / "run" / f"guard-{tmp_path.parent.name}-{tmp_path.name}"
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+            frozen = guarded.frozen(artifacts, trial, work, console_log)
+            server = stack.enter_context(Server(work / "www"))
+            return Guarded(*frozen.go_on(artifacts, work, console_log, server.port, stack), server)
 
-    def make(trial: bool) -> Guarded:
-        work = artifacts.vm / "run" / f"guard-{tmp_path.parent.name}-{tmp_path.name}"
-        frozen = guarded.frozen(artifacts, trial, work, console_log)
-        server = Server(work / "www").start()
-        made.append(Guarded(*frozen.go_on(artifacts, work, console_log, server.port), server))
-        return made[-1]
-
-    yield make
-    for box in made:
-        box.device.close()
-        box.server.stop()
-        shutil.rmtree(box.device.work, ignore_errors=True)
+        yield make
 
 
 @pytest.fixture
