@@ -46,6 +46,31 @@ def trial_of_b(disk: DiskImage, **changes: str) -> None:
     bootrecord.seasoned(disk, **{**known, **changes})
 
 
+def said_by_guard(text: str) -> dict:
+    """The answer to `bf-guard status --json`; systemd has its own words on the console now and then."""
+    return json.JSONDecoder().raw_decode(text, text.index("{"))[0]
+
+
+def found_its_way(shell: real.Shell, trial: bool) -> None:
+    """The guard that systemd has started: before D-Bus, and before the kiosk's directory was there."""
+    started, bus = (int(shell.lines(f"systemctl show -P ActiveEnterTimestampMonotonic {unit}")[-1])
+                    for unit in ("bf-guard", "dbus.socket"))
+    assert 0 < started < bus, "it did not start early"
+    if trial:
+        # The window is over: what is left is the server, which refuses.
+        until, now = time.monotonic() + GUEST_SEC, {}
+        while now.get("phase") != "waiting":
+            assert time.monotonic() < until, f"not waiting but {now}"
+            now = said_by_guard("\n".join(shell.lines("bf-guard status --json")))
+    else:
+        assert shell("bf-guard wait", GUEST_SEC)[0] == 0
+        assert shell.lines("cat /run/betterframe/rauc-confirmed")[-1] == "ok"
+        now = said_by_guard("\n".join(shell.lines("bf-guard status --json")))
+    assert now["role"] == ("trial" if trial else "committed") and now["confirmed"] is not trial
+    assert {now["checks"][name]["verdict"] for name in ("unit", "heartbeat", "scripts")} == {"pass"}
+    assert shell.lines("systemctl show -P NRestarts bf-guard")[-1] == "0"
+
+
 def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snapshot:
     """Everything is up; guard and kiosk are stopped."""
     image = real.image(art)
@@ -54,6 +79,8 @@ def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snaps
         with Server(work / "www") as server:
             device = real.device(art, image, work / "frozen", log, guarded=True,
                                  hardware=replace(real.HARDWARE, server_port=server.port))
+            # Else the trial could be committed before it is stopped.
+            server.refuse_beats = trial
             (trial_of_b if trial else bootrecord.seasoned)(DiskImage(device.disk.path))
             device.request = replace(device.request, tryboot=trial)
             try:
@@ -63,7 +90,9 @@ def frozen(art: Artifacts, trial: bool, work: Path, log: Path) -> snapshot.Snaps
                 assert shell.settled() in ("running", "starting")
                 # Emulated, it takes its time, and no test has that to spare.
                 shell.lines("until awk '$2 == \"00000000\" { found = 1 } END { exit !found }' /proc/net/route; do sleep 0.5; done")
-                shell.lines("systemctl stop bf-guard-complete bf-guard bf-kiosk; rm -f /data/bf/guard-server; sync")
+                found_its_way(shell, trial)
+                shell.lines("systemctl stop bf-guard-complete bf-guard bf-kiosk; "
+                            "rm -f /data/bf/guard-server /run/betterframe/*; sync")
                 snapshot.put_aside(device, run, shell, directory)
             finally:
                 device.close()
@@ -131,9 +160,7 @@ class Guarded:
         self.ok("systemctl start --no-block bf-kiosk")
 
     def status(self) -> dict:
-        text = self.ok("bf-guard status --json")
-        # systemd has its own words on the console now and then.
-        return json.JSONDecoder().raw_decode(text, text.index("{"))[0]
+        return said_by_guard(self.ok("bf-guard status --json"))
 
     def until(self, *phases: str, timeout: float = GUEST_SEC) -> dict:
         """Asks until the guard is in one of these phases."""
