@@ -205,6 +205,9 @@ class Guarded:
 
     def logged_in(self) -> None:
         self.shell = real.Shell(self.run)
+        # The kernel's and systemd's own lines would stand in the answers.
+        self.ok("dmesg -n 1")
+        self.shell.settled()
 
     def ends(self, how: End) -> dict[str, str]:
         """Waits for the end of this boot; the record that it leaves."""

@@ -25,6 +25,8 @@ from diskimage import DiskImage
 from guarded import PLAIN, WATCHDOG, Guarded
 from server import Server
 
+EXT4_SUPERBLOCK = 1024
+
 
 @pytest.fixture
 def go_on(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> Iterator[Callable[[bool], Guarded]]:
@@ -151,6 +153,22 @@ def test_a_clock_that_jumps_changes_nothing(trial: Guarded) -> None:
     trial.ok("date -s '2027-06-01 00:00:00'")
     assert trial.status()["phase"] == "window" and trial.status()["since-sec"] - since < 10
     trial.confirmed()
+
+
+def test_a_system_that_slept_was_not_watched(trial: Guarded) -> None:
+    """For longer than the window, and than the guard itself may be late. The beats would be fresh enough."""
+    trial.configure(trial={"window": "20s"}, heartbeat={"max-age": "10min"})
+    # Nobody feeds the hardware watchdog meanwhile.
+    trial.ok("busctl set-property org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+             "org.freedesktop.systemd1.Manager RuntimeWatchdogUSec t 300000000")
+    trial.start()
+    trial.until("window")
+    before = trial.uptime()
+    trial.ok("rtcwake -m freeze -s 33")
+    assert trial.uptime() - before > 31, "it did not sleep"
+    now = trial.status()
+    assert now["phase"] == "window" and now["left-sec"] >= 10
+    assert trial.cut()["committed"] == "A"
 
 
 # ---- check scripts
@@ -361,20 +379,48 @@ def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial
     assert (record["committed"], record["staged"]) == ("A", "B")
 
 
+def test_a_trial_without_its_data_stays_undecided(trial: Guarded) -> None:
+    """bf-init finds no file system: nothing that could be decided could be written down."""
+    trial.cut()
+    DiskImage(trial.device.disk.path).write_partition("BF_DATA", EXT4_SUPERBLOCK, bytes(1024))
+    trial.boot_again(tryboot=True)
+    trial.logged_in()
+    assert trial.shell.boot_file()["BF_DATA"] == "missing"
+    trial.until("limbo")
+    time.sleep(10)
+    now = trial.status()
+    assert (now["phase"], now["role"], now["confirmed"]) == ("limbo", "trial", False)
+    assert {check["verdict"] for check in now["checks"].values()} == {"pass"}
+    assert "BF_DATA" in now["device"]
+    trial.ok("test ! -e /run/betterframe/rauc-confirmed")
+    trial.device.cut(trial.run)
+    assert trial.decides(2, False)
+
+
 # ---- the committed slot
 
 @pytest.mark.parametrize("word, reason", [
     ("never-starts", "kiosk-never-started"),
     ("dies:2", "kiosk-not-alive"),
     ("loop:1", "kiosk-restarts"),
+    ("memory:400", "kiosk-restarts"),
+    ("silent", "kiosk-silent"),
     ("hangs:3", "kiosk-silent"),
+    ("other-unit", "kiosk-silent"),
 ])
 def test_a_kiosk_that_fails_after_the_commit_is_left(committed: Guarded, word: str, reason: str) -> None:
     committed.hurry()
     # One that lives for a while may not be taken for healthy meanwhile.
     committed.configure(committed={"probation": "1h", "settle": "1h"})
+    if word.startswith("memory"):
+        committed.configure(kiosk={"crashes": "1"})
+    if reason == "kiosk-silent":
+        # Waited for twice: before the kiosk is restarted, and after.
+        committed.configure(committed={"recovery": "15s"})
     committed.switch(word)
     committed.start()
+    if word.startswith("other-"):
+        forged(committed)
     committed.rung("fallback", reason)
 
 
@@ -412,14 +458,18 @@ def test_when_both_slots_are_bad_the_device_stays(committed: Guarded) -> None:
     committed.until("probation", "committed")
 
 
-def test_a_server_that_goes_away_after_the_commit_is_no_reason(committed: Guarded) -> None:
+@pytest.mark.parametrize("how", ["is-gone", "refuses"])
+def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, how: str) -> None:
     """Longer than all the patience with a kiosk that fails itself: nothing is restarted, the probation ends well."""
     ask = "systemctl show -P InvocationID bf-kiosk; systemctl show -P NRestarts bf-kiosk"
     committed.configure(committed={"recovery": "10s"})
     committed.start()
     committed.until("probation")
     before = committed.ok(ask)
-    committed.server.stop()
+    if how == "is-gone":
+        committed.server.stop()
+    else:
+        committed.switch("refused")
     committed.ok("sleep 30; journalctl -b -u bf-kiosk -o cat --no-pager | grep 'server: '")
     now = committed.until("committed")
     assert now["reason"] is None and {check["verdict"] for check in now["checks"].values()} == {"pass"}
@@ -431,12 +481,36 @@ def test_a_server_that_goes_away_after_the_commit_is_no_reason(committed: Guarde
 
 def test_a_kiosk_that_fills_run_is_left(committed: Guarded) -> None:
     """Its directory is on the tmpfs that the other slot's trial is armed in."""
+    committed.hurry()
     committed.switch("silent")
     committed.start()
     committed.ok("dd if=/dev/zero of=/run/betterframe/full bs=1M 2>/dev/null || :; "
                  "dd if=/dev/zero of=/run/betterframe/full2 bs=4k 2>/dev/null || :; "
                  "! sh -c 'echo x >/run/x' 2>/dev/null")
     committed.rung("fallback", "kiosk-silent")
+
+
+def test_a_worn_out_card_ends_all_climbing(committed: Guarded) -> None:
+    """No reboot, and no other slot, that cannot be counted, though the kiosk never lives and the other slot is good."""
+    # The journal is clean, so that the file system can still be read.
+    committed.ok("sync; echo u >/proc/sysrq-trigger; sleep 1")
+    before = committed.cut()
+    assert (before["state.B"], before["ladder"]) == ("good", "2")
+    committed.device.disk.read_only = True
+    committed.boot_again(tryboot=False)
+    committed.logged_in()
+    assert committed.shell.boot_file()["BF_DATA"] == "readonly"
+    committed.switch("never-starts")
+    committed.configure(committed={"recovery": "5s"})
+    committed.start_guard()
+    committed.ok("systemctl restart --no-block bf-kiosk")
+    committed.until("staying")
+    time.sleep(10)
+    now = committed.status()
+    assert (now["phase"], now["reason"]) == ("staying", "kiosk-never-started")
+    assert "boot record cannot be written" in committed.ok("journalctl -b -u bf-guard -o cat --no-pager")
+    assert committed.cut() == before
+    assert committed.decides(2, False)
 
 
 # ---- what the hardware watchdog is for
