@@ -11,15 +11,12 @@ import json
 import re
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 
-import bootrecord
 import guarded
-import real
 from artifacts import Artifacts
 from diskimage import DiskImage
 from guarded import PLAIN, WATCHDOG, Guarded
