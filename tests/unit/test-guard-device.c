@@ -230,6 +230,17 @@ static void test_facts_despite_failures(void)
 	}
 }
 
+static void test_readonly_data(void)
+{
+	make_trial();
+	ASK(.type = DEVICE_FACTS);
+	ok_str(answer.why, "", "nothing is wrong");
+	fake_result("is-readonly", 1);
+	ASK(.type = DEVICE_FACTS);
+	ok(answer.facts.role == ROLE_TRIAL && !answer.facts.committable, "BF_DATA is read-only");
+	ok_str(answer.why, "BF_DATA cannot be written", "and that is said");
+}
+
 static void test_baseline(void)
 {
 	make_committed(false);
@@ -334,6 +345,7 @@ int main(void)
 	test_ladder();
 	test_not_ours();
 	test_facts_despite_failures();
+	test_readonly_data();
 	test_baseline();
 	test_confirmed();
 	test_save();

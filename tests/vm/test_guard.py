@@ -371,7 +371,8 @@ def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial
     trial.start()
     trial.until("limbo")
     time.sleep(8)
-    assert trial.status()["phase"] == "limbo"
+    now = trial.status()
+    assert now["phase"] == "limbo" and now["device"] == "BF_DATA cannot be written"
     record = trial.cut()
     assert (record["committed"], record["staged"]) == ("A", "B")
 
