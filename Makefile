@@ -198,7 +198,8 @@ contract-build: all tests-build $(GUARD_TOOLS)
 check-contract: as-root packages
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 contract-build
 	$(Q)WERROR=1 $(PYTEST) $(CONTRACT_WORKERS) tests/contract
-CONTRACT_WORKERS ?= -n $(JOBS) --dist load
+# Most of them wait, now and then.
+CONTRACT_WORKERS ?= -n $(shell expr $(JOBS) + 1) --dist load
 
 arm64:
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=$(WERROR) all
@@ -207,8 +208,8 @@ check-vm: packages
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 WERROR=1 all
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/vm
-# One virtual machine more than there are processors, most of them wait now and then; but each may take
-# 1.5 GiB, and no more than fit into the memory that is free.
+# One virtual machine more than there are processors, too; but each may take 1.5 GiB, and no more than fit
+# into the memory that is free.
 VM_WORKERS ?= -n $(shell awk -v n=$$(($(JOBS) + 1)) '/^MemAvailable:/ { fit = int($$2 / 1572864) } \
 	END { print fit < 1 ? 1 : fit < n ? fit : n }' /proc/meminfo) --dist load
 
