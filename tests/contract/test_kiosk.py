@@ -652,10 +652,12 @@ def test_without_a_version_of_its_own_it_does_not_ask(unit: Unit) -> None:
 
 GOOD = ["info", "install", "completed"]
 REFUSAL = "Installation error: Bundle rejected: Hook returned: This image was tried on this device and failed"
+NOT_NOW = "Installation error: Bundle rejected: Hook returned: Not now: the running version is in its probation"
 # RAUC's behaviour → exit status, what it is asked, whether the bundle is remembered as refused.
 BAD_RAUCS: dict[str, tuple[list[str], int, list[str], bool]] = {
     "fails-once": (["fail=1:Input/output error"], 0, GOOD * 2, False),
     "fails-always": (["fail=9:Input/output error"], 1, GOOD * 2, False),
+    "refused-for-now": ([f"fail=9:{NOT_NOW}"], 1, GOOD, False),
     "refused-by-the-check": ([f"fail=9:{REFUSAL}"], 0, GOOD, True),
     "zero-but-an-error": (["zero=something broke"], 1, GOOD * 2, False),
     "not-signed": (["refuse=signature verification failed: unknown CA"], 0, ["info"], True),

@@ -113,6 +113,7 @@ static int verdict(const char *text)
 		int error;
 	} known[] = {
 		{ "already processing", -EBUSY },
+		{ "Not now: ", -EAGAIN }, /* of the install-check, also "rejected" */
 		{ "not yet valid", -EIO },
 		{ "expired", -EIO },
 		{ "rejected", -EKEYREJECTED },

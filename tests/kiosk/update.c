@@ -288,12 +288,13 @@ static int install(const struct config *c, const struct offer *offer, struct mem
 	}
 	for (int turn = 0; turn < 2; turn++) {
 		r = install_bundle(&in, why);
-		if (r == 0 || r == -EKEYREJECTED)
+		if (r == 0 || r == -EKEYREJECTED || r == -EAGAIN)
 			break;
 		log_warning("update: %s", why);
 	}
-	if (r == -EKEYREJECTED) {
+	if (r == -EKEYREJECTED || r == -EAGAIN)
 		log_warning("update: %s", why);
+	if (r == -EKEYREJECTED) {
 		m->refused = strf("%s", why);
 	}
 	m->installed = r == 0;
