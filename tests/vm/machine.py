@@ -33,6 +33,7 @@ BOOT_TIMEOUT = float(os.environ.get("BF_VM_TIMEOUT", "180"))
 
 ANSWER_SEC = 10.0                       # what QEMU may take to answer about a guest that hangs
 STATE_SEC = 120.0                       # for the state of a guest to be written or read
+WAKE_SEC = 1.0                          # an idle guest is late by this at most
 LINE_PAUSE_SEC = 1.0                    # a prompt, if nothing follows it for so long
 
 DISK_KINDS = ("virtio", "nvme", "sd", "usb")
@@ -129,12 +130,13 @@ def device_tree(hardware: Hardware, cells: dict[str, int] | None, out: Path, cac
 # -- QMP ----------------------------------------------------------------------------------------
 
 class Qmp:
-    """The control channel: commands in order, events as they come."""
+    """The control channel: commands of any thread, events as they come."""
 
     def __init__(self, sock: socket.socket):
         self.sock = sock
         self.events: list[dict] = []
-        self.answers: list[dict] = []
+        self.answers: dict[int, dict] = {}
+        self.asked = 0
         self.closed = False
         self.changed = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
@@ -148,7 +150,7 @@ class Qmp:
                         if "event" in message:
                             self.events.append(message)
                         elif "QMP" not in message:
-                            self.answers.append(message)
+                            self.answers[message.get("id", 0)] = message
                         self.changed.notify_all()
         except (OSError, ValueError):
             pass
@@ -158,12 +160,13 @@ class Qmp:
 
     def command(self, name: str, timeout: float = 60, /, **arguments: object) -> object:
         with self.changed:
-            self.sock.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
-            if not self.changed.wait_for(lambda: self.answers or self.closed, timeout):
+            self.asked = me = self.asked + 1
+            self.sock.sendall(json.dumps({"execute": name, "arguments": arguments, "id": me}).encode())
+            if not self.changed.wait_for(lambda: me in self.answers or self.closed, timeout):
                 raise MachineError(f"no answer to {name}")
-            if not self.answers:
+            if me not in self.answers:
                 raise MachineError(f"QEMU went away during {name}")
-            answer = self.answers.pop(0)
+            answer = self.answers.pop(me)
         if "error" in answer:
             raise MachineError(f"{name}: {answer['error'].get('desc')}")
         return answer.get("return")
@@ -272,17 +275,34 @@ class Machine:
         except (MachineError, OSError) as e:
             self.kill()
             raise MachineError(f"QEMU did not start: {self._qemu_says()}") from e
+        threading.Thread(target=self._keep_awake, daemon=True).start()
+
+    def _keep_awake(self) -> None:
+        """QEMU's main loop, on a busy host, can sleep through a timer that the guest has set.
+
+        A disk that is read by the processor's own thread (sd-card, nvme on its shutdown) takes the
+        notice away before the main loop has seen it. An idle guest then waits, until anything else
+        wakes QEMU: a command does.
+        """
+        try:
+            while True:
+                time.sleep(WAKE_SEC)
+                self.qmp.command("query-status")
+        except (MachineError, OSError):
+            pass                        # it has ended, or somebody else finds out why it does not answer
 
     def _disk_arguments(self) -> list[str]:
+        # no-flush: what the guest has written outlives QEMU, and the host's power is not on trial here; a
+        # busy host may take minutes for an fsync(), and the guest stands still meanwhile.
         argv: list[str] = []
+        cache = {"direct": False, "no-flush": True}
         for i, disk in enumerate(self._disks):
             node: dict = {"driver": "raw", "node-name": f"disk{i}-raw", "read-only": disk.read_only,
-                          "file": {"driver": "file", "filename": str(disk.path),
-                                   "cache": {"direct": False}}}
+                          "file": {"driver": "file", "filename": str(disk.path), "cache": cache}}
             if disk.write_log:
                 disk.write_log.touch()
                 node = {"driver": "blklogwrites", "file": node, "log-sector-size": disk.sector_size,
-                        "log": {"driver": "file", "filename": str(disk.write_log)}}
+                        "log": {"driver": "file", "filename": str(disk.write_log), "cache": cache}}
             node["node-name"] = f"disk{i}"
             argv += ["-blockdev", json.dumps(node)]
             blocks = f"logical_block_size={disk.sector_size},physical_block_size={disk.sector_size}"
@@ -357,9 +377,9 @@ class Machine:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             said = tail(self.console)
-            self._ask_why()
+            why = self._ask_why()
             self.kill()
-            raise Timeout(f"the guest did not end in {timeout:.0f} s; last lines:\n{said}") from None
+            raise Timeout(f"the guest did not end in {timeout:.0f} s ({why}); last lines:\n{said}") from None
         self._reader.join(30)
         self.qmp.drain()
         self._close()
@@ -428,10 +448,11 @@ class Machine:
     def resume_io(self, disk: int = 0) -> None:
         self._limit(disk, 0)
 
-    def _ask_why(self) -> None:
-        """Of a guest that hangs, for the log: what QEMU does, where the processor is, who waits."""
+    def _ask_why(self) -> str:
+        """Of a guest that hangs: what QEMU's threads do, where the processor is; who waits, in the log."""
         found = []
         try:
+            found += [thread_state(task) for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
             found.append(str(self.qmp.command("query-status", ANSWER_SEC)))
             for _ in range(3):
                 registers = self.qmp.command("human-monitor-command", ANSWER_SEC,
@@ -445,7 +466,9 @@ class Machine:
                 time.sleep(ANSWER_SEC / 5)
         except (MachineError, OSError) as e:
             found.append(f"no more: {e}")
-        self._log.write(f"\n==== hangs: {' '.join(found)}\n".encode())
+        why = ", ".join(found)
+        self._log.write(f"\n==== hangs: {why}\n".encode())
+        return why
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -459,6 +482,12 @@ class Machine:
         self.qmp.sock.close()
         if not self._log.closed:
             self._log.close()
+
+
+def thread_state(task: Path) -> str:
+    """Of a directory in /proc: name, state, and where in the kernel it is."""
+    name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+    return f"{name} is {rest.split()[0]} in {(task / 'wchan').read_text()}"
 
 
 def tail(text: str, lines: int = 25) -> str:
