@@ -37,6 +37,10 @@ def lab(programs: Path) -> Iterator[Callable[..., Lab]]:
         one.close()
 
 
+# The trial's end is near: time for a kiosk to start, on a slow machine too.
+UNHURRIED = "[committed]\nrecovery=6\n"
+
+
 def trial(lab: Callable[..., Lab], **how) -> Lab:
     return lab("trial committable reached", **how)
 
@@ -80,7 +84,7 @@ def test_window_is_not_shortened(lab) -> None:
 
 
 def test_restart_breaks_the_window(lab) -> None:
-    one = trial(lab, extra="[trial]\nwindow=3\n")
+    one = trial(lab, extra="[trial]\nwindow=6\n")
     one.start()
     one.kiosk_starts()
     one.beats()
@@ -90,7 +94,7 @@ def test_restart_breaks_the_window(lab) -> None:
     one.say("restart")
     one.beats()
     one.calls.wait_for("rauc Mark good booted")
-    assert time.monotonic() - begin >= 3
+    assert time.monotonic() - begin >= 6
 
 
 def test_kiosk_that_never_starts(lab) -> None:
@@ -113,7 +117,7 @@ def test_kiosk_that_never_beats(lab) -> None:
 
 
 def test_kiosk_that_beats_only_through_the_server_gets_the_servers_time(lab) -> None:
-    one = trial(lab, uptime=1797, extra="[server]\nnetwork-grace=2\n")
+    one = trial(lab, uptime=1797, extra="[server]\nnetwork-grace=2\n" + UNHURRIED)
     one.start()
     one.kiosk_starts()
     one.until_asked("reject kiosk-silent", timeout=20)
@@ -121,7 +125,7 @@ def test_kiosk_that_beats_only_through_the_server_gets_the_servers_time(lab) -> 
 
 def test_no_network(lab) -> None:
     """Nor was there one before the update."""
-    one = lab("trial committable silent", uptime=1796)
+    one = lab("trial committable silent", uptime=1796, extra=UNHURRIED)
     (one.device / "offline").touch()
     one.start()
     one.kiosk_starts()
@@ -140,14 +144,14 @@ def undecided(one: Lab, *words: str) -> None:
 
 
 def test_network_that_is_gone_after_the_update(lab) -> None:
-    one = trial(lab, uptime=1796)
+    one = trial(lab, uptime=1796, extra=UNHURRIED)
     (one.device / "offline").touch()
     undecided(one, "READY=1")
 
 
 def test_no_network_and_no_sign_of_life(lab) -> None:
     """Active, but nobody knows what it shows: the marker would come with the server's answer only."""
-    one = lab("trial committable silent", uptime=1796)
+    one = lab("trial committable silent", uptime=1796, extra=UNHURRIED)
     (one.device / "offline").touch()
     undecided(one)
 
@@ -156,10 +160,11 @@ def test_restart_loop(lab) -> None:
     one = trial(lab)
     one.start()
     one.kiosk_starts()
-    for _ in range(5):
+    end = time.monotonic() + 20
+    while "reject kiosk-restarts" not in one.asked():
+        assert time.monotonic() < end
         one.say("active failed failed", "active activating auto-restart", "restart")
         time.sleep(0.1)
-    one.until_asked("reject kiosk-restarts")
 
 
 def test_failed_for_a_moment_is_no_verdict(lab) -> None:
@@ -181,7 +186,7 @@ def test_failed_for_good_does_not_wait_for_the_deadline(lab) -> None:
 
 
 def test_heartbeats_that_stop(lab) -> None:
-    one = trial(lab, uptime=595, extra="[trial]\nwindow=20\n")
+    one = trial(lab, uptime=595, extra="[trial]\nwindow=20\n[heartbeat]\nmax-age=5\n")
     one.start()
     one.kiosk_starts()
     one.beats("WATCHDOG=1")
@@ -281,7 +286,7 @@ def test_marker_that_is_none(lab, kind: str, tmp_path: Path) -> None:
 
 
 def test_thousand_heartbeats_a_second(lab) -> None:
-    one = trial(lab, extra="[trial]\nwindow=5\n")
+    one = trial(lab, extra="[trial]\nwindow=8\n[heartbeat]\nmax-age=10\n")
     one.start()
     one.kiosk_starts()
     one.beats()
@@ -290,14 +295,13 @@ def test_thousand_heartbeats_a_second(lab) -> None:
         s.setblocking(False)
         end, tried = time.monotonic() + 4.5, 0
         before = cpu_seconds(one.guard.pid)
-        while time.monotonic() < end:
+        while time.monotonic() < end or tried < 4000:
             for _ in range(100):
                 tried += 1
                 with contextlib.suppress(BlockingIOError):  # the queue is full: the sender waits
                     s.send(b"WATCHDOG=1\nX_BF_SERVER=1")
             time.sleep(0.04)
     assert cpu_seconds(one.guard.pid) - before < 1.0
-    assert tried >= 4000
     one.until_phase("probation")
 
 
@@ -310,7 +314,7 @@ def test_datagrams_that_are_garbage(lab) -> None:
             s.send(data)
         with open("/dev/null") as null:
             socket.send_fds(s, [b"READY=nonsense"], [null.fileno()] * 4)
-    time.sleep(0.5)
+    one.until(lambda: one.status()["heartbeats-refused"] >= 6, "all refused")
     assert one.status()["heartbeats-refused"] == 6
     assert len(list(Path(f"/proc/{one.guard.pid}/fd").iterdir())) < 24
 
@@ -340,7 +344,7 @@ def test_required_script_passes(lab) -> None:
     "script", ["exit 1\n", "kill -9 $$\n", "sleep 100\n", "trap '' TERM; sleep 100\n", "yes | head -c 10000000; exit 3\n"]
 )
 def test_required_script_fails(lab, script: str) -> None:
-    run_scripts(lab, script, uptime=594).until_asked("reject check-failed", timeout=20)
+    run_scripts(lab, script, uptime=590).until_asked("reject check-failed", timeout=20)
 
 
 # systemd-run, as systemd has it: the unit of a script that died of SIGTERM succeeds, unless ExecStopPost= fails.
@@ -381,7 +385,7 @@ def test_script_in_a_unit(lab, script: str, verdict: str) -> None:
 
 def test_script_that_needs_a_second_run(lab) -> None:
     one = run_scripts(lab, 'test -e "$0.done" || { touch "$0.done"; exit 75; }\n')
-    one.until_phase("probation")
+    one.until_phase("probation", timeout=30)
 
 
 def test_script_that_leaves_children_behind(lab, tmp_path: Path) -> None:
@@ -397,7 +401,7 @@ def zombie(pid: int) -> bool:
 
 
 def test_script_that_prints_ten_megabytes(lab) -> None:
-    one = run_scripts(lab, "yes | head -c 10000000; exit 0\n")
+    one = run_scripts(lab, "yes | head -c 10000000; exit 0\n", extra="[checks]\ntimeout=10\n")
     one.until_phase("probation")
     resident = int(Path(f"/proc/{one.guard.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert resident < 12 << 20
@@ -443,7 +447,7 @@ def test_server_silent_is_waited_for(lab) -> None:
 
 
 def test_server_that_was_silent_before_the_update(lab) -> None:
-    one = lab("trial committable silent", uptime=1795)
+    one = lab("trial committable silent", uptime=1795, extra=UNHURRIED)
     one.start()
     one.kiosk_starts()
     one.beat("READY=1")
@@ -451,11 +455,11 @@ def test_server_that_was_silent_before_the_update(lab) -> None:
 
 
 def test_clock_that_is_not_set_blames_nobody(lab) -> None:
-    undecided(trial(lab, uptime=1796), "READY=1", "X_BF_SERVER=clock")
+    undecided(trial(lab, uptime=1796, extra=UNHURRIED), "READY=1", "X_BF_SERVER=clock")
 
 
 def test_clock_that_is_not_set_where_the_server_was_silent_before(lab) -> None:
-    one = lab("trial committable silent", uptime=1796)
+    one = lab("trial committable silent", uptime=1796, extra=UNHURRIED)
     one.start()
     one.kiosk_starts()
     one.beat("READY=1", "X_BF_SERVER=clock")
@@ -463,7 +467,7 @@ def test_clock_that_is_not_set_where_the_server_was_silent_before(lab) -> None:
 
 
 def test_never_without_the_server(lab) -> None:
-    one = lab("trial committable silent", uptime=1796, extra="[server]\ncommit-offline=no\n")
+    one = lab("trial committable silent", uptime=1796, extra="[server]\ncommit-offline=no\n" + UNHURRIED)
     one.start()
     one.kiosk_starts()
     one.beat("READY=1")
@@ -669,7 +673,7 @@ def test_flood_of_signals_costs_a_read_a_second(lab) -> None:
     asked = sum("rauc Get" in line for line in one.calls.lines)
     while time.monotonic() < begin + 3:
         one.say("completed 0")
-    assert len((one.device / "reads").read_text()) - before <= 6
+    assert len((one.device / "reads").read_text()) - before <= time.monotonic() - begin + 3
     assert not any("rauc Get AT THE SAME TIME" in line for line in one.calls.lines)
     assert sum("rauc Get" in line for line in one.calls.lines) > asked
 
@@ -867,7 +871,7 @@ def test_failing_kiosk_is_restarted_then_rebooted(lab) -> None:
 
 
 def test_failing_kiosk_that_recovers(lab) -> None:
-    one = committed(lab)
+    one = committed(lab, extra="[committed]\nrecovery=10\n")
     one.say("active inactive dead")
     one.calls.wait_for("systemd RestartUnit")
     one.say("restart")
@@ -983,12 +987,12 @@ def test_reboot_without_a_bus(lab) -> None:
 
 
 def test_shutdown_by_a_person_decides_nothing(lab) -> None:
-    one = trial(lab)
+    one = trial(lab, extra="[trial]\nwindow=4\n")
     one.start()
     one.kiosk_starts()
     one.beats()
     one.say("down 1")
-    time.sleep(2.5)
+    time.sleep(5.5)
     assert one.asked() == [] and marks(one) == 0
     one.say("down 0")
     one.until_phase("probation")
@@ -1035,6 +1039,7 @@ def test_follow(lab) -> None:
         [one.programs / "bf-guard", f"--runtime-dir={one.dir / 'run'}", "status", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
     ) as follower:
+        assert follower.stdout.readline()
         one.kiosk_starts()
         one.beats()
         one.until_phase("probation")
@@ -1130,7 +1135,7 @@ def test_idle_guard_is_small_and_quiet(lab) -> None:
 
     def switches() -> int:
         text = Path(f"/proc/{one.guard.pid}/status").read_text()
-        return sum(int(line.split()[1]) for line in text.splitlines() if "ctxt_switches" in line)
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt"))
 
     before = switches()
     time.sleep(10)

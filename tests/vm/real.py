@@ -119,6 +119,10 @@ def device(art: Artifacts, base: Path, work: Path, log: Path,
                   hardware=hardware, say=say, append="" if guarded else UNGUARDED)
 
 
+# A command for the guest: the way to the server is there.
+UNTIL_ROUTED = "until awk '$2 == \"00000000\" { found = 1 } END { exit !found }' /proc/net/route; do sleep 0.5; done"
+
+
 class Shell:
     """Root's shell on the serial console of a running guest."""
 
@@ -129,6 +133,8 @@ class Shell:
         # No echo, no colours, no bracketed paste: what comes back is what the commands say.
         self.machine.send("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; PS1=; "
                           "export TERM=dumb SYSTEMD_PAGER= SYSTEMD_COLORS=0\n")
+        # The kernel's own lines would stand in the answers.
+        self.lines("dmesg -n 1")
 
     @classmethod
     def of(cls, run: Run, count: int) -> "Shell":

@@ -104,10 +104,9 @@ class Box:
         run = self.device.start()
         guest = Guest(run, real.Shell(run))
         self.guests.append(guest)
-        guest.ok("dmesg -n 1")          # the kernel's lines would stand in the answers
         guest.shell.settled()
         assert guest.ok("systemctl --failed --no-legend --plain") == ""
-        guest.ok("mount -o ro /dev/vdb1 /mnt")
+        guest.ok("mount -o ro /dev/vdb1 /mnt; systemctl start rauc")
         return guest
 
     def leave(self, guest: Guest, command: str) -> End:
@@ -254,7 +253,7 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
         # After it, what the old CA vouches for is not taken any more; it is how this system came here.
         b.ok("bf-boot settle")
         b.install_is_refused("rotated", UNKNOWN_SIGNER)
-        b.ok("systemctl start systemd-networkd")
+        b.ok(f"systemctl start systemd-networkd; {real.UNTIL_ROUTED}")
         # Loaded by the first installation instead, the module would make that one fail.
         b.ok("test -e /sys/class/block/nbd0")
         b.install_is_refused("next", "failed to configure streaming", AS_KIOSK + STREAMED)

@@ -53,8 +53,8 @@ class Screen:
 
 
 @pytest.fixture
-def image(artifacts) -> Path:
-    return artifacts.image(ImageOptions())
+def image(artifacts, tmp_path) -> Path:
+    return artifacts.image_for(ImageOptions(), tmp_path / "disk.img")
 
 
 def test_a_trial_and_its_end_through_the_firmware(image):
