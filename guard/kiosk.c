@@ -10,7 +10,7 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	bool other = !none && memcmp(k->now.invocation, p->invocation, 16) != 0;
 	uint8_t last[16];
 
-	if (other && !first) {
+	if (other && !first && !k->over) {
 		if (k->restart_count < KIOSK_RESTARTS_MAX)
 			k->restart_count++;
 		memmove(&k->restarts[1], &k->restarts[0],
@@ -21,6 +21,9 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	/* Between two invocations there is none: the last one is still what the next differs from.
 	 */
 	memcpy(last, none ? k->now.invocation : p->invocation, 16);
+	/* Stopped before the guard came. */
+	if (other)
+		k->over = first && streq(p->active, "inactive");
 	k->now = *p;
 	memcpy(k->now.invocation, last, 16);
 	k->known = true;
@@ -44,7 +47,7 @@ void kiosk_forget(struct kiosk *k, uint64_t now)
 {
 	k->restart_count = 0;
 	k->failed_since = 0;
-	memset(k->now.invocation, 0, sizeof(k->now.invocation));
+	k->over = true;
 	kiosk_lost(k, now);
 }
 

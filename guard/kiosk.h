@@ -38,6 +38,7 @@ struct kiosk {
 	uint64_t unknown_since;		       /* while it is not */
 	bool ever_active;		       /* in this boot */
 	bool broke;			       /* another invocation since the last judgement */
+	bool over;			       /* this invocation: the next one is no restart */
 	uint64_t restarts[KIOSK_RESTARTS_MAX]; /* newest first; CLOCK_BOOTTIME */
 	size_t restart_count;
 	uint64_t failed_since; /* 0: it is not */

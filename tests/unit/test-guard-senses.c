@@ -344,6 +344,7 @@ static void unexpected(void *userdata, const char *file, unsigned line, const ch
 
 static void test_restarts(void)
 {
+	struct kiosk_properties p;
 	struct kiosk k = { 0 };
 	struct config c;
 	uint64_t now = 0;
@@ -362,9 +363,29 @@ static void test_restarts(void)
 	config_parse(&c, "[kiosk]\ncrashes=64\n", 19, "f", unexpected, NULL);
 	ok(c.crashes == 64 && see(&k, &c, k.now, now) == VERDICT_HOPELESS,
 	   "and the most that may be configured is in it");
+	k.broke = false;
 	kiosk_forget(&k, now);
-	ok_int(see(&k, &c, unit("active", "running", 200), now += SEC), VERDICT_PASS,
-	       "the guard's own restart begins anew");
+	(void)see(&k, &c, unit("deactivating", "stop", k.now.invocation[0]), now += SEC);
+	p = unit("active", "running", 200);
+	ok(kiosk_note(&k, &p, now += SEC), "the guard's own restart is another invocation");
+	ok(!k.broke && kiosk_restarts(&k, &c, now) == 0, "but none that counts");
+	(void)see(&k, &c, unit("active", "running", 201), now += SEC);
+	ok(k.broke && kiosk_restarts(&k, &c, now) == 1, "the next one does");
+}
+
+static void test_stopped_before(void)
+{
+	struct kiosk k = { 0 };
+	struct config c;
+
+	config_init(&c);
+	(void)see(&k, &c, unit("inactive", "dead", 7), SEC);
+	(void)see(&k, &c, unit("inactive", "dead", 7), 2 * SEC);
+	(void)see(&k, &c, unit("activating", "start", 8), 3 * SEC);
+	ok_int(see(&k, &c, unit("active", "running", 8), 4 * SEC), VERDICT_PASS, "it runs");
+	ok(!k.broke && kiosk_restarts(&k, &c, 4 * SEC) == 0, "a start is no restart");
+	(void)see(&k, &c, unit("active", "running", 9), 5 * SEC);
+	ok(k.broke && kiosk_restarts(&k, &c, 5 * SEC) == 1, "the next one is");
 }
 
 static void test_unit_watchdog(void)
@@ -691,6 +712,7 @@ int main(void)
 	test_routes();
 	test_unit();
 	test_restarts();
+	test_stopped_before();
 	test_unit_watchdog();
 	test_rauc();
 	test_journal_entries();
