@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from guardlab import Lab
+from guardlab import Lab, Reader
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -109,7 +109,7 @@ def test_kiosk_that_never_starts(lab) -> None:
 
 
 def test_kiosk_that_never_beats(lab) -> None:
-    one = trial(lab, uptime=596, extra="[heartbeat]\nmarker-proves=local\n")
+    one = trial(lab, uptime=590, extra="[heartbeat]\nmarker-proves=local\n")
     one.start()
     one.kiosk_starts()
     one.until_asked("reject kiosk-silent")
@@ -160,11 +160,10 @@ def test_restart_loop(lab) -> None:
     one = trial(lab)
     one.start()
     one.kiosk_starts()
-    end = time.monotonic() + 20
-    while "reject kiosk-restarts" not in one.asked():
-        assert time.monotonic() < end
+    for n in range(1, 5):
+        one.until(lambda: one.status()["unit-restarts"] >= n - 1, "the restart before")
         one.say("active failed failed", "active activating auto-restart", "restart")
-        time.sleep(0.1)
+    one.until_asked("reject kiosk-restarts")
 
 
 def test_failed_for_a_moment_is_no_verdict(lab) -> None:
@@ -186,7 +185,7 @@ def test_failed_for_good_does_not_wait_for_the_deadline(lab) -> None:
 
 
 def test_heartbeats_that_stop(lab) -> None:
-    one = trial(lab, uptime=595, extra="[trial]\nwindow=20\n[heartbeat]\nmax-age=5\n")
+    one = trial(lab, uptime=590, extra="[trial]\nwindow=20\n[heartbeat]\nmax-age=5\n")
     one.start()
     one.kiosk_starts()
     one.beats("WATCHDOG=1")
@@ -1039,13 +1038,13 @@ def test_follow(lab) -> None:
         [one.programs / "bf-guard", f"--runtime-dir={one.dir / 'run'}", "status", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
     ) as follower:
-        assert follower.stdout.readline()
+        said = Reader(follower.stdout)
+        said.wait_for('"phase": "collecting"')
         one.kiosk_starts()
         one.beats()
-        one.until_phase("probation")
+        said.wait_for('"phase": "window"')
+        said.wait_for('"phase": "probation"')
         one.kill_guard(signal.SIGTERM)
-        lines = follower.stdout.read()
-    assert '"phase":"window"' in lines.replace(" ", "") and '"phase":"probation"' in lines.replace(" ", "")
 
 
 def test_wait_is_the_gate(lab) -> None:
@@ -1137,9 +1136,10 @@ def test_idle_guard_is_small_and_quiet(lab) -> None:
         text = Path(f"/proc/{one.guard.pid}/status").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt"))
 
-    before = switches()
+    # The host's own switches are not counted; a guard that never sleeps has no other.
+    before, cpu = switches(), cpu_seconds(one.guard.pid)
     time.sleep(10)
-    assert switches() - before <= 8
+    assert switches() - before <= 8 and cpu_seconds(one.guard.pid) - cpu < 0.2
     text = Path(f"/proc/{one.guard.pid}/status").read_text()
     resident = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM"))
     assert resident <= 4096

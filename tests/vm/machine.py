@@ -284,12 +284,14 @@ class Machine:
         notice away before the main loop has seen it. An idle guest then waits, until anything else
         wakes QEMU: a command does.
         """
-        try:
-            while True:
-                time.sleep(WAKE_SEC)
+        while not self.qmp.closed:
+            time.sleep(WAKE_SEC)
+            try:
                 self.qmp.command("query-status")
-        except (MachineError, OSError):
-            pass                        # it has ended, or somebody else finds out why it does not answer
+            except MachineError:
+                pass                    # late, or about to end
+            except OSError:
+                return
 
     def _disk_arguments(self) -> list[str]:
         # no-flush: what the guest has written outlives QEMU, and the host's power is not on trial here; a
@@ -452,15 +454,15 @@ class Machine:
         """Of a guest that hangs: what QEMU's threads do, where the processor is; who waits, in the log."""
         found = []
         try:
-            found += [thread_state(task) for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
+            found += filter(None, map(thread_state, Path(f"/proc/{self.process.pid}/task").iterdir()))
             found.append(str(self.qmp.command("query-status", ANSWER_SEC)))
             for _ in range(3):
                 registers = self.qmp.command("human-monitor-command", ANSWER_SEC,
                                              **{"command-line": "info registers"})
                 found += re.findall(r"PC=\w+|X30=\w+", str(registers))
                 time.sleep(0.1)
-            for key in b"wl":
-                # A break and a letter are SysRq on a serial line: blocked tasks, backtraces.
+            for key in b"9wl":
+                # A break and a letter are SysRq on a serial line: say all, blocked tasks, backtraces.
                 self.qmp.command("chardev-send-break", ANSWER_SEC, id="con")
                 self.send(bytes([key]))
                 time.sleep(ANSWER_SEC / 5)
@@ -485,9 +487,12 @@ class Machine:
 
 
 def thread_state(task: Path) -> str:
-    """Of a directory in /proc: name, state, and where in the kernel it is."""
-    name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-    return f"{name} is {rest.split()[0]} in {(task / 'wchan').read_text()}"
+    """Of a directory in /proc: name, state, and where in the kernel it is; nothing of one that has ended."""
+    try:
+        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        return f"{name} is {rest.split()[0]} in {(task / 'wchan').read_text()}"
+    except OSError:
+        return ""
 
 
 def tail(text: str, lines: int = 25) -> str:

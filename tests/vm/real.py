@@ -13,7 +13,7 @@ from artifacts import HERE, TOP, Artifacts, build, digest, tree_digest
 from machine import Device, Disk, Hardware, Run
 
 # A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
-CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests"
+CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests sysrq_always_enabled"
 RELEASE = "2.0"                         # IMAGE_VERSION of the image
 # With a second processor the kernel's last word can get lost, see machine.last_words(); and once QEMU 7.2
 # gave a driver all ones for a register just when the other processor moved the watchdog's memory.

@@ -157,7 +157,7 @@ def test_a_clock_that_jumps_changes_nothing(trial: Guarded) -> None:
 
 def test_a_system_that_slept_was_not_watched(trial: Guarded) -> None:
     """For longer than the window, and than the guard itself may be late. The beats would be fresh enough."""
-    trial.configure(trial={"window": "20s"}, heartbeat={"max-age": "10min"})
+    trial.configure(trial={"window": "40s"}, heartbeat={"max-age": "10min"})
     # Nobody feeds the hardware watchdog meanwhile.
     trial.hardware_watchdog(300)
     trial.start()
@@ -188,10 +188,10 @@ def test_a_check_that_fails_badly_rejects(trial: Guarded, name: str) -> None:
     trial.hurry()
     trial.configure(checks={"timeout": "3s"})
     if limit:
-        trial.configure(committed={"recovery": "{60}s"})    # for a second run
+        trial.configure(committed={"recovery": "{45}s"})    # for a second run
     trial.write(f"/etc/bf-guard/check.d/required/{name}", f"#!/bin/sh\necho >>/run/started\n{script}\n", "0755")
     trial.start()
-    trial.ok("until bf-guard status | grep -q '^scripts *fail'; do sleep 0.2; done")
+    trial.in_the_end("bf-guard status | grep -q '^scripts *fail'")
     if limit:
         # All of it is gone before it is started again, at a tick in ten seconds, whatever it left running.
         trial.ok("(n=0; until [ $n -ge 8 ]; do [ $(wc -l </run/started) -lt 2 ] || n=$((n + 1)); sleep 0.3; "
@@ -279,8 +279,7 @@ def test_the_emergency_mode_is_left(trial: Guarded) -> None:
     trial.record_in_guest(trials="0")
     trial.cut()
     trial.boot_again(tryboot=True, append="systemd.mount-extra=none:/mnt:nosuchfs")
-    # There is no D-Bus to ask for the kiosk; at its start-deadline silence means that it never started.
-    trial.rejected("kiosk-silent", "kiosk-never-started")
+    trial.rejected("kiosk-silent")
     assert re.search("Reached target.*emergency.target", trial.run.console)
     assert not re.search("(Reached target.*sysinit.target|bf-kiosk.service)", trial.run.console)
 
@@ -372,8 +371,8 @@ def test_a_full_data_partition_is_no_obstacle(trial: Guarded) -> None:
 
 
 def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial: Guarded) -> None:
-    trial.ok("sync; mount -o remount,ro /data || { echo u >/proc/sysrq-trigger; "
-             "until dmesg | grep 'Emergency Remount complete'; do sleep 0.3; done; }")
+    trial.ok("sync; echo u >/proc/sysrq-trigger")
+    trial.in_the_end("dmesg | grep -q 'Emergency Remount complete'")
     trial.start()
     trial.until("limbo")
     time.sleep(8)
@@ -419,7 +418,7 @@ def test_a_kiosk_that_fails_after_the_commit_is_left(committed: Guarded, word: s
     if word.startswith("memory"):
         committed.configure(kiosk={"crashes": "1"})
     if reason == "kiosk-restarts":
-        committed.configure(committed={"recovery": "{60}s", "patience": "30s"})
+        committed.configure(committed={"recovery": "{60}s" if word == "loop:1" else "{25}s", "patience": "30s"})
     if reason == "kiosk-silent":
         # Waited for twice: before the kiosk is restarted, and after.
         committed.configure(committed={"recovery": "{15}s"})
@@ -466,7 +465,7 @@ def test_when_both_slots_are_bad_the_device_stays(committed: Guarded) -> None:
 
 @pytest.mark.parametrize("how", ["is-gone", "refuses"])
 def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, how: str) -> None:
-    """Longer than all the patience with a kiosk that fails itself: nothing is restarted, the probation ends well."""
+    """Longer than the patience with a kiosk that fails itself: nothing is restarted, the probation ends well."""
     ask = "systemctl show -P InvocationID bf-kiosk; systemctl show -P NRestarts bf-kiosk"
     committed.start()
     committed.until("probation")
@@ -498,7 +497,8 @@ def test_a_kiosk_that_fills_run_is_left(committed: Guarded) -> None:
 def test_a_worn_out_card_ends_all_climbing(committed: Guarded) -> None:
     """No reboot, and no other slot, that cannot be counted, though the kiosk never lives and the other slot is good."""
     # The journal is clean, so that the file system can still be read.
-    committed.ok("sync; echo u >/proc/sysrq-trigger; until dmesg | grep 'Emergency Remount complete'; do sleep 0.3; done")
+    committed.ok("sync; echo u >/proc/sysrq-trigger")
+    committed.in_the_end("dmesg | grep -q 'Emergency Remount complete'")
     before = committed.cut()
     assert (before["state.B"], before["ladder"]) == ("good", "2")
     committed.device.disk.read_only = True
@@ -569,5 +569,5 @@ def test_what_the_guard_costs(committed: Guarded) -> None:
     committed.ok("sleep 60")
     rss, after, cpu_after = sample()
     print(f"guard at rest: {rss} KiB, {after - before} wake-ups and {(cpu_after - cpu) / 1e6:.0f} ms (emulated) a minute")
-    assert rss < 4096
+    assert rss < 4096 and cpu_after - cpu < 0.5e9
     assert after - before <= 8, "one in ten seconds, and what the measuring itself causes"

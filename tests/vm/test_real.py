@@ -39,8 +39,9 @@ def real_device(request, artifacts: Artifacts, console_log, tmp_path):
 
 def assert_sound(shell: real.Shell) -> None:
     """No failed unit, nothing that waited in vain."""
-    assert shell.settled() == "running"
+    settled = shell.settled()
     assert shell.lines("systemctl --failed --no-legend --plain") == []
+    assert settled == "running"
     journal = "\n".join(shell.lines("journalctl -b -p notice --no-pager -o cat"))
     complaint = COMPLAINTS.search(journal)
     assert complaint is None, journal[max(0, complaint.start() - 300):complaint.end() + 300]
@@ -133,8 +134,9 @@ def test_degraded(real_device):
     before = disk.read_partition("BF_DATA", 0, 64 * 1024)
     run = device.start()
     shell = real.Shell(run)
-    assert shell.settled() == "running"
+    settled = shell.settled()
     assert shell("systemctl --failed --no-legend --plain")[1] == ""
+    assert settled == "running"
     boot = shell.boot_file()
     assert boot["BF_DEGRADED"] == "yes" and boot["BF_DATA_WHY"]
     assert shell.lines("findmnt -no FSTYPE /data") == ["tmpfs"]
