@@ -188,13 +188,13 @@ def test_a_check_that_fails_badly_rejects(trial: Guarded, name: str) -> None:
     trial.hurry()
     trial.configure(checks={"timeout": "3s"})
     if limit:
-        trial.configure(committed={"recovery": "{45}s"})    # for a second run
+        trial.configure(committed={"recovery": "{60}s"})    # for a second run
     trial.write(f"/etc/bf-guard/check.d/required/{name}", f"#!/bin/sh\necho >>/run/started\n{script}\n", "0755")
     trial.start()
     trial.in_the_end("bf-guard status | grep -q '^scripts *fail'")
     if limit:
         # All of it is gone before it is started again, at a tick in ten seconds, whatever it left running.
-        trial.ok("(n=0; until [ $n -ge 8 ]; do [ $(wc -l </run/started) -lt 2 ] || n=$((n + 1)); sleep 0.3; "
+        trial.ok("(n=0; until [ $n -ge 4 ]; do [ $(wc -l </run/started) -lt 2 ] || n=$((n + 1)); sleep 0.3; "
                  f"[ $(pgrep -fc 'sleep 1000$') -le {limit} ] || exit 1; done)")
     trial.rejected("check-failed")
 
