@@ -6,9 +6,9 @@
  */
 #pragma once
 
-#include "boot/firmware.h"
+#include "boot/pi/firmware.h"
+#include "boot/pi/selector.h"
 #include "boot/record.h"
-#include "boot/selector.h"
 
 #define RULES_TRIALS_MAX   3
 #define RULES_ATTEMPTS_MAX 6

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "boot/firmware.h"
+#include "boot/pi/firmware.h"
 #include "boot/product.h"
 #include "boot/reason.h"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""boot/fat.c against mkfs.vfat (which makes the volumes) and mtools (which reads them too)."""
+"""boot/pi/fat.c against mkfs.vfat (which makes the volumes) and mtools (which reads them too)."""
 
 from __future__ import annotations
 

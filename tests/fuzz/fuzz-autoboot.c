@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/autoboot.h"
+#include "boot/pi/autoboot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

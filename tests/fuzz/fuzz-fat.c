@@ -5,7 +5,7 @@
  * (u16), so many bytes. What no piece covers is zero. seeds-fat makes such
  * files of real volumes.
  */
-#include "boot/fat.h"
+#include "boot/pi/fat.h"
 
 #define PIECES_MAX   512
 #define VOLUME_BYTES (UINT64_C(1) << 32)

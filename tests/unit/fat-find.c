@@ -4,7 +4,7 @@
  *   fat-find IMAGE NAME     NAME: eleven characters, such as "AUTOBOOTTXT"
  * Prints "offset size contiguous sector", or the name of the error.
  */
-#include "boot/fat.h"
+#include "boot/pi/fat.h"
 
 #include <fcntl.h>
 #include <unistd.h>

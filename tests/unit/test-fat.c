@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Small hand-made volumes, whole and damaged. Real ones: tests/contract/test_fat_oracle.py. */
-#include "boot/fat.h"
+#include "boot/pi/fat.h"
 #include "tests/unit/tap.h"
 
 #define NAME "AUTOBOOTTXT"

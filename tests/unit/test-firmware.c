@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/firmware.h"
+#include "boot/pi/firmware.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

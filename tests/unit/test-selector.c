@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/selector.h"
+#include "boot/pi/selector.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

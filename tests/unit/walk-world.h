@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "boot/autoboot.h"
+#include "boot/pi/autoboot.h"
 #include "boot/running.h"
 #include "boot/sys.h"
 #include "initramfs/handover.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "boot/autoboot.h"
+#include "boot/pi/autoboot.h"
 
-#include "boot/firmware.h"
+#include "boot/pi/firmware.h"
 
 /*
  * Which boots a line counts for. The firmware reads the file once, from top to

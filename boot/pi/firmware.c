@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/firmware.h"
+#include "boot/pi/firmware.h"
 
 #include "boot/sys.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/selector.h"
+#include "boot/pi/selector.h"
 
 #include "boot/sys.h"
 

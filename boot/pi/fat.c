@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/fat.h"
+#include "boot/pi/fat.h"
 
 /*
  * Numbers: a volume has at most 2^32 sectors of at most 2^12 bytes, so every

@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "boot/autoboot.h"
-#include "boot/fat.h"
+#include "boot/pi/autoboot.h"
+#include "boot/pi/fat.h"
 
 /*
  * Where we can write: where the file's size is exactly AUTOBOOT_SIZE (the
