@@ -66,6 +66,7 @@ endif
 all:
 
 include boot/files.mk
+include boot/tool/files.mk
 include initramfs/files.mk
 include guard/files.mk
 include tests/files.mk
@@ -105,7 +106,7 @@ $(B)/bf-boot.debug: $(call obj,$(bf-boot_MAIN) $(bf-boot_SRC)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-boot_PKGS),--libs)
 
-$(B)/bf-guard.debug: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_DEVICE) $(bf-guard_SHARED)) $(LIB)
+$(B)/bf-guard.debug: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_DEVICE)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-guard_PKGS),--libs)
 
@@ -153,7 +154,7 @@ $(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/unit/%.o $(LIB)
 
 # bf-guard with a device that a test makes up, and the bus that it lives on.
 GUARD_TOOLS := $(B)/tests/bf-guard $(B)/tests/fake-bus
-$(B)/tests/bf-guard: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_SHARED) tests/contract/fake-device.c) $(LIB)
+$(B)/tests/bf-guard: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) tests/contract/fake-device.c) $(LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-guard_PKGS),--libs)
@@ -260,7 +261,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(bf-guard_SHARED) tests/unit/fake-sys.c
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
@@ -305,7 +306,7 @@ lint-format:
 # Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these. Below PREFIX, or
 # absolute: what RAUC and D-Bus look for in /etc only.
 # What the image builder uses, on his own machine:
-man_PAGES := $(wildcard boot/*.[1-9] initramfs/*.[1-9] guard/*.[1-9] hooks/*/*.[1-9])
+man_PAGES := $(wildcard $(foreach d,boot/tool initramfs guard hooks/*,$(d)/*.[1-9]))
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \

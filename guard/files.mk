@@ -14,7 +14,5 @@ bf-guard_SRC := \
 	guard/report.c
 # The guard's way to the device; contract tests put tests/contract/fake-device.c in its place.
 bf-guard_DEVICE := guard/device.c
-# bf-boot's, for the status.
-bf-guard_SHARED := boot/json.c
 bf-guard_MAIN := guard/bf-guard.c
 bf-guard_PKGS := libsystemd zlib

@@ -319,7 +319,7 @@ def test_the_program_itself(programs: Path):
 def test_every_command_is_in_the_manual(programs: Path):
     text = subprocess.run([programs / "bf-boot", "--help"], capture_output=True, text=True, check=True).stdout
     commands = [line.split()[0] for line in text.splitlines() if line.startswith("  ") and not line.startswith("  --")]
-    manual = (Path(__file__).resolve().parents[2] / "boot/bf-boot.8").read_text()
+    manual = (Path(__file__).resolve().parents[2] / "boot/tool/bf-boot.8").read_text()
     assert len(commands) > 15
     described = [line for line in manual.splitlines() if line.startswith(".It Cm")]
     for command in commands:

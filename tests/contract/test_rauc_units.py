@@ -96,7 +96,7 @@ def test_the_argument_is_written_after_everything() -> None:
 
 def test_the_doctor_looks_where_the_units_are_enabled() -> None:
     """A unit that moves to another target must not be called "not enabled" on every device."""
-    text = (TOP / "boot/doctor-system.c").read_text()
+    text = (TOP / "boot/tool/doctor-system.c").read_text()
     table = text.split("void doctor_units")[1].split("rows[] = {")[1].split("\n\t};")[0]
     rows = re.findall(r'\{ "(bf-[a-z-]+\.service)",\s*\{([^}]*)\}', table)
     assert [unit for unit, _ in rows] == re.findall(r'"(bf-[^"]+)"', table) and len(rows) >= 3

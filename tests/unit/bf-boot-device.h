@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "boot/bf-boot.h"
 #include "boot/sys.h"
+#include "boot/tool/tool.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/fat-make.h"
 

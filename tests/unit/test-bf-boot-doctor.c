@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* bf-boot doctor: a good device has no fault, and each thing that breaks it is named. */
-#include "boot/doctor.h"
-#include "boot/ini.h"
+#include "boot/tool/doctor.h"
+#include "boot/tool/ini.h"
 #include "tests/unit/bf-boot-ask.h"
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The part of the checklist that the firmware and bf-init stand on. */
-#include "boot/doctor.h"
+#include "boot/tool/doctor.h"
 
 #include "boot/product.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 int main(int argc, char **argv)
 {

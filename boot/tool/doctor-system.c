@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* The part of the checklist about the system: systemd, RAUC, D-Bus. */
-#include "boot/doctor.h"
+#include "boot/tool/doctor.h"
 
-#include "boot/ini.h"
+#include "boot/tool/ini.h"
 
 #include <ctype.h>
 #include <fcntl.h>

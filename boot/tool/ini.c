@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/ini.h"
+#include "boot/tool/ini.h"
 
 static char *trim(char *s)
 {

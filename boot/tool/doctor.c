@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "boot/doctor.h"
+#include "boot/tool/doctor.h"
 
 #include <fcntl.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What a person, or the guard, asks about the trial of the staged slot. */
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 int command_try(struct call *call)
 {

@@ -3,7 +3,7 @@
  * What RAUC asks its custom bootloader backend (RAUC, docs/integration.rst,
  * "Custom"): answers on standard output, the exit status, nothing else.
  */
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 #include <ctype.h>
 

@@ -4,7 +4,7 @@
  * people, the guard and units. RAUC sets no deadline for a backend, and a
  * backend that hangs hangs RAUC: so every call has one of its own.
  */
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 #include "boot/product.h"
 #include "boot/sys.h"

@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "boot/bf-boot.h"
 #include "boot/sys.h"
+#include "boot/tool/tool.h"
 
 enum verdict { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAULT };
 

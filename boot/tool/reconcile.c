@@ -3,7 +3,7 @@
  * What units ask: after a boot, before a shutdown, and at its very end. What is
  * armed lives in /run only, so that a reboot nobody planned is a plain one.
  */
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 /* For the journal: how this boot stands, in one line. */
 static void report(const struct call *call)

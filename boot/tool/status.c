@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What a person, or a program of his, wants to know: status, history, reasons. */
-#include "boot/bf-boot.h"
+#include "boot/tool/tool.h"
 
 #include "boot/json.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bf-boot: the commands. bf-boot.c holds their table and what is common to all:
+ * bf-boot: the commands. commands.c holds their table and what is common to all:
  * arguments, deadline, lock, messages, exit status.
  */
 #pragma once
