@@ -67,7 +67,8 @@ all:
 
 include boot/files.mk
 include boot/tool/files.mk
-include initramfs/files.mk
+include initramfs/init/files.mk
+include initramfs/pack/files.mk
 include guard/files.mk
 include tests/files.mk
 
@@ -306,7 +307,7 @@ lint-format:
 # Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these. Below PREFIX, or
 # absolute: what RAUC and D-Bus look for in /etc only.
 # What the image builder uses, on his own machine:
-man_PAGES := $(wildcard $(foreach d,boot/tool initramfs guard hooks/*,$(d)/*.[1-9]))
+man_PAGES := $(wildcard $(foreach d,boot/tool initramfs/* guard hooks/*,$(d)/*.[1-9]))
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* ELF files of a target's root: programs, libraries, kernel modules. */
-#include "initramfs/elfinfo.h"
+#include "initramfs/pack/elfinfo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

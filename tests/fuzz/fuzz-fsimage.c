@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/fsimage.h"
+#include "initramfs/init/fsimage.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The list of kernel modules. */
-#include "initramfs/modules.h"
+#include "initramfs/init/modules.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/plan.h"
+#include "initramfs/init/plan.h"
 
 #include <sys/mount.h>
 

@@ -4,7 +4,7 @@
  * The input: a byte for boot mode and slot, then events separated by \1. One with an '@'
  * is a netlink message, else it is the file of vda1 in sysfs.
  */
-#include "initramfs/inventory.h"
+#include "initramfs/init/inventory.h"
 
 #include <ctype.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Packed kernel modules of a target's root. */
-#include "initramfs/codec.h"
+#include "initramfs/pack/codec.h"
 
 #define MAX ((size_t)1 << 20)
 

@@ -3,7 +3,7 @@
  * A superblock, and behind it where it was found: offset, device and FEC sizes (8 bytes
  * each), flags. A table that comes out never points outside of the devices.
  */
-#include "initramfs/verity.h"
+#include "initramfs/init/verity.h"
 
 #include <inttypes.h>
 

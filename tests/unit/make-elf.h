@@ -2,7 +2,7 @@
 /* Small ELF files of any class, byte order and machine, made in memory for tests. */
 #pragma once
 
-#include "initramfs/tree.h"
+#include "initramfs/pack/tree.h"
 
 #include <elf.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Libraries found in roots of every shape, none of which could run here. */
-#include "initramfs/closure.h"
+#include "initramfs/pack/closure.h"
 #include "tests/unit/make-elf.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/tap.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Packing and unpacking: there and back, cut short, with leftovers, too large. */
-#include "initramfs/codec.h"
+#include "initramfs/pack/codec.h"
 #include "tests/unit/tap.h"
 
 #include <lzma.h>

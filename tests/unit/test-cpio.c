@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The image as a set of files, and as bytes. GNU cpio judges it in tests/contract. */
-#include "initramfs/cpio.h"
+#include "initramfs/pack/cpio.h"
 #include "tests/unit/tap.h"
 
 static struct blob bytes(const char *text, mode_t mode)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/data.h"
+#include "initramfs/init/data.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/inventory.h"
+#include "initramfs/init/inventory.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

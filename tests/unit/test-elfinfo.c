@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What ELF files say about themselves, whole ones and damaged ones. */
-#include "initramfs/elfinfo.h"
+#include "initramfs/pack/elfinfo.h"
 #include "tests/unit/make-elf.h"
 #include "tests/unit/tap.h"
 

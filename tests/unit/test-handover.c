@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/sys.h"
-#include "initramfs/handover.h"
-#include "initramfs/watchdog.h"
+#include "initramfs/init/handover.h"
+#include "initramfs/init/watchdog.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

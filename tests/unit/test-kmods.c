@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Which modules are wanted, and in which order they load. The rest is in tests/contract. */
-#include "initramfs/kmods.h"
+#include "initramfs/pack/kmods.h"
 #include "tests/unit/tap.h"
 
 #define H(a, b)                                                                                    \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/modules.h"
+#include "initramfs/init/modules.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

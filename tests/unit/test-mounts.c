@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/sys.h"
-#include "initramfs/mounts.h"
+#include "initramfs/init/mounts.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 

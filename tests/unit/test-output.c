@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A signal in the middle of writing leaves the old image, and nothing beside it. */
-#include "initramfs/output.h"
+#include "initramfs/pack/output.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/tap.h"
 

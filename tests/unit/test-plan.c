@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/base.h"
-#include "initramfs/plan.h"
+#include "initramfs/init/plan.h"
 #include "tests/unit/tap.h"
 
 #include <sys/mount.h>

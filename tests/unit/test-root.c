@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/dm.h"
-#include "initramfs/root.h"
+#include "initramfs/init/dm.h"
+#include "initramfs/init/root.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/verity-sample.h"

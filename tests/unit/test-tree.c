@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Nothing leads out of a root, neither with openat2 nor with the walk of our own. */
-#include "initramfs/tree.h"
+#include "initramfs/pack/tree.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/tap.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "initramfs/fsimage.h"
+#include "initramfs/init/fsimage.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/verity-sample.h"
 

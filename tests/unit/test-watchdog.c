@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The state of the one watchdog is static: the file itself is included, to start each story anew.
  */
-#include "initramfs/watchdog.c"
+#include "initramfs/init/watchdog.c"
 
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/tap.h"

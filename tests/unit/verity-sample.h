@@ -2,7 +2,7 @@
 /* A good verity superblock to start from: 8 blocks of 4096, sha256, salt aabb. */
 #pragma once
 
-#include "initramfs/verity.h"
+#include "initramfs/init/verity.h"
 
 static inline void put_le(uint8_t *p, uint64_t value, unsigned bytes)
 {

@@ -8,7 +8,7 @@
  * DATA, HASH and FEC become partitions 4, 7 and 9 of a disk: 259:4, 259:7, 259:9.
  * "-" for HASH: on DATA. A failure is printed as "CODE: TEXT", exit status 1.
  */
-#include "initramfs/root.h"
+#include "initramfs/init/root.h"
 #include "tests/unit/fake-sys.h"
 
 #include <fcntl.h>

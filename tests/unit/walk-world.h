@@ -17,7 +17,7 @@
 #include "boot/pi/autoboot.h"
 #include "boot/running.h"
 #include "boot/sys.h"
-#include "initramfs/handover.h"
+#include "initramfs/init/handover.h"
 #include "tests/unit/fake-sys.h"
 #include "tests/unit/fat-make.h"
 #include "tests/unit/requests-text.h"

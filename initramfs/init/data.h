@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BF_DATA: mounted when it can be, repaired when it asks for it, never made
+ * anew. A device without it boots degraded, on a tmpfs.
+ */
+#pragma once
+
+#include "initramfs/init/disk.h"
+
+struct data {
+	int fd;	       /* directory fd of its root, -1 before data_mount */
+	bool degraded; /* it is a tmpfs */
+	bool checked;  /* e2fsck ran and ended well */
+	bool readonly; /* the real one, but (re)mounted read-only: degraded for writing */
+	/* Lines of the mount plan that got a tmpfs although BF_DATA is there. */
+	unsigned lost_lines;
+	char *dir; /* where the running system finds it; NULL: the plan has no place. Never freed */
+	char why[160]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
+};
+
+#define DATA_MOUNT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+/*
+ * Mounts @p (name "" = missing) on the directory @target. The kernel replays
+ * the journal; e2fsck (/sbin/e2fsck in the initramfs, when packed) runs only
+ * when the superblock says errors or is lost, or the mount fails with damage;
+ * @tick is called once a second while it does. Only a failing tmpfs is an error.
+ */
+_must_check_ int data_mount(const struct partition *p, const char *target, void (*tick)(void),
+			    struct data *ret, struct failure *f);

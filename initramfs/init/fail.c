@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+#include "initramfs/init/fail.h"
+
+#include "boot/product.h"
+#include "boot/sys.h"
+#include "initramfs/init/watchdog.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define CONSOLES_MAX	 8
+#define CONSOLE_LIST_MAX 4096
+#define SHELL		 "/bin/sh"
+
+struct consoles {
+	int fd[CONSOLES_MAX];
+	size_t count;
+};
+
+/* The text */
+
+/* What came from a disk must not speak to the terminal. */
+static void make_printable(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+			*p = '?';
+}
+
+static bool is_trial(const struct boot *b)
+{
+	return b->decided ? b->decision.next == NEXT_BOOT_TRIAL : b->firmware.tryboot;
+}
+
+static char *countdown_line(const struct boot *b, enum boot_next next, uint32_t seconds)
+{
+	char where[sizeof(", back to slot X")] = "";
+
+	if (next == NEXT_REBOOT_TRIAL && b->slot != SLOT_NONE)
+		(void)snprintf(where, sizeof(where), ", trying slot %s",
+			       slot_name(slot_other(b->slot)));
+	else if (is_trial(b) && b->slot != SLOT_NONE)
+		(void)snprintf(where, sizeof(where), ", back to slot %s",
+			       slot_name(slot_other(b->slot)));
+	return strf("Restarting in %u s%s.", seconds, where);
+}
+
+char *fail_text(const struct boot *b, const struct failure *f, enum boot_next next,
+		uint32_t seconds)
+{
+	_cleanup_free_ char *last = countdown_line(b, next, seconds);
+	const struct reason_text *why = reason_text(f->reason);
+	struct failure shown = *f;
+
+	if (!last)
+		return NULL;
+	make_printable(shown.text);
+	return strf("\n%s cannot start: slot %s%s\n\n"
+		    "  What:  %s\n"
+		    "         %s%s%s\n"
+		    "  To do: %s\n"
+		    "  Code:  %s\n\n"
+		    "%s",
+		    BF_PRODUCT, slot_name(b->slot), is_trial(b) ? ", trial boot" : "", why->what,
+		    shown.text, *shown.text && f->error ? ": " : "",
+		    f->error ? strerror(f->error) : "", why->todo, why->code, last);
+}
+
+/* The consoles */
+
+/*
+ * /proc/consoles: "ttyAMA0   -W- (EC p a)  204:64", Linux fs/proc/consoles.c.
+ * Only what is enabled and can be written. A serial line that nobody reads
+ * must not hold the reboot up, so nothing here ever waits for one.
+ */
+static int open_console(char *line)
+{
+	size_t name_len = strcspn(line, " ");
+	char *flags = line + name_len + strspn(line + name_len, " ");
+	_cleanup_free_ char *path = NULL;
+
+	if (strlen(flags) < 5 || flags[1] != 'W' || flags[4] != '(' ||
+	    !memchr(flags + 4, 'E', strcspn(flags + 4, ")")))
+		return -ENOTTY;
+	line[name_len] = '\0';
+	path = strf("/dev/%s", line);
+	if (!path)
+		return -ENOMEM;
+	return sys_open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0);
+}
+
+static void add_console(struct consoles *c, int fd)
+{
+	if (fd >= 0)
+		c->fd[c->count++] = fd;
+}
+
+static void consoles_open(struct consoles *c)
+{
+	_cleanup_free_ char *list = NULL;
+	char *rest, *line;
+
+	c->count = 0;
+	if (sys_read_file(AT_FDCWD, "/proc/consoles", CONSOLE_LIST_MAX, &list, NULL) == 0)
+		for (line = strtok_r(list, "\n", &rest); line && c->count < CONSOLES_MAX;
+		     line = strtok_r(NULL, "\n", &rest))
+			add_console(c, open_console(line));
+	if (c->count == 0)
+		add_console(c, sys_open("/dev/console", O_WRONLY | O_NONBLOCK | O_NOCTTY, 0));
+}
+
+/* As much as each takes: who does not take it at once, does not get it. */
+static void consoles_write(const struct consoles *c, const char *text)
+{
+	for (size_t i = 0; text && i < c->count; i++) {
+		size_t left = strlen(text);
+		const char *p = text;
+
+		while (left) {
+			ssize_t n = sys_write(c->fd[i], p, left);
+
+			if (n <= 0)
+				break;
+			p += n;
+			left -= (size_t)n;
+		}
+	}
+}
+
+static void count_down(const struct consoles *c, const struct boot *b, enum boot_next next,
+		       uint32_t seconds)
+{
+	for (; seconds; seconds--) {
+		if (seconds <= 10 || seconds % 10 == 0) {
+			_cleanup_free_ char *line = countdown_line(b, next, seconds);
+			_cleanup_free_ char *over = line ? strf("\r%s ", line) : NULL;
+
+			consoles_write(c, over);
+		}
+		watchdog_kick();
+		sys_sleep_usec(1000000);
+	}
+	consoles_write(c, "\n");
+}
+
+/* The end */
+
+/* Each step is for when the one before did not work. */
+static _Noreturn void reboot_now(enum boot_next next)
+{
+	watchdog_kick();
+	/* It can hang on a dead disk. Nobody kicks from here on, so the watchdog ends that. */
+	sys_sync();
+	if (next == NEXT_REBOOT_TRIAL)
+		(void)sys_reboot("0 tryboot");
+	(void)sys_reboot(NULL);
+	(void)sys_write_file("/proc/sysrq-trigger", "b");
+	_exit(1); /* the kernel panics without PID 1, and restarts: panic= is set */
+}
+
+/* What the rules go by. Without a decision nothing was read yet but what the firmware said. */
+static struct boot_facts facts_so_far(const struct boot *b)
+{
+	struct boot_facts facts = b->facts;
+
+	if (b->decided)
+		return facts;
+	facts.running = b->slot;
+	facts.tryboot = b->firmware.tryboot;
+	facts.selector = SELECTOR_GONE;
+	facts.selector_committed = SLOT_NONE;
+	facts.record_readable = facts.record_lost = facts.writable = false;
+	return facts;
+}
+
+/* What the rules say, written as far as it can be. *ret_counted: a record bounds the reboot. */
+static enum boot_next write_failure(struct boot *b, enum reason reason, uint32_t *ret_delay_sec,
+				    bool *ret_counted)
+{
+	struct boot_facts facts = facts_so_far(b);
+	struct boot_decision d;
+	int r = -ENODEV;
+
+	rules_bf_init_failed(&facts, b->decided ? &b->decision : NULL, reason, &d, ret_delay_sec);
+	for (size_t i = 0; i < ARRAY_SIZE(d.writes); i++) {
+		if (d.writes[i] != WRITE_RECORD)
+			continue;
+		if (b->data.fd >= 0)
+			r = record_store(b->data.fd, &d.record);
+		if (r < 0)
+			log_error("the reason cannot be recorded: %s", strerror(-r));
+		*ret_counted = r >= 0;
+		return r < 0 ? d.next_if_unwritten : d.next;
+	}
+	return d.next;
+}
+
+static enum boot_next settle(struct boot *b, enum reason reason, uint32_t *ret_delay_sec)
+{
+	uint32_t uncounted_sec =
+		rules_uncounted_delay_sec(b->firmware.has_count, b->firmware.count);
+	enum boot_next next = NEXT_REBOOT;
+	bool counted = false;
+
+	*ret_delay_sec = 0;
+	if (b->slot != SLOT_NONE)
+		next = write_failure(b, reason, ret_delay_sec, &counted);
+	/* The other slot is not kept waiting: it may be the one that ends the loop. */
+	if (!counted && next == NEXT_REBOOT && *ret_delay_sec < uncounted_sec)
+		*ret_delay_sec = uncounted_sec;
+	return next;
+}
+
+/* Only an image that is marked as a rescue image has a shell at all. */
+static void rescue_shell(const struct consoles *c)
+{
+	char *const argv[] = { (char *)"sh", NULL };
+	int status;
+
+	consoles_write(c, "\nRESCUE IMAGE: a root shell. Leave it with \"exit\" to restart.\n");
+	(void)sys_spawn_wait(SHELL, argv, UINT32_MAX, watchdog_kick, &status);
+}
+
+_Noreturn void fail_boot(struct boot *b, const struct failure *f)
+{
+	/* Before the command line was read there is no figure in it; it never is 0 afterwards. */
+	uint32_t seconds =
+		b->cmdline.deadline_sec ? b->cmdline.failure_show_sec : CMDLINE_FAILURE_SHOW_SEC;
+	const struct reason_text *why = reason_text(f->reason);
+	struct consoles consoles;
+	enum boot_next next;
+	uint32_t delay_sec;
+	char *text;
+
+	watchdog_kick();
+	log_error("slot %s: %s: %s %s%s%s", slot_name(b->slot), why->code, why->what, f->text,
+		  *f->text && f->error ? ": " : "", f->error ? strerror(f->error) : "");
+	next = settle(b, f->reason, &delay_sec);
+	if (seconds < delay_sec)
+		seconds = delay_sec;
+	text = fail_text(b, f, next, seconds);
+	consoles_open(&consoles);
+	consoles_write(&consoles, text);
+	free(text);
+	if (b->rescue)
+		rescue_shell(&consoles);
+	else
+		count_down(&consoles, b, next, seconds);
+	reboot_now(next);
+}
+
+_Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reason)
+{
+	const struct reason_text *why = reason_text(reason);
+	char *text = strf("\n%s: %s Restarting%s.\n", BF_PRODUCT, why->what,
+			  next == NEXT_REBOOT_TRIAL ? " into the other slot" : "");
+	struct consoles consoles;
+
+	log_error("slot %s: %s: %s", slot_name(b->slot), why->code, why->what);
+	consoles_open(&consoles);
+	consoles_write(&consoles, text);
+	free(text);
+	reboot_now(next);
+}
