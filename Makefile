@@ -128,17 +128,22 @@ $(O)/sysroot-arm64/.done: tests/sysroot
 
 # ---- unit tests: no root, no VM, seconds ---------------------------------
 UNIT_LIB := $(B)/libbf-test.a
-$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c)
+$(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(tests_LIB))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS) libsystemd,--libs)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TESTS))
-UNIT_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TOOLS))
-SEAM_TOOLS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(seam_TOOLS))
+UNIT_TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/%,$(unit_TOOLS))
+SEAM_TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/%,$(seam_TOOLS))
 REPLAYS    := $(patsubst tests/fuzz/fuzz-%.c,$(B)/tests/replay-%,$(fuzz_TARGETS))
 
-$(B)/tests/%: $(B)/tests/unit/%.o $(UNIT_LIB)
+$(UNIT_TESTS): $(B)/tests/%: $(B)/tests/unit/%.o $(UNIT_LIB)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(UNIT_LIB) $(UNIT_LIBS)
+
+$(UNIT_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(UNIT_LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(UNIT_LIB) $(UNIT_LIBS)
@@ -148,7 +153,7 @@ $(B)/tests/replay-%: $(B)/tests/fuzz/fuzz-%.o $(B)/tests/fuzz/replay.o $(UNIT_LI
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(UNIT_LIBS)
 
-$(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/unit/%.o $(LIB)
+$(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=sys_block_size -o $@ $^ $(UNIT_LIBS)
@@ -262,7 +267,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) tests/unit/fake-sys.c
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(tests_LIB)
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)

@@ -12,5 +12,5 @@ boot_SRC := \
 	boot/requests.c \
 	boot/rules.c \
 	boot/running.c
-# The seam to the kernel; tests put tests/unit/fake-sys.c in its place.
+# The seam to the kernel; tests put tests/lib/fake-sys.c in its place.
 boot_SEAM := boot/sys.c

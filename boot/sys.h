@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The seam: every kernel call of the boot library and of bf-init. Thin, no
- * decisions, no log. Tests link tests/unit/fake-sys.c instead of sys.c: there
+ * decisions, no log. Tests link tests/lib/fake-sys.c instead of sys.c: there
  * file calls go to a temporary directory (absolute paths get its prefix),
  * privileged ones are recorded, and the k-th call can be made to fail.
  *

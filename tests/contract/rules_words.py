@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The boot record in the words of tests/unit/rules-text.h, and records made by chance."""
+"""The boot record in the words of tests/lib/rules-text.h, and records made by chance."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """bf-boot as RAUC runs it: one process a question, answers on stdout, the exit status, no more.
 
-The device is a directory (tests/unit/bf-boot-fake.c); what became of it is read with other code
+The device is a directory (tests/tools/bf-boot-fake.c); what became of it is read with other code
 than ours: mtools for the selector partition, a few lines here for the boot record.
 """
 

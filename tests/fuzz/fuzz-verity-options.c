@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tests/unit/verity-sample.h"
+#include "tests/lib/verity-sample.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/pi/autoboot.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #define CANONICAL "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
 

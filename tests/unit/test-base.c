@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/base.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <unistd.h>

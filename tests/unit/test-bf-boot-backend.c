@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* bf-boot as RAUC, units and people call it. */
-#include "tests/unit/bf-boot-ask.h"
+#include "tests/lib/bf-boot-ask.h"
 
 #include <sys/file.h>
 #include <zlib.h>

@@ -2,7 +2,7 @@
 /* bf-boot doctor: a good device has no fault, and each thing that breaks it is named. */
 #include "boot/tool/doctor.h"
 #include "boot/tool/ini.h"
-#include "tests/unit/bf-boot-ask.h"
+#include "tests/lib/bf-boot-ask.h"
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"
 #define CMDLINE "quiet roothash=" DEVICE_HASH " systemd.verity=0 rauc.slot=A panic=10\n"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* bf-boot status, history and reasons; and the JSON they are written in. */
 #include "boot/json.h"
-#include "tests/unit/bf-boot-ask.h"
+#include "tests/lib/bf-boot-ask.h"
 
 /* The rest of the line that starts with @name; "" when there is none. */
 static const char *line_of(const char *text, const char *name)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Libraries found in roots of every shape, none of which could run here. */
 #include "initramfs/pack/closure.h"
-#include "tests/unit/make-elf.h"
-#include "tests/unit/scratch.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/make-elf.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/cmdline.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #define HASH32	"00112233445566778899aabbccddeeff"
 #define HASH64	HASH32 HASH32

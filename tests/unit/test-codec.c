@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Packing and unpacking: there and back, cut short, with leftovers, too large. */
 #include "initramfs/pack/codec.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #include <lzma.h>
 

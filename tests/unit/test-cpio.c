@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The image as a set of files, and as bytes. GNU cpio judges it in tests/contract. */
 #include "initramfs/pack/cpio.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 static struct blob bytes(const char *text, mode_t mode)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* What ELF files say about themselves, whole ones and damaged ones. */
 #include "initramfs/pack/elfinfo.h"
-#include "tests/unit/make-elf.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/make-elf.h"
+#include "tests/lib/tap.h"
 
 static void test_kinds(void)
 {

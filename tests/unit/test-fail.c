@@ -2,8 +2,8 @@
 #include "boot/sys.h"
 #include "initramfs/init/fail.h"
 #include "initramfs/init/watchdog.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

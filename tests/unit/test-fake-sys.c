@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The test double itself: what other tests take for granted. */
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Small hand-made volumes, whole and damaged. Real ones: tests/contract/test_fat_oracle.py. */
 #include "boot/pi/fat.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #define NAME "AUTOBOOTTXT"
 

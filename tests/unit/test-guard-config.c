@@ -2,8 +2,8 @@
 #include "guard/config.h"
 
 #include "boot/sys.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 

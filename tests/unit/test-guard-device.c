@@ -2,8 +2,8 @@
 /* The guard's questions to a whole device, below the test double's root. */
 #include "guard/device.h"
 
-#include "tests/unit/bf-boot-device.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/bf-boot-device.h"
+#include "tests/lib/tap.h"
 
 static struct device_answer answer;
 

@@ -8,7 +8,7 @@
  */
 #include "guard/policy.h"
 
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #define SEC UINT64_C(1000000)
 

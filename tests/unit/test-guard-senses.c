@@ -8,8 +8,8 @@
 #include "guard/rauc.h"
 
 #include "boot/sys.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

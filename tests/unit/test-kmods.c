@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Which modules are wanted, and in which order they load. The rest is in tests/contract. */
 #include "initramfs/pack/kmods.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #define H(a, b)                                                                                    \
 	{                                                                                          \

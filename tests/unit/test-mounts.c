@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "boot/sys.h"
 #include "initramfs/init/mounts.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* A signal in the middle of writing leaves the old image, and nothing beside it. */
 #include "initramfs/pack/output.h"
-#include "tests/unit/scratch.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/tap.h"
 
 #include <dirent.h>
 #include <fcntl.h>

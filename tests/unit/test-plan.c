@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/base.h"
 #include "initramfs/init/plan.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 #include <sys/mount.h>
 

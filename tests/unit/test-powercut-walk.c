@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* A bounded share of the random walk, and that the walk notices what it is there for. */
-#include "tests/unit/tap.h"
-#include "tests/unit/walk-life.h"
+#include "tests/lib/tap.h"
+#include "tests/lib/walk-life.h"
 
 #include <time.h>
 

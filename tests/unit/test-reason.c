@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/reason.h"
 #include "boot/record.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 static bool is_sentence(const char *s)
 {

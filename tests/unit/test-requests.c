@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "tests/unit/requests-text.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/requests-text.h"
+#include "tests/lib/tap.h"
 
 #define ID "0123456789abcdef0123456789abcdef"
 

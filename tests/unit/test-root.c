@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/dm.h"
 #include "initramfs/init/root.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
-#include "tests/unit/verity-sample.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
+#include "tests/lib/verity-sample.h"
 
 #include <linux/dm-ioctl.h>
 #include <sys/ioctl.h>

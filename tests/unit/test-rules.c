@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "tests/unit/rules-device.h"
-#include "tests/unit/rules-text.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/rules-device.h"
+#include "tests/lib/rules-text.h"
+#include "tests/lib/tap.h"
 
 #define ID    "0123456789abcdef0123456789abcdef"
 #define FACTS "boot_id=" ID " roothash=cc33 now=1000 "

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/running.h"
-#include "tests/unit/bf-boot-device.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/bf-boot-device.h"
+#include "tests/lib/tap.h"
 
 #include <sys/file.h>
 

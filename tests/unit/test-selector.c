@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/pi/selector.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Nothing leads out of a root, neither with openat2 nor with the walk of our own. */
 #include "initramfs/pack/tree.h"
-#include "tests/unit/scratch.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/tap.h"
 
 #include <fcntl.h>
 #include <unistd.h>

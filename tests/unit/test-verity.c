@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/fsimage.h"
-#include "tests/unit/tap.h"
-#include "tests/unit/verity-sample.h"
+#include "tests/lib/tap.h"
+#include "tests/lib/verity-sample.h"
 
 #include <inttypes.h>
 

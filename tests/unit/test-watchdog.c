@@ -3,8 +3,8 @@
  */
 #include "initramfs/init/watchdog.c"
 
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/tap.h"
 
 #include <unistd.h>
 

@@ -283,7 +283,7 @@ static int flash(const char *from, const char *to)
 }
 
 /*
- * Says in the log of a disk's writes how far we are (powercut_log.py): between the partition table
+ * Says in the log of a disk's writes how far we are (powercut/log.py): between the partition table
  * and the first partition, past the page cache, and without a flush.
  */
 static int mark(const char *path, const char *text)

@@ -14,15 +14,15 @@ from typing import Callable
 import pytest
 
 import bootrecord
-import powercut_log
+from powercut import log as powercut_log
 from artifacts import Artifacts
 from diskimage import DiskImage
-from powercut_cut import Cut, Piece, Replay
-from powercut_eval import Evaluator, Release, Story
-from powercut_log import Entry, LogError
-from powercut_plan import deciding, judge_all, make_plan, phases, sample
-from powercut_run import Bench, forget
-from powercut_story import disk_eval, tell as tell_story
+from powercut.cut import Cut, Piece, Replay
+from powercut.eval import Evaluator, Release, Story
+from powercut.log import Entry, LogError
+from powercut.plan import deciding, judge_all, make_plan, phases, sample
+from powercut.run import Bench, forget
+from powercut.story import disk_eval, tell as tell_story
 from test_firmware import CONFIG
 from test_mini_boot import SECTOR_A, SECTOR_B
 

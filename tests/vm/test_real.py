@@ -7,7 +7,7 @@ import re
 import pytest
 
 import bootrecord
-import powercut_log
+from powercut import log as powercut_log
 import real
 from artifacts import Artifacts
 from diskimage import DiskImage

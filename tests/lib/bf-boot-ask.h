@@ -2,8 +2,8 @@
 /* Runs bf-boot's commands in this process and keeps what they said. */
 #pragma once
 
-#include "tests/unit/bf-boot-device.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/bf-boot-device.h"
+#include "tests/lib/tap.h"
 
 struct answer {
 	int status; /* -1: left by exec */

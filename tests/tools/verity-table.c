@@ -9,7 +9,7 @@
  * "-" for HASH: on DATA. A failure is printed as "CODE: TEXT", exit status 1.
  */
 #include "initramfs/init/root.h"
-#include "tests/unit/fake-sys.h"
+#include "tests/lib/fake-sys.h"
 
 #include <fcntl.h>
 #include <unistd.h>

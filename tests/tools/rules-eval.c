@@ -8,7 +8,7 @@
  *   after      rules_bf_init(), its writes carried out, then rules_bf_init_failed()
  *   unwritten  the same, but the record could not be written
  */
-#include "tests/unit/rules-text.h"
+#include "tests/lib/rules-text.h"
 
 static void carry_out(struct boot_facts *facts, struct boot_decision *d, bool write_fails)
 {

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "boot/requests.h"
-#include "tests/unit/rules-text.h"
+#include "tests/lib/rules-text.h"
 
 static const char *const text_requests[] = {
 	[REQUEST_SET_BAD] = "set-bad",

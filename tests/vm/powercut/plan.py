@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Callable, Iterable, Sequence
 
-from powercut_cut import Cut, Replay
-from powercut_eval import Evaluator, Story, Verdict
+from powercut.cut import Cut, Replay
+from powercut.eval import Evaluator, Story, Verdict
 
 TORN, GARBLED = 3, 4                    # different accidents for each write that decides
 # A record is written, flushed, exchanged by name and flushed through the journal; what else the

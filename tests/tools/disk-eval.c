@@ -16,7 +16,7 @@
  * decision as rules-text.h has it. With fails=, of the failure.
  */
 #include "boot/sys.h"
-#include "tests/unit/rules-text.h"
+#include "tests/lib/rules-text.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

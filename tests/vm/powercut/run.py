@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Callable
 
 from artifacts import Artifacts
-from powercut_cut import Cut, Replay, State
-from powercut_eval import Evaluator, Story, Verdict
-from powercut_plan import Tally, judge_all, make_plan, sample
-from powercut_story import boot_mini, disk_eval, record_blocks
+from powercut.cut import Cut, Replay, State
+from powercut.eval import Evaluator, Story, Verdict
+from powercut.plan import Tally, judge_all, make_plan, sample
+from powercut.story import boot_mini, disk_eval, record_blocks
 
 Boot = Callable[[Story, State, Verdict, Path, Path], list[str]]
 

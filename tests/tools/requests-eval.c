@@ -4,7 +4,7 @@
  * question a line on standard input, in the words of requests-text.h, one line
  * of answer each.
  */
-#include "tests/unit/requests-text.h"
+#include "tests/lib/requests-text.h"
 
 int main(void)
 {

@@ -1,6 +1,6 @@
 """The stories whose every write is looked at, told by the mini root: an update that is committed and
 one that cannot start. bf-boot and bf-init are the device's own; the installer writes the slots in
-RAUC's order and asks bf-boot what RAUC asks (powercut_real.py has the same with RAUC itself).
+RAUC's order and asks bf-boot what RAUC asks (powercut/real.py has the same with RAUC itself).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Callable
 
 import bootrecord
-import powercut_log
+from powercut import log as powercut_log
 from artifacts import Artifacts, ImageOptions, digest, tree_digest
 from diskimage import DiskImage
 from machine import LAB_WORDS, SMALL, Device, Disk, End, Run
-from powercut_cut import State, copy
-from powercut_eval import Release, Story, Verdict
+from powercut.cut import State, copy
+from powercut.eval import Release, Story, Verdict
 
 BF_BOOT = "/usr/sbin/bf-boot"
 DISK, BOOT_DISK, ROOT_DISK = "/dev/vda", "/dev/vdb", "/dev/vdc"

@@ -13,7 +13,7 @@
  * What only the kernel can do (mounts, the reboot) is appended to DIR/log
  * instead. A reboot ends the program with status 0.
  */
-#include "tests/unit/bf-boot-device.h"
+#include "tests/lib/bf-boot-device.h"
 
 #include <time.h>
 

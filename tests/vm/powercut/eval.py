@@ -1,6 +1,6 @@
 """What becomes of a device after a power cut, without starting it.
 
-The firmware model says what it boots, bf-init's own code (tests/unit/disk-eval.c) what it decides
+The firmware model says what it boots, bf-init's own code (tests/tools/disk-eval.c) what it decides
 from autoboot.txt and the record, comparing with the released images whether the slot can start at
 all. That goes on until a slot runs; then the staged slot, if there is one, has its trial as well.
 Everything that breaks an invariant on the way is a violation.
@@ -17,8 +17,8 @@ from typing import Callable, Sequence
 import bootrecord
 import firmware
 from diskimage import Fat, FatError
-from powercut_cut import Cut, Replay, State, StateFat
-from powercut_log import Entry
+from powercut.cut import Cut, Replay, State, StateFat
+from powercut.log import Entry
 
 BOOTS_MAX = 8                           # more resets than that are a loop
 SLOTS = {2: "A", 3: "B"}

@@ -7,8 +7,8 @@
 
 #include "boot/sys.h"
 #include "boot/tool/tool.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/fat-make.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/fat-make.h"
 
 #include <sys/sysmacros.h>
 

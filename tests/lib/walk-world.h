@@ -18,9 +18,9 @@
 #include "boot/running.h"
 #include "boot/sys.h"
 #include "initramfs/init/handover.h"
-#include "tests/unit/fake-sys.h"
-#include "tests/unit/fat-make.h"
-#include "tests/unit/requests-text.h"
+#include "tests/lib/fake-sys.h"
+#include "tests/lib/fat-make.h"
+#include "tests/lib/requests-text.h"
 
 #define WORLD_DATA     "/data"
 #define WORLD_DISK     "nvme0n1p"

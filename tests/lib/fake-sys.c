@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tests/unit/fake-sys.h"
+#include "tests/lib/fake-sys.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 from diskimage import DiskImage, Fat, Partition
-from powercut_log import Entry
+from powercut.log import Entry
 
 SECTOR = 512                            # what a disk writes whole or not at all
 VARIANTS = ("kept", "dropped", "torn", "garbled")

@@ -12,10 +12,10 @@ import real
 from artifacts import Artifacts, build
 from diskimage import DiskImage
 from machine import Device, Disk, End, Hardware, Run, Timeout
-from powercut_cut import State
-from powercut_eval import Release, Story, Verdict
-from powercut_log import MARK_AT, MARK_WORD
-from powercut_story import DECIDED, StoryError, load, release, save
+from powercut.cut import State
+from powercut.eval import Release, Story, Verdict
+from powercut.log import MARK_AT, MARK_WORD
+from powercut.story import DECIDED, StoryError, load, release, save
 
 INSTALL_SEC = 1800
 # No watchdog: on a busy host it would write a boot of its own into the story.

@@ -19,7 +19,7 @@
  */
 #pragma once
 
-#include "tests/unit/walk-world.h"
+#include "tests/lib/walk-world.h"
 
 #include <sys/sysmacros.h>
 

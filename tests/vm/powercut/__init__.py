@@ -1,0 +1,1 @@
+"""Cuts an update off at every write, and judges what is left."""
