@@ -281,7 +281,20 @@ fuzz: $(FUZZERS)
 C_SOURCES  = $(shell git ls-files '*.c')
 C_ALL      = $(shell git ls-files '*.c' '*.h')
 SH_SOURCES = $(shell git ls-files -z | xargs -0 grep -lE '^\#!(/usr)?/bin/(env )?(ba)?sh' --)
-lint: lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-man
+lint: lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-man
+# No include through a wall: FOLDER:PATTERN of what its files must not name. Only tests look into a program.
+WALLS := \
+	boot/*.[ch]:(boot/tool|initramfs|guard|tests)/ \
+	boot/pi/*.[ch]:(boot/tool|initramfs|guard|tests)/ \
+	boot/tool/*.[ch]:(initramfs|guard|tests)/ \
+	initramfs/init/*.[ch]:(boot/tool|initramfs/pack|guard|tests)/ \
+	initramfs/pack/*.[ch]:(boot/tool|initramfs/init|guard|tests)/ \
+	initramfs/*.h:(boot|initramfs|guard|tests)/ \
+	guard/*.[ch]:(boot/tool|initramfs|tests)/
+lint-walls:
+	$(call say,WALLS,includes)
+	$(Q)set -f; for wall in $(foreach w,$(WALLS),'$(w)'); do \
+		! git grep -nE "^#include \"$${wall#*:}" -- ":(glob)$${wall%%:*}" || exit 1; done
 # It does not see cleanup attributes: leaks are for the sanitizer and valgrind.
 ANALYZER_BLIND := -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak
 lint-analyzer:
@@ -376,7 +389,7 @@ help:
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
 	contract-build check-contract arm64 check-vm check as-root demo powercut bench picture packages fuzz \
-	lint lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
+	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
