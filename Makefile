@@ -215,6 +215,11 @@ check-vm: packages
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 WERROR=1 all
 	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) tests/vm
+# What is slow and rare: not in check; run before a release.
+check-long: packages
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=arm64 WERROR=1 all
+	$(Q)WERROR=1 $(PYTEST) $(VM_WORKERS) --long tests/vm
 # One virtual machine more than there are processors, too; but each may take 1.5 GiB, and no more than fit
 # into the memory that is free.
 VM_WORKERS ?= -n $(shell awk -v n=$$(($(JOBS) + 1)) '/^MemAvailable:/ { fit = int($$2 / 1572864) } \
@@ -375,6 +380,7 @@ help:
 	'make check        every test; needs root; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
 	'make check-contract, check-vm, check-san, check-clang, check-valgrind   the other parts of check' \
+	'make check-long   tests of virtual machines that are slow and rare, and not part of check' \
 	'make powercut     cut the power at every write of an update that decides, and at 1000 others' \
 	'make bench        sizes and times against other initramfs makers' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
@@ -388,7 +394,7 @@ help:
 	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check as-root demo powercut bench picture packages fuzz \
+	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench picture packages fuzz \
 	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 

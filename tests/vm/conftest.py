@@ -22,13 +22,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--builddir", type=Path, default=TOP / "build",
                      help="where programs and images are built (make's O)")
     parser.addoption("--keep-disks", action="store_true", help="keep each test's disk image")
+    parser.addoption("--long", action="store_true", help="the tests marked long, and only those")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: slow and rare, run by `make check-long` only")
 
 
 # Minutes each: begun last, one of them would keep all others waiting for its end.
 LONGEST = ("test_rauc.py", "test_real.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = config.getoption("long")
+    out = [item for item in items if (item.get_closest_marker("long") is not None) != long]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
