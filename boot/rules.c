@@ -5,7 +5,7 @@
  *
  * T: the device tree says tryboot. [all], [tryboot]: the slots autoboot.txt
  * names. W: one record write. S: one write of autoboot.txt's sector. R: plain
- * reboot. RT: reboot "0 tryboot", only with a sector that names the committed
+ * reboot. RT: reboot into a trial, only with a sector that names the committed
  * slot. dark: ended without a recorded reason. The record is the truth, the
  * sector follows it.
  *

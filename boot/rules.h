@@ -54,7 +54,7 @@ enum boot_next {
 	NEXT_BOOT,	   /* go on: the committed slot (or, with .limbo, what runs) */
 	NEXT_BOOT_TRIAL,   /* go on as a valid trial boot */
 	NEXT_REBOOT,	   /* plain reboot */
-	NEXT_REBOOT_TRIAL, /* reboot "0 tryboot" */
+	NEXT_REBOOT_TRIAL, /* with FIRMWARE_REBOOT_TRIAL */
 };
 
 enum boot_write { WRITE_NOTHING, WRITE_RECORD, WRITE_SECTOR };

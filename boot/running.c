@@ -16,7 +16,7 @@
 #define SELECTOR_FILE	"autoboot.txt"
 #define ARMED_TEXT	"armed\n"
 #define COUNTED_TEXT	"counted\n"
-#define PARAM_TEXT	REBOOT_TRYBOOT "\n"
+#define PARAM_TEXT	FIRMWARE_REBOOT_TRIAL "\n"
 #define DEVICE_PATH_MAX (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
 
 /* ---- /run/bf/boot --------------------------------------------------------- */

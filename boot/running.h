@@ -11,7 +11,7 @@
  *                               fills it must not keep its slot from being left
  *   /run/bf/armed               "armed\n" or "counted\n": the next reboot is to be the
  *                               trial; counted: that attempt stands in the record
- *   /run/systemd/reboot-param   systemd's reboot argument, "0 tryboot\n"
+ *   /run/systemd/reboot-param   systemd's reboot argument: FIRMWARE_REBOOT_TRIAL and a newline
  */
 #pragma once
 
@@ -26,9 +26,6 @@
 #define RUNNING_SPARE_ARMED  RUNNING_DIR "/spare-armed"
 #define RUNNING_SPARE_PARAM  RUNNING_DIR "/spare-reboot-param"
 #define RUNNING_LOCK_SEC     10
-
-/* What the reboot call passes on: the Pi firmware's partition 0, tryboot flag set. */
-#define REBOOT_TRYBOOT "0 tryboot"
 
 enum run_part {
 	RUN_BOOTSEL,

@@ -427,7 +427,7 @@ void device_ask(const struct device_question *q, struct device_answer *ret)
 		sys_sync();
 		break;
 	case DEVICE_REBOOT:
-		ret->error = sys_reboot(q->flag ? REBOOT_TRYBOOT : NULL);
+		ret->error = sys_reboot(q->flag ? FIRMWARE_REBOOT_TRIAL : NULL);
 		break;
 	}
 }

@@ -18,6 +18,13 @@
 #define FIRMWARE_BUILD_FLOOR 1741564800 /* Unix seconds */
 #define FIRMWARE_FLOOR_DATE  "2025-03-10"
 
+/*
+ * The argument of reboot(2) by which the next boot is a trial, once (Linux
+ * drivers/firmware/raspberrypi.c and drivers/watchdog/bcm2835_wdt.c): the firmware's default
+ * partition, 0, and its tryboot flag set.
+ */
+#define FIRMWARE_REBOOT_TRIAL "0 tryboot"
+
 /* Same document, "boot-mode" */
 enum boot_mode {
 	BOOT_MODE_UNKNOWN = 0,

@@ -173,7 +173,7 @@ int call_reboot(struct call *call, enum boot_next next)
 
 	/* Given, it is kept by systemctl; else that deletes what is armed. */
 	if (next == NEXT_REBOOT_TRIAL)
-		argv[2] = (char *)"--reboot-argument=" REBOOT_TRYBOOT;
+		argv[2] = (char *)"--reboot-argument=" FIRMWARE_REBOOT_TRIAL;
 	(void)fflush(call->out);
 	(void)fflush(call->err);
 	sys_alarm(0, SIG_DFL);

@@ -152,7 +152,7 @@ static _Noreturn void reboot_now(enum boot_next next)
 	/* It can hang on a dead disk. Nobody kicks from here on, so the watchdog ends that. */
 	sys_sync();
 	if (next == NEXT_REBOOT_TRIAL)
-		(void)sys_reboot("0 tryboot");
+		(void)sys_reboot(FIRMWARE_REBOOT_TRIAL);
 	(void)sys_reboot(NULL);
 	(void)sys_write_file("/proc/sysrq-trigger", "b");
 	_exit(1); /* the kernel panics without PID 1, and restarts: panic= is set */
