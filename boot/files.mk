@@ -3,6 +3,7 @@ boot_SRC := \
 	boot/base.c \
 	boot/cmdline.c \
 	boot/json.c \
+	boot/parts.c \
 	boot/pi/autoboot.c \
 	boot/pi/fat.c \
 	boot/pi/firmware.c \

@@ -2,7 +2,6 @@
 #include "boot/running.h"
 
 #include "boot/cmdline.h"
-#include "boot/product.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -64,17 +63,17 @@ static int take_count(const char *value, struct boot_file *b)
 }
 
 /* A kernel name of a block device becomes part of paths in /dev and /sys. */
-static int take_part(const char *value, char to[static 32])
+static int take_part(const char *value, char to[static PART_NAME_SIZE])
 {
 	if (strchr(value, '/') || value[0] == '.')
 		return -EBADMSG;
-	return take_text(value, to, 32);
+	return take_text(value, to, PART_NAME_SIZE);
 }
 
-static const char *const part_keys[RUN_PART_COUNT] = {
-	[RUN_BOOTSEL] = "BF_BOOTSEL_DEV", [RUN_BOOT_A] = "BF_BOOT_A_DEV",
-	[RUN_BOOT_B] = "BF_BOOT_B_DEV",	  [RUN_ROOT_A] = "BF_ROOT_A_DEV",
-	[RUN_ROOT_B] = "BF_ROOT_B_DEV",	  [RUN_DATA] = "BF_DATA_DEV",
+static const char *const part_keys[] = {
+#define X(id) [PART_##id] = "BF_" #id "_DEV",
+	PARTS(X)
+#undef X
 };
 
 static int take_line(struct boot_file *b, const char *key, const char *value)
@@ -111,7 +110,7 @@ static int take_line(struct boot_file *b, const char *key, const char *value)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		if (streq(key, texts[i].key))
 			return take_text(value, texts[i].to, texts[i].size);
-	for (size_t i = 0; i < RUN_PART_COUNT; i++)
+	for (size_t i = 0; i < PART_COUNT; i++)
 		if (streq(key, part_keys[i]))
 			return take_part(value, b->part[i]);
 	return 0;
@@ -171,8 +170,7 @@ static int note(struct running *r, int error, const char *fmt, ...)
 	return error;
 }
 
-static void device_path(const struct running *r, enum run_part part,
-			char ret[static DEVICE_PATH_MAX])
+static void device_path(const struct running *r, enum part part, char ret[static DEVICE_PATH_MAX])
 {
 	(void)snprintf(ret, DEVICE_PATH_MAX, "/dev/%s", r->boot.part[part]);
 }
@@ -220,9 +218,9 @@ static int read_selector(struct running *r)
 	int e;
 
 	r->selector = (struct selector) { .state = SELECTOR_GONE, .committed = SLOT_NONE };
-	if (!*r->boot.part[RUN_BOOTSEL])
-		return note(r, -ENODEV, BF_LABEL_PREFIX "_BOOTSEL");
-	device_path(r, RUN_BOOTSEL, path);
+	if (!*r->boot.part[PART_BOOTSEL])
+		return note(r, -ENODEV, PART_LABEL(BOOTSEL));
+	device_path(r, PART_BOOTSEL, path);
 	/* What the disk holds, not what somebody has in the cache. */
 	fd = sys_open(path, O_RDONLY | O_DIRECT, 0);
 	e = fd < 0 ? fd : selector_read(fd, &r->selector);
@@ -245,7 +243,7 @@ static int check_data(struct running *r, int fd)
 	struct stat st;
 	int e;
 
-	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/dev", r->boot.part[RUN_DATA]);
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/dev", r->boot.part[PART_DATA]);
 	e = sys_read_file(AT_FDCWD, path, SMALL_FILE_MAX, &number, NULL);
 	if (e >= 0)
 		e = sys_fstat(fd, &st);
@@ -258,8 +256,8 @@ static int open_data(struct running *r)
 {
 	int fd, e;
 
-	if (!*r->boot.data_dir || streq(r->boot.data, "missing") || !*r->boot.part[RUN_DATA])
-		return note(r, -ENODEV, BF_LABEL_PREFIX "_DATA");
+	if (!*r->boot.data_dir || streq(r->boot.data, "missing") || !*r->boot.part[PART_DATA])
+		return note(r, -ENODEV, PART_LABEL(DATA));
 	fd = sys_open(r->boot.data_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return note(r, fd, "%s", r->boot.data_dir);
@@ -267,7 +265,7 @@ static int open_data(struct running *r)
 	e = check_data(r, fd);
 	if (e < 0) {
 		close_p(&r->data_fd);
-		return note(r, e, BF_LABEL_PREFIX "_DATA at %s", r->boot.data_dir);
+		return note(r, e, PART_LABEL(DATA) " at %s", r->boot.data_dir);
 	}
 	r->facts.writable = e == 0;
 	return 0;
@@ -295,7 +293,7 @@ static void read_record(struct running *r)
 
 static bool has_holder(const struct running *r, enum slot slot)
 {
-	const char *name = r->boot.part[slot == SLOT_A ? RUN_ROOT_A : RUN_ROOT_B];
+	const char *name = r->boot.part[part_root(slot)];
 	char path[sizeof("/sys/class/block//holders") + sizeof(r->boot.part[0])];
 	_cleanup_close_ int fd = -1;
 	char **names = NULL;
@@ -481,12 +479,12 @@ int running_arm_again(void)
 
 /* ---- mounts ---------------------------------------------------------------- */
 
-static int mount_boot(struct running *r, enum run_part part, unsigned long flags)
+static int mount_boot(struct running *r, enum part part, unsigned long flags)
 {
 	char path[DEVICE_PATH_MAX];
 	int e;
 
-	if (!*r->boot.part[part])
+	if (part == PART_COUNT || !*r->boot.part[part])
 		return -ENODEV;
 	device_path(r, part, path);
 	e = make_dir(MOUNT_POINT);
@@ -525,9 +523,9 @@ static int make_selector_file(struct running *r)
 {
 	int e, u;
 
-	e = mount_boot(r, RUN_BOOTSEL, 0);
+	e = mount_boot(r, PART_BOOTSEL, 0);
 	if (e < 0)
-		return note(r, e, "mounting " BF_LABEL_PREFIX "_BOOTSEL to make " SELECTOR_FILE);
+		return note(r, e, "mounting " PART_LABEL(BOOTSEL) " to make " SELECTOR_FILE);
 	e = write_selector_file();
 	u = sys_umount(MOUNT_POINT, 0);
 	if (e >= 0)
@@ -545,7 +543,7 @@ int running_image_hash(struct running *r, enum slot slot, char ret[static RECORD
 	int e;
 
 	ret[0] = '\0';
-	e = mount_boot(r, slot == SLOT_A ? RUN_BOOT_A : RUN_BOOT_B, MS_RDONLY);
+	e = mount_boot(r, part_boot(slot), MS_RDONLY);
 	if (e < 0)
 		return e;
 	e = sys_read_file(AT_FDCWD, path, SMALL_FILE_MAX, &text, NULL);
@@ -566,8 +564,8 @@ static int write_sector(struct running *r, enum slot slot)
 	char path[DEVICE_PATH_MAX];
 	int e = -ENOENT;
 
-	device_path(r, RUN_BOOTSEL, path);
-	if (*r->boot.part[RUN_BOOTSEL])
+	device_path(r, PART_BOOTSEL, path);
+	if (*r->boot.part[PART_BOOTSEL])
 		e = selector_write(path, slot);
 	if (e == -ENOENT) {
 		e = make_selector_file(r);

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "boot/parts.h"
 #include "boot/requests.h"
 
 #define RUNNING_DIR	     "/run/bf"
@@ -27,16 +28,6 @@
 #define RUNNING_SPARE_PARAM  RUNNING_DIR "/spare-reboot-param"
 #define RUNNING_LOCK_SEC     10
 
-enum run_part {
-	RUN_BOOTSEL,
-	RUN_BOOT_A,
-	RUN_BOOT_B,
-	RUN_ROOT_A,
-	RUN_ROOT_B,
-	RUN_DATA,
-	RUN_PART_COUNT
-};
-
 /* /run/bf/boot, as far as somebody needs it; unknown keys are passed over. */
 struct boot_file {
 	enum slot slot;
@@ -45,10 +36,10 @@ struct boot_file {
 	uint32_t count;
 	char boot_id[33];
 	char roothash[RECORD_HASH_MAX + 1];
-	char reason[RECORD_CODE_MAX + 1]; /* "" */
-	char data[16];			  /* BF_DATA=: ok, readonly, missing */
-	char data_dir[256];		  /* where BF_DATA is mounted; "" nowhere */
-	char part[RUN_PART_COUNT][32];	  /* kernel names; "" = missing */
+	char reason[RECORD_CODE_MAX + 1];      /* "" */
+	char data[16];			       /* BF_DATA=: ok, readonly, missing */
+	char data_dir[256];		       /* where BF_DATA is mounted; "" nowhere */
+	char part[PART_COUNT][PART_NAME_SIZE]; /* kernel names; "" = missing */
 };
 
 /* -EBADMSG: no slot line, or a value that cannot be. Pure. */

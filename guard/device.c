@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "guard/device.h"
 
-#include "boot/product.h"
 #include "boot/sys.h"
 #include "guard/heartbeat.h"
 
@@ -173,8 +172,7 @@ static void ask_facts(const struct device_question *q, struct device_answer *a)
 		if (a->facts.role == ROLE_UNKNOWN && streq(r.boot.data, "missing"))
 			a->facts.role = ROLE_LIMBO;
 		a->baseline = read_baseline(r.data_fd);
-		say(a,
-		    *r.why || r.facts.writable ? r.why : BF_LABEL_PREFIX "_DATA cannot be written");
+		say(a, *r.why || r.facts.writable ? r.why : PART_LABEL(DATA) " cannot be written");
 		if (q->type == DEVICE_BASELINE &&
 		    a->baseline != (q->flag ? BASELINE_REACHED : BASELINE_SILENT))
 			a->error = write_baseline(r.data_fd, q->flag);

@@ -2,8 +2,6 @@
 /* The part of the checklist that the firmware and bf-init stand on. */
 #include "boot/tool/doctor.h"
 
-#include "boot/product.h"
-
 #include <fcntl.h>
 
 #define CONFIG_MAX 65536 /* bytes of a config.txt */
@@ -14,12 +12,6 @@
 /* Bits of bootloader/capabilities (Raspberry Pi documentation, configuration/device-tree.adoc) */
 #define CAPABLE_TRYBOOT_A_B (1u << 2)
 #define CAPABLE_TRYBOOT	    (1u << 3)
-
-static const char *const labels[RUN_PART_COUNT] = {
-	[RUN_BOOTSEL] = BF_LABEL_PREFIX "_BOOTSEL", [RUN_BOOT_A] = BF_LABEL_PREFIX "_BOOT_A",
-	[RUN_BOOT_B] = BF_LABEL_PREFIX "_BOOT_B",   [RUN_ROOT_A] = BF_LABEL_PREFIX "_ROOT_A",
-	[RUN_ROOT_B] = BF_LABEL_PREFIX "_ROOT_B",   [RUN_DATA] = BF_LABEL_PREFIX "_DATA",
-};
 
 /* ---- this boot, and the record ----------------------------------------------- */
 
@@ -60,13 +52,13 @@ void doctor_record(struct doctor *d)
 		return;
 	check_flags(d);
 	if (!f->writable)
-		doctor_say(d, DOCTOR_FAULT, "data", BF_LABEL_PREFIX "_DATA cannot be written: %s",
+		doctor_say(d, DOCTOR_FAULT, "data", PART_LABEL(DATA) " cannot be written: %s",
 			   *d->running.why ? d->running.why : "mounted read-only");
 	else if (d->running.boot.degraded)
 		doctor_say(d, DOCTOR_FAULT, "data", "degraded: see BF_DATA_WHY in %s",
 			   RUNNING_BOOT_FILE);
 	else
-		doctor_say(d, DOCTOR_OK, "data", BF_LABEL_PREFIX "_DATA at %s",
+		doctor_say(d, DOCTOR_OK, "data", PART_LABEL(DATA) " at %s",
 			   d->running.boot.data_dir);
 	doctor_say(d, rows[status].verdict, "record", "%s", rows[status].text);
 }
@@ -74,7 +66,7 @@ void doctor_record(struct doctor *d)
 /* ---- partitions ------------------------------------------------------------------ */
 
 /* The disk of a partition: the directory above it in sysfs. "" unknown. */
-static void disk_of(const char *part, char ret[static 32])
+static void disk_of(const char *part, char ret[static PART_NAME_SIZE])
 {
 	char path[64], target[256], *end;
 
@@ -87,7 +79,7 @@ static void disk_of(const char *part, char ret[static 32])
 		return;
 	*end = '\0';
 	end = strrchr(target, '/');
-	(void)snprintf(ret, 32, "%.31s", end ? end + 1 : target);
+	(void)snprintf(ret, PART_NAME_SIZE, "%.31s", end ? end + 1 : target);
 }
 
 static void label_of(const char *part, char *ret, size_t size)
@@ -110,12 +102,12 @@ static void check_other_disks(struct doctor *d, const char *disk)
 	if (dir < 0 || sys_list(dir, 4096, &names, &count) < 0)
 		return;
 	for (size_t i = 0; i < count; i++) {
-		char label[64], other[32];
+		char label[64], other[PART_NAME_SIZE];
 
 		label_of(names[i], label, sizeof(label));
 		disk_of(names[i], other);
-		for (size_t k = 0; k < RUN_PART_COUNT; k++)
-			if (streq(label, labels[k]) && !streq(other, disk))
+		for (enum part k = 0; k < PART_COUNT; k++)
+			if (streq(label, part_label(k)) && !streq(other, disk))
 				doctor_say(d, DOCTOR_WARN, "partitions",
 					   "%s on %s carries the label %s, too", names[i], other,
 					   label);
@@ -125,14 +117,14 @@ static void check_other_disks(struct doctor *d, const char *disk)
 
 void doctor_labels(struct doctor *d)
 {
-	char disk[32] = "";
+	char disk[PART_NAME_SIZE] = "";
 	bool good = true;
 
 	if (!d->open)
 		return;
-	for (size_t i = 0; i < RUN_PART_COUNT; i++) {
+	for (enum part i = 0; i < PART_COUNT; i++) {
 		const char *part = d->running.boot.part[i];
-		char label[64] = "", on[32] = "";
+		char label[64] = "", on[PART_NAME_SIZE] = "";
 
 		if (*part) {
 			label_of(part, label, sizeof(label));
@@ -140,13 +132,13 @@ void doctor_labels(struct doctor *d)
 		}
 		if (i == 0)
 			(void)snprintf(disk, sizeof(disk), "%s", on);
-		if (*part && streq(label, labels[i]) && *on && streq(on, disk))
+		if (*part && streq(label, part_label(i)) && *on && streq(on, disk))
 			continue;
 		good = false;
-		doctor_say(d, DOCTOR_FAULT, "partitions", "%s: %s%s%s", labels[i],
-			   !*part		      ? "missing"
-			   : !streq(label, labels[i]) ? "has another label now: "
-						      : "is on another disk: ",
+		doctor_say(d, DOCTOR_FAULT, "partitions", "%s: %s%s%s", part_label(i),
+			   !*part			  ? "missing"
+			   : !streq(label, part_label(i)) ? "has another label now: "
+							  : "is on another disk: ",
 			   part, *on ? " of " : "");
 	}
 	if (good)
@@ -170,7 +162,7 @@ static int read_at(void *ctx, uint64_t offset_bytes, void *buf, size_t len)
 	return 0;
 }
 
-static int open_part(const struct doctor *d, enum run_part part)
+static int open_part(const struct doctor *d, enum part part)
 {
 	char path[64];
 
@@ -233,7 +225,7 @@ void doctor_autoboot(struct doctor *d)
 
 	if (!d->open)
 		return;
-	fd = open_part(d, RUN_BOOTSEL);
+	fd = open_part(d, PART_BOOTSEL);
 	r = fd < 0 ? fd : fat_find(read_at, &fd, "AUTOBOOTTXT", &file);
 	if (r < 0) {
 		doctor_say(d, DOCTOR_FAULT, "autoboot.txt", "cannot be found: %s", strerror(-r));
@@ -251,7 +243,7 @@ void doctor_autoboot(struct doctor *d)
 			   s->block_bytes, slot_name(s->committed));
 }
 
-static void check_boot_image(struct doctor *d, enum run_part part)
+static void check_boot_image(struct doctor *d, enum part part)
 {
 	_cleanup_close_ int fd = open_part(d, part);
 	_cleanup_free_ char *config = NULL, *tryboot = NULL;
@@ -260,31 +252,33 @@ static void check_boot_image(struct doctor *d, enum run_part part)
 
 	r = fd < 0 ? fd : read_fat_file(fd, "CONFIG  TXT", &config, &config_len);
 	if (r == -EFBIG) {
-		doctor_say(d, DOCTOR_WARN, labels[part], "config.txt lies in pieces: not checked");
+		doctor_say(d, DOCTOR_WARN, part_label(part),
+			   "config.txt lies in pieces: not checked");
 		return;
 	}
 	if (r < 0) {
-		doctor_say(d, DOCTOR_FAULT, labels[part], "config.txt: %s", strerror(-r));
+		doctor_say(d, DOCTOR_FAULT, part_label(part), "config.txt: %s", strerror(-r));
 		return;
 	}
 	if (read_fat_file(fd, "TRYBOOT TXT", &tryboot, &tryboot_len) < 0 ||
 	    tryboot_len != config_len || memcmp(tryboot, config, config_len) != 0)
-		doctor_say(d, DOCTOR_FAULT, labels[part],
+		doctor_say(d, DOCTOR_FAULT, part_label(part),
 			   "tryboot.txt is not the same as config.txt; a lost autoboot.txt "
 			   "would hang the firmware");
 	else if (!strstr(config, "[boot_partition=2]") || !strstr(config, "[boot_partition=3]"))
-		doctor_say(d, DOCTOR_WARN, labels[part],
+		doctor_say(d, DOCTOR_WARN, part_label(part),
 			   "config.txt does not choose by [boot_partition=]");
 	else
-		doctor_say(d, DOCTOR_OK, labels[part], "config.txt and tryboot.txt are the same");
+		doctor_say(d, DOCTOR_OK, part_label(part),
+			   "config.txt and tryboot.txt are the same");
 }
 
 void doctor_boot_images(struct doctor *d)
 {
 	if (!d->open)
 		return;
-	check_boot_image(d, RUN_BOOT_A);
-	check_boot_image(d, RUN_BOOT_B);
+	check_boot_image(d, PART_BOOT_A);
+	check_boot_image(d, PART_BOOT_B);
 }
 
 /* ---- the firmware -------------------------------------------------------------------- */

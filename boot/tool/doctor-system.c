@@ -279,7 +279,7 @@ static void check_slot(struct doctor *d, const struct rauc_slot *slot, unsigned 
 	if (!startswith(slot->section, "slot."))
 		return;
 	doctor_partition(slot->device, part, sizeof(part));
-	for (size_t i = 0; d->open && i < RUN_PART_COUNT; i++)
+	for (size_t i = 0; d->open && i < PART_COUNT; i++)
 		ours = ours || (*part && streq(part, d->running.boot.part[i]));
 	if (d->open && !ours)
 		doctor_say(d, DOCTOR_FAULT, "RAUC", "[%s] %s leads to %s, not to the disk in use",
@@ -289,9 +289,8 @@ static void check_slot(struct doctor *d, const struct rauc_slot *slot, unsigned 
 	if (which == SLOT_NONE)
 		doctor_say(d, DOCTOR_FAULT, "RAUC", "[%s] bootname=%s: it is A or B", slot->section,
 			   slot->bootname);
-	else if (ours &&
-		 !streq(part, d->running.boot.part[which == SLOT_A ? RUN_ROOT_A : RUN_ROOT_B]) &&
-		 !streq(part, d->running.boot.part[which == SLOT_A ? RUN_BOOT_A : RUN_BOOT_B]))
+	else if (ours && !streq(part, d->running.boot.part[part_root(which)]) &&
+		 !streq(part, d->running.boot.part[part_boot(which)]))
 		doctor_say(d, DOCTOR_FAULT, "RAUC", "[%s] bootname=%s, but %s is of the other slot",
 			   slot->section, slot->bootname, part);
 	else

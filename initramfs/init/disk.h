@@ -6,30 +6,17 @@
  */
 #pragma once
 
+#include "boot/parts.h"
 #include "boot/pi/firmware.h"
-#include "boot/product.h"
 #include "boot/reason.h"
 
-enum part {
-	PART_BOOTSEL,
-	PART_BOOT_A,
-	PART_BOOT_B,
-	PART_ROOT_A,
-	PART_ROOT_B,
-	PART_DATA,
-	PART_COUNT
-};
-
-const char *part_label(enum part p); /* "BF_BOOTSEL", … */
-enum part part_root(enum slot slot);
-
 struct partition {
-	char name[32]; /* kernel name, "nvme0n1p4"; "" = not there; the kernel's limit is 32 */
+	char name[PART_NAME_SIZE]; /* kernel name; "" = not there */
 	uint32_t major, minor;
 };
 
 struct disk {
-	char name[32];
+	char name[PART_NAME_SIZE];
 	struct partition part[PART_COUNT];
 };
 

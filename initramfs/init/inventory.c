@@ -6,12 +6,6 @@
 #define QUIET_USEC (DISK_QUIET_SEC * UINT64_C(1000000))
 #define NAME_SIZE  sizeof(((struct partition *)0)->name) /* also of the others in disk.h */
 
-static const char *const labels[PART_COUNT] = {
-	[PART_BOOTSEL] = BF_LABEL_PREFIX "_BOOTSEL", [PART_BOOT_A] = BF_LABEL_PREFIX "_BOOT_A",
-	[PART_BOOT_B] = BF_LABEL_PREFIX "_BOOT_B",   [PART_ROOT_A] = BF_LABEL_PREFIX "_ROOT_A",
-	[PART_ROOT_B] = BF_LABEL_PREFIX "_ROOT_B",   [PART_DATA] = BF_LABEL_PREFIX "_DATA",
-};
-
 static const char *const kind_names[] = {
 	[DISK_OTHER] = "neither NVMe nor SD nor USB",
 	[DISK_NVME] = "NVMe",
@@ -19,20 +13,10 @@ static const char *const kind_names[] = {
 	[DISK_USB] = "USB",
 };
 
-const char *part_label(enum part p)
-{
-	return labels[p];
-}
-
-enum part part_root(enum slot slot)
-{
-	return slot == SLOT_A ? PART_ROOT_A : slot == SLOT_B ? PART_ROOT_B : PART_COUNT;
-}
-
 static enum part label_part(const char *label)
 {
 	for (enum part p = 0; p < PART_COUNT; p++)
-		if (streq(label, labels[p]))
+		if (streq(label, part_label(p)))
 			return p;
 	return PART_COUNT;
 }
@@ -428,7 +412,7 @@ static void say_labels(struct text *t, const struct rating *r, bool doubled)
 	for (enum part p = 0; p < PART_COUNT; p++) {
 		if (doubled ? r->count[p] < 2 : r->count[p] > 0)
 			continue;
-		say(t, "%s%s", separator, labels[p]);
+		say(t, "%s%s", separator, part_label(p));
 		separator = ", ";
 	}
 }

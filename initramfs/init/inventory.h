@@ -24,7 +24,7 @@ struct labelled { /* a partition with one of our labels */
 
 struct inventory_disk {
 	char *devpath;
-	char name[32];
+	char name[PART_NAME_SIZE];
 	enum disk_kind kind;
 	struct labelled *parts;
 	size_t part_count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/plan.h"
 
-#include "boot/product.h"
+#include "boot/parts.h"
 
 #include <libmount/libmount.h>
 #include <sys/mount.h>
@@ -232,7 +232,7 @@ static const struct own_option {
 /* Everybody's options */
 
 static const char *const kind_names[] = {
-	[MOUNT_DATA] = BF_LABEL_PREFIX "_DATA",
+	[MOUNT_DATA] = PART_LABEL(DATA),
 	[MOUNT_OVERLAY] = "an overlay",
 	[MOUNT_BIND] = "a bind",
 	[MOUNT_TMPFS] = "a tmpfs",
@@ -362,8 +362,8 @@ static int take_options(struct draft *d)
 
 static bool source_is_data(const char *source)
 {
-	return streq(source, "PARTLABEL=" BF_LABEL_PREFIX "_DATA") ||
-	       streq(source, "/dev/disk/by-partlabel/" BF_LABEL_PREFIX "_DATA");
+	return streq(source, "PARTLABEL=" PART_LABEL(DATA)) ||
+	       streq(source, "/dev/disk/by-partlabel/" PART_LABEL(DATA));
 }
 
 static int set_kind(struct draft *d)

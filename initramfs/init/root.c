@@ -21,7 +21,7 @@
 
 struct device {
 	int fd;
-	char name[32];
+	char name[PART_NAME_SIZE];
 	char number[24]; /* "major:minor" */
 	uint64_t bytes;
 	uint32_t logical_bytes;

@@ -22,7 +22,7 @@ static void check(const struct boot_file *b)
 	    !is_terminated(b->data_dir, sizeof(b->data_dir)))
 		abort();
 	/* Kernel names become parts of paths. */
-	for (size_t i = 0; i < RUN_PART_COUNT; i++)
+	for (size_t i = 0; i < PART_COUNT; i++)
 		if (!is_terminated(b->part[i], sizeof(b->part[i])) || strchr(b->part[i], '/') ||
 		    b->part[i][0] == '.')
 			abort();

@@ -32,9 +32,9 @@ static void test_boot_file(void)
 	ok_str(b.boot_id, HEX32, "boot file: boot id");
 	ok_str(b.roothash, "aa11", "boot file: root hash");
 	ok(b.has_count && b.count == UINT32_MAX, "boot file: count");
-	ok_str(b.part[RUN_BOOTSEL], "sda1", "boot file: BF_BOOTSEL");
-	ok_str(b.part[RUN_DATA], "sda6", "boot file: BF_DATA");
-	ok_str(b.part[RUN_ROOT_B], "", "boot file: a partition that is missing");
+	ok_str(b.part[PART_BOOTSEL], "sda1", "boot file: BF_BOOTSEL");
+	ok_str(b.part[PART_DATA], "sda6", "boot file: BF_DATA");
+	ok_str(b.part[PART_ROOT_B], "", "boot file: a partition that is missing");
 }
 
 static void test_boot_file_bad(void)
