@@ -272,7 +272,7 @@ packages:
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(tests_LIB)
+$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(tests_LIB)
 	$(call say,FUZZER,$@)
 	@mkdir -p $(@D)
 	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)

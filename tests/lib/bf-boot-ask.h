@@ -10,92 +10,26 @@ struct answer {
 	char *out, *err;
 };
 
+/* One call of bf-boot, for ask_run() in fake_run(): where to say it, and what became of it. */
 struct question {
 	int argc;
 	char *argv[8];
 	FILE *out, *err;
 	int status;
 };
+void ask_run(void *question);
 
-static void ask_run(void *arg)
-{
-	struct question *q = arg;
+/* Words up to NULL, six at most. Valid until the next call. The last newline of .err is cut off. */
+__attribute__((sentinel)) const struct answer *ask(const char *word, ...);
 
-	q->status = bf_boot_main(q->argc, q->argv, q->out, q->err);
-}
+/* What the record says now; ends the test program when there is none. */
+struct record stored(void);
 
-/* Words up to NULL. Valid until the next call. The last newline of .err is cut off. */
-__attribute__((sentinel, unused)) static const struct answer *ask(const char *word, ...)
-{
-	static struct answer a;
-	struct question q = { .argc = 1, .argv = { (char *)BF_BOOT }, .status = -1 };
-	size_t out_len, err_len;
-	va_list ap;
+/* The slot that the sector on this disk ("nvme0n1p") names now, SLOT_NONE: none. */
+enum slot sector_of(const char *part_prefix);
 
-	free(a.out);
-	free(a.err);
-	a = (struct answer) { 0 };
-	va_start(ap, word);
-	for (; word && q.argc < 7; word = va_arg(ap, const char *))
-		q.argv[q.argc++] = (char *)word;
-	va_end(ap);
-	q.out = open_memstream(&a.out, &out_len);
-	q.err = open_memstream(&a.err, &err_len);
-	if (!q.out || !q.err || fake_run(ask_run, &q) == FAKE_REBOOT)
-		abort();
-	(void)fclose(q.out);
-	(void)fclose(q.err);
-	if (err_len && a.err[err_len - 1] == '\n')
-		a.err[err_len - 1] = '\0'; /* it is shown in the names of tests */
-	a.status = q.status;
-	return &a;
-}
+/* The file @path below the root holds @text and nothing else. */
+bool file_says(const char *path, const char *text);
 
-/* What the record and the sector say now; ends the test program when there is none. */
-__attribute__((unused)) static struct record stored(void)
-{
-	struct record rec = { 0 };
-	int fd = sys_open(DEVICE_DATA, O_RDONLY | O_DIRECTORY, 0);
-
-	if (fd < 0 || record_load(fd, &rec) > RECORD_BACKUP) {
-		puts("Bail out! there is no record");
-		exit(99);
-	}
-	close_p(&fd);
-	return rec;
-}
-
-__attribute__((unused)) static enum slot sector_of(const char *part_prefix)
-{
-	struct selector s = { .state = SELECTOR_GONE };
-	char path[64];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/dev/%s1", part_prefix);
-	fd = sys_open(path, O_RDONLY, 0);
-	if (fd < 0 || selector_read(fd, &s) < 0)
-		s.state = SELECTOR_GONE;
-	close_p(&fd);
-	return s.state == SELECTOR_VALID ? s.committed : SLOT_NONE;
-}
-
-__attribute__((unused)) static bool file_says(const char *path, const char *text)
-{
-	_cleanup_free_ char *got = fake_read(path, NULL);
-
-	return got && streq(got, text);
-}
-
-/* A device with @rec; the sector names its committed slot. */
-__attribute__((unused)) static void device_with(const struct record *rec, enum slot running)
-{
-	struct device d = device_default;
-
-	d.record = rec;
-	d.running = running;
-	d.selector = rec->committed;
-	d.trial = rec->staged == running;
-	fake_reset();
-	device_make(&d);
-	fake_log_clear();
-}
+/* A device with @rec, and nothing in the log; the sector names its committed slot. */
+void device_with(const struct record *rec, enum slot running);

@@ -2,25 +2,5 @@
 /* Removing a test's own directory. */
 #pragma once
 
-#ifndef _GNU_SOURCE
-#error "nftw needs _GNU_SOURCE"
-#endif
-
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static int scratch_remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st, (void)type, (void)where;
-	return remove(path);
-}
-
-/* @path and all below it; links are removed, not followed. */
-__attribute__((unused)) static void scratch_remove(const char *path)
-{
-	if (nftw(path, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
-		perror(path);
-		exit(1);
-	}
-}
+/* @path and all below it; links are removed, not followed. Ends the test program when it fails. */
+void scratch_remove(const char *path);

@@ -2,7 +2,6 @@
 /* TAP in plain C, read by prove. A test file: #include, checks, return tap_done(). */
 #pragma once
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,25 +10,12 @@
 #error "tests need their checks: build without NDEBUG"
 #endif
 
-static int tap_count, tap_failed;
+/* Prints one result line, its name is @fmt; and where it was when it is not ok. Returns @pass. */
+__attribute__((format(printf, 4, 5))) bool tap_ok(bool pass, const char *file, int line,
+						  const char *fmt, ...);
 
-__attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool pass, const char *file,
-								 int line, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", pass ? "" : "not ", ++tap_count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	if (!pass) {
-		tap_failed++;
-		printf("# at %s:%d\n", file, line);
-	}
-	fflush(stdout);
-	return pass;
-}
+/* Prints the plan, last of all. The exit status: 0, or 1 when something was not ok. */
+int tap_done(void);
 
 #define ok(cond, ...) tap_ok((cond), __FILE__, __LINE__, __VA_ARGS__)
 
@@ -47,9 +33,3 @@ __attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool pass, cons
 			printf("# got \"%s\", want \"%s\"\n", _g ? _g : "(null)",                  \
 			       _w ? _w : "(null)");                                                \
 	} while (0)
-
-__attribute__((unused)) static int tap_done(void)
-{
-	printf("1..%d\n", tap_count);
-	return tap_failed ? 1 : 0;
-}

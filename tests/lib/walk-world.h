@@ -22,6 +22,8 @@
 #include "tests/lib/fat-make.h"
 #include "tests/lib/requests-text.h"
 
+#include <fcntl.h>
+
 #define WORLD_DATA     "/data"
 #define WORLD_DISK     "nvme0n1p"
 #define WORLD_SELECTOR "/dev/" WORLD_DISK "1"

@@ -3,6 +3,9 @@
 #include "boot/tool/doctor.h"
 #include "boot/tool/ini.h"
 #include "tests/lib/bf-boot-ask.h"
+#include "tests/lib/fat-make.h"
+
+#include <sys/sysmacros.h>
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"
 #define CMDLINE "quiet roothash=" DEVICE_HASH " systemd.verity=0 rauc.slot=A panic=10\n"

@@ -5,6 +5,8 @@
 #include "tests/lib/bf-boot-device.h"
 #include "tests/lib/tap.h"
 
+#include <fcntl.h>
+
 static struct device_answer answer;
 
 static void ask(struct device_question q)
