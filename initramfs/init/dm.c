@@ -9,6 +9,7 @@
 
 #define CONTROL	     "/dev/mapper/control" /* devtmpfs makes it when dm_mod comes */
 #define VERSIONS_MAX 16384		   /* bytes of the list of targets: some 400 of them */
+#define STATUS_ROOM  4096 /* bytes: of a text that does not fit the kernel gives nothing */
 
 /* The kernel's structures are the format: a padding that moved would be another format. */
 _Static_assert(sizeof(struct dm_ioctl) == 312, "struct dm_ioctl");
@@ -146,7 +147,7 @@ int dm_status(int control, const char *name, char ret[static DM_STATUS_MAX])
 	_cleanup_free_ struct dm_ioctl *io = NULL;
 	const struct dm_target_spec *spec;
 	const char *text;
-	int r = new_request(name, sizeof(*spec) + DM_STATUS_MAX, &io);
+	int r = new_request(name, sizeof(*spec) + STATUS_ROOM, &io);
 
 	if (r >= 0)
 		r = sys_dm_ioctl(control, DM_TABLE_STATUS, io);
@@ -156,9 +157,9 @@ int dm_status(int control, const char *name, char ret[static DM_STATUS_MAX])
 		return -ENODATA;
 	spec = payload_of(io);
 	text = (const char *)(spec + 1);
-	if (io->flags & DM_BUFFER_FULL_FLAG || strlen(text) >= DM_STATUS_MAX)
+	if (io->flags & DM_BUFFER_FULL_FLAG)
 		return -E2BIG;
-	strcpy(ret, text);
+	(void)snprintf(ret, DM_STATUS_MAX, "%s", text);
 	return 0;
 }
 

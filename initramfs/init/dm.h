@@ -10,7 +10,7 @@
 
 #include "boot/base.h"
 
-#define DM_STATUS_MAX 64 /* bytes with NUL: longer ones are -E2BIG */
+#define DM_STATUS_MAX 64 /* bytes with NUL: what is longer is cut off */
 
 /* The control device, an fd to be closed by the caller. -ENOENT: no device-mapper. */
 _must_check_ int dm_open(void);
@@ -27,7 +27,10 @@ _must_check_ int dm_load(int control, const char *name, const char *target, uint
 			 const char *params);
 _must_check_ int dm_resume(int control, const char *name);
 
-/* The status text of the live table's first target. */
+/*
+ * The status text of the live table's first target. A later kernel may add words to it: only
+ * those that are defined today may be looked at.
+ */
 _must_check_ int dm_status(int control, const char *name, char ret[static DM_STATUS_MAX]);
 
 /* For a way back: who calls it has something worse to report than that it failed. */

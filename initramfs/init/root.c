@@ -492,9 +492,9 @@ static int read_block(const struct root *root, uint64_t block, struct failure *f
 		return failure_set(f, REASON_VERITY_SETUP, -fd, "%s", path);
 	r = read_exactly(fd, buf, root->block_bytes, block * root->block_bytes);
 	if (r < 0)
-		return failure_set(f, REASON_VERITY_CORRUPT, -r,
-				   "block %" PRIu64 " of the root is not what roothash= says",
-				   block);
+		/* Not what roothash= says, or a disk that cannot read: the status tells. */
+		return failure_set(f, REASON_ROOT_CORRUPT, -r,
+				   "block %" PRIu64 " of the root cannot be read", block);
 	return 0;
 }
 
@@ -506,11 +506,18 @@ static int check_status(int control, char *ret, struct failure *f)
 
 	if (r < 0)
 		return failure_set(f, REASON_VERITY_SETUP, -r, "status of " ROOT_DM_NAME);
-	if (!streq(status, "V"))
+	switch (verity_status_parse(status)) {
+	case VERITY_GOOD:
+		*ret = *status;
+		return 0;
+	case VERITY_CORRUPT:
 		return failure_set(f, REASON_VERITY_CORRUPT, 0,
 				   "the root has a bad block (verity status %s)", status);
-	*ret = *status;
-	return 0;
+	case VERITY_UNKNOWN:
+		break;
+	}
+	return failure_set(f, REASON_VERITY_SETUP, 0,
+			   "verity status \"%s\" begins with neither V nor C", status);
 }
 
 static int check_device(struct setup *s, struct failure *f)
@@ -643,14 +650,21 @@ static int mount_root(const struct setup *s, const char *target, struct failure 
 
 /* The story */
 
-/* The verdict of verity goes before whatever the damage made fail later. */
+/*
+ * The verdict of verity goes before whatever the damage made fail later. Only a status that
+ * says so is a verdict: for any other, the failure keeps the reason it has.
+ */
 static void blame(int control, struct failure *f)
 {
 	char status[DM_STATUS_MAX];
-	int r = dm_status(control, ROOT_DM_NAME, status);
+	size_t used = strlen(f->text);
 
-	if (r >= 0 && !streq(status, "V"))
-		f->reason = REASON_VERITY_CORRUPT;
+	if (dm_status(control, ROOT_DM_NAME, status) < 0 ||
+	    verity_status_parse(status) != VERITY_CORRUPT || f->reason == REASON_VERITY_CORRUPT)
+		return;
+	f->reason = REASON_VERITY_CORRUPT;
+	(void)snprintf(f->text + used, sizeof(f->text) - used, "%sverity status %s",
+		       used ? "; " : "", status);
 }
 
 static int bring_up(struct setup *s, const char *target, struct failure *f)

@@ -42,7 +42,7 @@ struct root {
 /*
  * Opens slot's root partition @p (hash device: the same, or cmdline's
  * systemd.verity_root_hash=), makes the mapped device "root", reads the first and the
- * last block through it, requires status V, sets the partition(s) read-only,
+ * last block through it, requires a status that begins with V, sets the partition(s) read-only,
  * and mounts on @target. Takes everything down again when it fails (but the
  * partitions stay read-only). Free with root_done().
  */
@@ -52,13 +52,15 @@ _must_check_ int root_mount(const struct partition *p, const struct disk *disk,
 
 /*
  * From here on a bad block restarts the machine (or panics, when asked for): to be called last,
- * just before the new init. REASON_VERITY_CORRUPT when a bad block was met since root_mount().
+ * just before the new init. REASON_VERITY_CORRUPT when a bad block was met since root_mount();
+ * for what fails otherwise, root_blame() is asked.
  */
 _must_check_ int root_seal(struct root *root, struct failure *f);
 
 /*
  * After a failure that came from reading the root (@f says which): when verity met a bad
- * block, that is the reason, and @f becomes REASON_VERITY_CORRUPT. Keeps its text.
+ * block, that is the reason: @f becomes REASON_VERITY_CORRUPT, its text is kept and the status
+ * that proves it is added. Without that proof @f stays as it is.
  */
 void root_blame(const struct root *root, struct failure *f);
 

@@ -685,3 +685,14 @@ void verity_table_done(struct verity_table *t)
 	free(t->params);
 	*t = (struct verity_table) { 0 };
 }
+
+/* The status */
+
+enum verity_state verity_status_parse(const char *status)
+{
+	size_t len = strcspn(status, " ");
+
+	if (len != 1)
+		return VERITY_UNKNOWN;
+	return *status == 'V' ? VERITY_GOOD : *status == 'C' ? VERITY_CORRUPT : VERITY_UNKNOWN;
+}

@@ -98,3 +98,15 @@ _must_check_ int verity_table_make(const struct verity_super *sb, const struct v
 				   const struct verity_geometry *g, struct verity_table *ret,
 				   struct failure *f);
 void verity_table_done(struct verity_table *t);
+
+/*
+ * What the kernel says of a live verity device, by the first word of its status: "V", "C". Linux
+ * 6.19 added a second one (the blocks that FEC corrected, or "-"); later kernels may say more.
+ */
+enum verity_state {
+	VERITY_UNKNOWN,
+	VERITY_GOOD,
+	VERITY_CORRUPT, /* a block that was read is not what was signed; stays until a new table */
+};
+
+enum verity_state verity_status_parse(const char *status);

@@ -154,7 +154,8 @@ void fake_readonly(bool on);
 /* statfs of @path says @magic; others ramfs (0x858458f6), as in an initramfs. */
 void fake_statfs(const char *path, uint64_t magic);
 
-/* The status line of dm targets ("V" after fake_reset()) and the version of "verity" (1.9.0). */
+/* The status text of dm targets ("V" after fake_reset(); newer kernels add words: "V -", "C 17")
+ * and the version of "verity" (1.9.0). */
 void fake_dm_status(const char *status);
 void fake_dm_version(uint32_t major, uint32_t minor, uint32_t patch);
 

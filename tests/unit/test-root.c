@@ -75,7 +75,7 @@ static void world(void)
 	fake_dir("/root");
 }
 
-static const struct cmdline good = { .roothash = (char *)HASH64 };
+static const struct cmdline good_cmdline = { .roothash = (char *)HASH64 };
 
 static int mount_with(const struct cmdline *c, struct root *root, struct failure *f)
 {
@@ -97,7 +97,7 @@ static void test_good(void)
 	struct root root;
 
 	world();
-	ok_int(mount_with(&good, &root, &f), 0, "a good root mounts");
+	ok_int(mount_with(&good_cmdline, &root, &f), 0, "a good root mounts");
 	ok_str(fake_log(),
 	       "dm versions - -\n"
 	       "dm create root " DM_UUID "\n"
@@ -135,7 +135,7 @@ static void test_reads_first_and_last(void)
 
 	world();
 	fake_log_files(true);
-	ok_int(mount_with(&good, &root, &f), 0, "mounts");
+	ok_int(mount_with(&good_cmdline, &root, &f), 0, "mounts");
 	ok(strstr(fake_log(), "pread /dev/dm-0 0 4096\n"), "block 0 is read through the device");
 	ok(strstr(fake_log(), "pread /dev/dm-0 28672 4096\n"), "and the last one");
 	ok(strstr(fake_log(), "dm status") > strstr(fake_log(), "/dev/dm-0 28672"),
@@ -158,7 +158,7 @@ static void test_versions(void)
 
 		world();
 		fake_dm_version(rows[i].major, rows[i].minor, 0);
-		ok_int(mount_with(&good, &root, &f), 0, "target %u.%u", rows[i].major,
+		ok_int(mount_with(&good_cmdline, &root, &f), 0, "target %u.%u", rows[i].major,
 		       rows[i].minor);
 		ok(!!strstr(root.table.params, "restart_on_error") == rows[i].on_error,
 		   "target %u.%u: restart_on_error %s", rows[i].major, rows[i].minor,
@@ -283,14 +283,33 @@ static void last_block(void)
 {
 	fake_result("pread /dev/dm-0 28672 4096", -EIO);
 }
+static void first_block_c(void)
+{
+	first_block();
+	fake_dm_status("C -");
+}
 static void status_c(void)
 {
 	fake_dm_status("C");
 }
-static void status_long(void)
+static void status_c_of_6_19(void)
 {
-	fake_dm_status(
-		"V and some more that a later kernel could say, far beyond what is taken here");
+	fake_dm_status("C 17");
+}
+static void status_unknown(void)
+{
+	fake_dm_status("Verified -");
+}
+static void status_empty(void)
+{
+	fake_dm_status("");
+}
+static void status_endless(void)
+{
+	static char text[8192] = "V";
+
+	memset(text + 1, '-', sizeof(text) - 2);
+	fake_dm_status(text);
 }
 static void set_ro_fails(void)
 {
@@ -350,10 +369,15 @@ static const struct {
 	{ "partition in use", load_busy, "verity-setup", "nvme0n1p4 is in use" },
 	{ "signature required", load_nokey, "verity-signature", "wants a signed root hash" },
 	{ "start refused", resume_fails, "verity-setup", "start of root" },
-	{ "wrong root hash or first block bad", first_block, "verity-corrupt", "block 0" },
-	{ "last block bad", last_block, "verity-corrupt", "block 7" },
-	{ "status C", status_c, "verity-corrupt", "status C" },
-	{ "status that is not known", status_long, "verity-setup", "status of root" },
+	{ "wrong root hash or first block bad", first_block_c, "verity-corrupt",
+	  "block 0 of the root cannot be read; verity status C -" },
+	{ "disk cannot read the first block", first_block, "root-corrupt", "block 0" },
+	{ "disk cannot read the last block", last_block, "root-corrupt", "block 7" },
+	{ "status C", status_c, "verity-corrupt", "(verity status C)" },
+	{ "status C of Linux 6.19", status_c_of_6_19, "verity-corrupt", "(verity status C 17)" },
+	{ "status that is not known", status_unknown, "verity-setup", "\"Verified -\" begins" },
+	{ "status without a word", status_empty, "verity-setup", "\"\" begins" },
+	{ "status without an end", status_endless, "verity-setup", "status of root" },
 	{ "BLKROSET refused", set_ro_fails, "verity-setup", "read-only" },
 	{ "no node of the device", no_dm_node, "verity-setup", "/dev/dm-0" },
 	{ "verified content is no filesystem", not_a_filesystem, "root-filesystem",
@@ -378,7 +402,7 @@ static void test_failures(void)
 
 		world();
 		failures[i].change();
-		r = mount_with(&good, &root, &f);
+		r = mount_with(&good_cmdline, &root, &f);
 		ok_str(code(r, &f), failures[i].code, "%s", failures[i].name);
 		ok(strstr(f.text, failures[i].says), "%s: \"%s\"", failures[i].name, f.text);
 		ok(!device_left(), "%s: no device is left", failures[i].name);
@@ -641,11 +665,11 @@ static void test_sweep_short(void)
 
 	world();
 	fake_short_io(BLOCK);
-	ok_int(mount_with(&good, &root, &f), 0, "reads may be short");
+	ok_int(mount_with(&good_cmdline, &root, &f), 0, "reads may be short");
 	root_done(&root);
 	world();
 	fake_short_io(512);
-	ok_int(mount_with(&good, &root, &f), 0, "down to a sector");
+	ok_int(mount_with(&good_cmdline, &root, &f), 0, "down to a sector");
 	root_done(&root);
 }
 
@@ -661,7 +685,9 @@ static void test_seal_failures(void)
 		{ "status refused", "dm status", -ENXIO, "V", "verity-setup" },
 		{ "table refused", "dm load", -EINVAL, "V", "verity-setup" },
 		{ "switch refused", "dm suspend", -EINVAL, "V", "verity-setup" },
-		{ "block 0 no longer read", "pread /dev/dm-0", -EIO, "V", "verity-corrupt" },
+		{ "block 0 no longer read", "pread /dev/dm-0", -EIO, "V", "root-corrupt" },
+		{ "a bad block, as Linux 6.19 says it", "", 0, "C -", "verity-corrupt" },
+		{ "a status that is not known", "", 0, "E", "verity-setup" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -670,7 +696,7 @@ static void test_seal_failures(void)
 		int r;
 
 		world();
-		ok_int(mount_with(&good, &root, &f), 0, "mounted to be sealed");
+		ok_int(mount_with(&good_cmdline, &root, &f), 0, "mounted to be sealed");
 		if (*rows[i].match)
 			fake_result(rows[i].match, rows[i].result);
 		fake_dm_status(rows[i].status);
@@ -682,20 +708,76 @@ static void test_seal_failures(void)
 	}
 }
 
+/* What the kernels of this year say, and could say next year. */
+static void test_status_words(void)
+{
+	static const char *const good[] = {
+		"V",
+		"V -",
+		"V 0",
+		"V 17",
+		"V 18446744073709551615",
+		"V 17 3 checked 12345 recheck 2",
+		"V and some more that a later kernel could say, far beyond what is kept of it here",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct failure f;
+		struct root root;
+
+		world();
+		fake_dm_status(good[i]);
+		ok_int(mount_with(&good_cmdline, &root, &f), 0, "\"%s\" mounts", good[i]);
+		ok(root.status == 'V', "\"%s\" is good", good[i]);
+		ok_int(root_seal(&root, &f), 0, "\"%s\" is sealed", good[i]);
+		failure_set(&f, REASON_FSTAB, EIO, "/etc/fstab");
+		root_blame(&root, &f);
+		ok(f.reason == REASON_FSTAB && streq(f.text, "/etc/fstab"), "\"%s\" is not blamed",
+		   good[i]);
+		root_done(&root);
+	}
+}
+
 static void test_blame(void)
 {
+	static const struct {
+		const char *status;
+		enum reason reason, after;
+		const char *text, *text_after;
+	} rows[] = {
+		{ "V", REASON_FSTAB, REASON_FSTAB, "/etc/fstab", "/etc/fstab" },
+		{ "V 17", REASON_MOUNT, REASON_MOUNT, "tmpfs", "tmpfs" },
+		{ "V -", REASON_ROOT_CORRUPT, REASON_ROOT_CORRUPT, "block 0", "block 0" },
+		{ "", REASON_FSTAB, REASON_FSTAB, "/etc/fstab", "/etc/fstab" },
+		{ "Corrupt", REASON_FSTAB, REASON_FSTAB, "/etc/fstab", "/etc/fstab" },
+		{ "E -", REASON_FSTAB, REASON_FSTAB, "/etc/fstab", "/etc/fstab" },
+		{ "C", REASON_FSTAB, REASON_VERITY_CORRUPT, "/etc/fstab",
+		  "/etc/fstab; verity status C" },
+		{ "C -", REASON_MOUNT, REASON_VERITY_CORRUPT, "overlay",
+		  "overlay; verity status C -" },
+		{ "C 17 more", REASON_ROOT_CORRUPT, REASON_VERITY_CORRUPT, "block 0",
+		  "block 0; verity status C 17 more" },
+		{ "C", REASON_FSTAB, REASON_VERITY_CORRUPT, "", "verity status C" },
+		{ "C", REASON_VERITY_CORRUPT, REASON_VERITY_CORRUPT, "(status C)", "(status C)" },
+	};
 	struct failure f;
 	struct root root;
 
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		world();
+		ok_int(mount_with(&good_cmdline, &root, &f), 0, "mounted");
+		failure_set(&f, rows[i].reason, EIO, "%s", rows[i].text);
+		fake_dm_status(rows[i].status);
+		root_blame(&root, &f);
+		ok_str(reason_text(f.reason)->code, reason_text(rows[i].after)->code,
+		       "status \"%s\", row %zu: the reason", rows[i].status, i);
+		ok_str(f.text, rows[i].text_after, "status \"%s\", row %zu: the text",
+		       rows[i].status, i);
+		root_done(&root);
+	}
 	world();
-	ok_int(mount_with(&good, &root, &f), 0, "mounted");
-	failure_set(&f, REASON_FSTAB, EIO, "/etc/fstab");
-	root_blame(&root, &f);
-	ok_str(reason_text(f.reason)->code, "fstab", "a good root is not blamed");
+	ok_int(mount_with(&good_cmdline, &root, &f), 0, "mounted");
 	fake_dm_status("C");
-	root_blame(&root, &f);
-	ok_str(reason_text(f.reason)->code, "verity-corrupt", "a bad block is");
-	ok_str(f.text, "/etc/fstab", "and what met it is still named");
 	failure_set(&f, REASON_FSTAB, EIO, "/etc/fstab");
 	fake_result("dm status", -ENXIO);
 	root_blame(&root, &f);
@@ -734,7 +816,7 @@ static void test_buffers(void)
 {
 	union {
 		struct dm_ioctl io;
-		uint8_t bytes[512];
+		uint8_t bytes[312 + 40 + 4096];
 	} want;
 	struct dm_target_spec *spec = (void *)(want.bytes + 312);
 	const char *params = "0123456789"; /* 40 + 11 bytes, padded to 56 */
@@ -771,8 +853,8 @@ static void test_buffers(void)
 	ok_int(dm_status(3, "root", status), 0, "status");
 	ok_str(status, "V", "status text");
 	memset(&want, 0, sizeof(want));
-	fill_header(&want.io, 312 + 40 + DM_STATUS_MAX, "root");
-	ok_request(DM_TABLE_STATUS, &want, 312 + 40 + DM_STATUS_MAX, "status");
+	fill_header(&want.io, 312 + 40 + 4096, "root");
+	ok_request(DM_TABLE_STATUS, &want, 312 + 40 + 4096, "status");
 
 	ok_int(dm_target_version(3, "verity", version), 0, "versions");
 	ok(version[0] == 1 && version[1] == 9 && version[2] == 0, "version 1.9.0");
@@ -828,6 +910,7 @@ int main(void)
 	test_sweep();
 	test_sweep_short();
 	test_seal_failures();
+	test_status_words();
 	test_blame();
 	test_buffers();
 	test_padding();
