@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "boot/base.h"
 
+#include "boot/io.h"
+
 #include <unistd.h>
 
 #define LOG_LINE_MAX 976 /* what /dev/kmsg takes in one record, less its own header */
@@ -157,6 +159,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (body < 0)
 		return;
+	text_clean(line + head, ' ');
 	len = (size_t)head + (size_t)body;
 	if (len > sizeof(line) - 1)
 		len = sizeof(line) - 1;

@@ -2,6 +2,7 @@
 boot_SRC := \
 	boot/base.c \
 	boot/cmdline.c \
+	boot/io.c \
 	boot/json.c \
 	boot/parts.c \
 	boot/pi/autoboot.c \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/record.h"
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -511,39 +512,6 @@ static bool is_ours(const struct stat *st)
 	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_size == RECORD_SIZE;
 }
 
-/* @len bytes of the file @fd from its start, or fewer when it ends before. */
-static ssize_t read_start(int fd, char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = sys_pread(fd, buf + done, len - done, done);
-
-		if (n < 0)
-			return n;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
-static int write_start(int fd, const char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = sys_pwrite(fd, buf + done, len - done, done);
-
-		if (n < 0)
-			return (int)n;
-		if (n == 0)
-			return -EIO;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static int read_file(int dir, const char *name, char buf[static RECORD_SIZE])
 {
 	_cleanup_close_ int fd =
@@ -559,7 +527,7 @@ static int read_file(int dir, const char *name, char buf[static RECORD_SIZE])
 		return r;
 	if (!is_ours(&st))
 		return -ESTALE; /* it was when it was looked at by name */
-	n = read_start(fd, buf, RECORD_SIZE);
+	n = io_pread(fd, buf, RECORD_SIZE, 0);
 	if (n < 0)
 		return (int)n;
 	return n == RECORD_SIZE ? 0 : -EIO;
@@ -692,13 +660,13 @@ static int write_generation(int dir, const char *name, const struct generation *
 	r = sys_fallocate(fd, RECORD_SIZE);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
-	r = write_start(fd, text, RECORD_SIZE);
+	r = io_pwrite(fd, text, RECORD_SIZE, 0);
 	if (r < 0)
 		return r;
 	r = sys_fsync(fd);
 	if (r < 0)
 		return r;
-	n = read_start(fd, back, RECORD_SIZE);
+	n = io_pread(fd, back, RECORD_SIZE, 0);
 	if (n < 0)
 		return (int)n;
 	if (n != RECORD_SIZE || memcmp(back, text, RECORD_SIZE) != 0)

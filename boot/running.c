@@ -2,6 +2,7 @@
 #include "boot/running.h"
 
 #include "boot/cmdline.h"
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -175,18 +176,11 @@ static void device_path(const struct running *r, enum part part, char ret[static
 	(void)snprintf(ret, DEVICE_PATH_MAX, "/dev/%s", r->boot.part[part]);
 }
 
-static int make_dir(const char *path)
-{
-	int r = sys_mkdirat(AT_FDCWD, path, 0755);
-
-	return r == -EEXIST ? 0 : r;
-}
-
 static int take_lock(struct running *r, enum running_mode mode)
 {
 	int fd, e;
 
-	e = make_dir(RUNNING_DIR);
+	e = io_mkdirat(AT_FDCWD, RUNNING_DIR, 0755);
 	if (e < 0)
 		return note(r, e, RUNNING_DIR);
 	fd = sys_open(RUNNING_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
@@ -384,18 +378,14 @@ static int remove_file(const char *path)
 
 static int put_text(const char *path, const char *text)
 {
-	size_t len = strlen(text);
-	ssize_t n;
-	int fd, e;
+	int fd, e, closed;
 
 	fd = sys_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return fd;
-	n = sys_write(fd, text, len);
-	e = sys_close(fd);
-	if (n < 0)
-		return (int)n;
-	return (size_t)n == len ? e : -EIO;
+	e = io_write(fd, text, strlen(text));
+	closed = sys_close(fd);
+	return e < 0 ? e : closed;
 }
 
 /*
@@ -418,7 +408,7 @@ static int write_file(const char *path, const char *text, const char *spare)
 
 int running_make_spares(void)
 {
-	int e = make_dir(RUNNING_DIR);
+	int e = io_mkdirat(AT_FDCWD, RUNNING_DIR, 0755);
 
 	if (e >= 0)
 		e = write_file(RUNNING_SPARE_ARMED, COUNTED_TEXT, NULL);
@@ -429,7 +419,7 @@ int running_make_spares(void)
 
 static int write_param(void)
 {
-	int e = make_dir("/run/systemd");
+	int e = io_mkdirat(AT_FDCWD, "/run/systemd", 0755);
 
 	return e < 0 ? e : write_file(RUNNING_REBOOT_PARAM, PARAM_TEXT, RUNNING_SPARE_PARAM);
 }
@@ -487,7 +477,7 @@ static int mount_boot(struct running *r, enum part part, unsigned long flags)
 	if (part == PART_COUNT || !*r->boot.part[part])
 		return -ENODEV;
 	device_path(r, part, path);
-	e = make_dir(MOUNT_POINT);
+	e = io_mkdirat(AT_FDCWD, MOUNT_POINT, 0755);
 	if (e < 0)
 		return e;
 	(void)sys_umount(MOUNT_POINT, MNT_DETACH); /* left behind by one that was killed */
@@ -497,7 +487,6 @@ static int mount_boot(struct running *r, enum part part, unsigned long flags)
 static int write_selector_file(void)
 {
 	char text[AUTOBOOT_SIZE];
-	ssize_t n;
 	int fd, e;
 
 	e = remove_file(MOUNT_POINT "/" SELECTOR_FILE);
@@ -509,8 +498,9 @@ static int write_selector_file(void)
 		return fd;
 	/* The place only; what it says is written by selector_write(), as ever. */
 	memset(text, '\n', sizeof(text));
-	n = sys_write(fd, text, sizeof(text));
-	e = n < 0 ? (int)n : n == (ssize_t)sizeof(text) ? sys_fsync(fd) : -EIO;
+	e = io_write(fd, text, sizeof(text));
+	if (e >= 0)
+		e = sys_fsync(fd);
 	close_p(&fd);
 	return e;
 }

@@ -2,6 +2,7 @@
 #include "guard/config.h"
 #include "guard/kiosk.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -262,10 +263,7 @@ static bool is_path(const char *s)
 {
 	if (strlen(s) > CONFIG_NAME_MAX || (*s && *s != '/') || strstr(s, "/../"))
 		return false;
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	return true;
+	return !text_has_control(s);
 }
 
 static int set_value(struct config *c, const struct key *key, const char *value)
@@ -347,9 +345,7 @@ static void complain(const struct parser *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *s = text; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			*s = '?';
+	text_clean(text, '?');
 	p->warn(p->userdata, p->file, p->line, text);
 }
 

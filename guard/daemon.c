@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guard/guard.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -51,11 +52,9 @@ static int ask_device(void *argument, int fd)
 {
 	const struct errand *e = argument;
 	struct device_answer answer;
-	ssize_t n;
 
 	device_ask(&e->question, &answer);
-	n = write(fd, &answer, sizeof(answer));
-	return n == sizeof(answer) ? 0 : 1;
+	return io_write(fd, &answer, sizeof(answer)) < 0 ? 1 : 0;
 }
 
 static void answer_of(const struct job_result *result, struct device_answer *ret)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guard/device.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "guard/heartbeat.h"
 
@@ -129,7 +130,7 @@ static enum device_baseline read_baseline(int data_fd)
 	fd = sys_open_beneath(data_fd, BASELINE_FILE, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd < 0)
 		return BASELINE_UNKNOWN;
-	n = sys_read(fd, word, sizeof(word) - 1);
+	n = io_read(fd, word, sizeof(word) - 1);
 	word[n > 0 ? n : 0] = '\0';
 	return streq(word, "reached\n")	 ? BASELINE_REACHED
 	       : streq(word, "silent\n") ? BASELINE_SILENT
@@ -141,17 +142,15 @@ static int write_baseline(int data_fd, bool reached)
 {
 	const char *word = reached ? "reached\n" : "silent\n";
 	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	int r;
 
 	if (data_fd < 0)
 		return -ENODEV;
 	fd = sys_open_beneath(data_fd, BASELINE_FILE, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return fd;
-	n = sys_write(fd, word, strlen(word));
-	if (n < 0)
-		return (int)n;
-	return sys_fsync(fd);
+	r = io_write(fd, word, strlen(word));
+	return r < 0 ? r : sys_fsync(fd);
 }
 
 static void ask_facts(const struct device_question *q, struct device_answer *a)
@@ -218,7 +217,7 @@ static int make_confirmed(void)
 	/* For the kiosk to read, whatever the umask is. */
 	if (sys_fchmod(fd, 0644) < 0)
 		return -EPERM;
-	return sys_write(fd, "ok\n", 3) == 3 ? 0 : -EIO;
+	return io_write(fd, "ok\n", 3);
 }
 
 static int make_staying(void)
@@ -307,7 +306,7 @@ static void append_output(int to, const char *const argv[], size_t max)
 	while (pid > 0 && max > 0 && (n = read(fds[0], buf, sizeof(buf))) > 0) {
 		if ((size_t)n > max)
 			n = (ssize_t)max;
-		if (sys_write(to, buf, (size_t)n) != n)
+		if (io_write(to, buf, (size_t)n) < 0)
 			break;
 		max -= (size_t)n;
 	}
@@ -338,8 +337,8 @@ static int open_saved_dir(int data_fd)
 
 	if (parent < 0)
 		return parent;
-	r = sys_mkdirat(parent, "diagnostics", 0700);
-	if (r < 0 && r != -EEXIST)
+	r = io_mkdirat(parent, "diagnostics", 0700);
+	if (r < 0)
 		return r;
 	return sys_open_beneath(data_fd, SAVED_DIR, O_RDONLY | O_DIRECTORY, 0);
 }
@@ -356,6 +355,7 @@ static int save(int data_fd, const struct run_facts *facts, const char *text)
 	_cleanup_close_ int dir = open_saved_dir(data_fd), fd = -1;
 	_cleanup_free_ char *name =
 		strf("%020llu-%.32s", (unsigned long long)facts->now_sec, facts->boot_id);
+	int r;
 
 	if (dir < 0)
 		return dir;
@@ -365,8 +365,9 @@ static int save(int data_fd, const struct run_facts *facts, const char *text)
 	fd = sys_openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return fd;
-	if (sys_write(fd, text, strlen(text)) < 0)
-		return -EIO;
+	r = io_write(fd, text, strlen(text));
+	if (r < 0)
+		return r;
 	append_output(fd, failed_units, 16384);
 	append_output(fd, journal, DEVICE_SAVED_MAX_BYTES - 16384 - DEVICE_TEXT_MAX);
 	return sys_fsync(fd);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guard/heartbeat.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -13,11 +14,8 @@ static void take_status(struct notify *n, const char *s, size_t len)
 {
 	size_t out = 0;
 
-	for (size_t i = 0; i < len && out < NOTIFY_STATUS_MAX; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		n->status[out++] = (char)(c < ' ' || c == 0x7f ? '?' : c);
-	}
+	for (size_t i = 0; i < len && out < NOTIFY_STATUS_MAX; i++)
+		n->status[out++] = text_is_control(s[i]) ? '?' : s[i];
 	while (out == NOTIFY_STATUS_MAX && out > 0 && ((unsigned char)n->status[out - 1] & 0x80)) {
 		bool lead = ((unsigned char)n->status[--out] & 0xc0) == 0xc0;
 

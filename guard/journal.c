@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "guard/journal.h"
 
+#include "boot/io.h"
+
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -40,7 +42,7 @@ size_t journal_format(char *buf, size_t size, const struct journal_field fields[
 		at += key;
 		buf[at++] = '=';
 		for (const char *s = fields[i].value; *s && at + 1 < size; s++)
-			buf[at++] = (unsigned char)*s < ' ' || *s == 0x7f ? ' ' : *s;
+			buf[at++] = text_is_control(*s) ? ' ' : *s;
 		buf[at++] = '\n';
 	}
 	return at;

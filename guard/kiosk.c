@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "guard/kiosk.h"
 
+#include "boot/io.h"
+
 static const uint8_t no_invocation[16];
 
 bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
@@ -167,11 +169,8 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
 
 static void take_word(char to[static KIOSK_WORD_MAX + 1], const char *from)
 {
-	size_t n = 0;
-
-	for (; n < KIOSK_WORD_MAX && from[n]; n++)
-		to[n] = (char)(from[n] > ' ' && from[n] < 0x7f ? from[n] : '?');
-	to[n] = '\0';
+	(void)snprintf(to, KIOSK_WORD_MAX + 1, "%s", from);
+	text_clean_ascii(to, '?');
 }
 
 enum property_type { PROPERTY_WORD, PROPERTY_U64, PROPERTY_U32, PROPERTY_ID };

@@ -9,6 +9,7 @@
  */
 #include "guard/guard.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -428,9 +429,9 @@ static int listen_control(struct guard *g)
 
 int listen_start(struct guard *g)
 {
-	int r = sys_mkdirat(AT_FDCWD, g->dir, 0755), control;
+	int r = io_mkdirat(AT_FDCWD, g->dir, 0755), control;
 
-	if (r < 0 && r != -EEXIST)
+	if (r < 0)
 		return r;
 	r = listen_notify(g);
 	control = listen_control(g);

@@ -4,6 +4,7 @@
 #include "guard/guard.h"
 #include "guard/journal.h"
 
+#include "boot/io.h"
 #include "boot/json.h"
 
 #include <systemd/sd-daemon.h>
@@ -31,9 +32,7 @@ void report_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *s = text; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			*s = ' ';
+	text_clean(text, ' ');
 	if (has_journal)
 		journal_send((const struct journal_field[]) { { "PRIORITY", priority(level) },
 							      { "MESSAGE", text } },

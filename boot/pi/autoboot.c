@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/pi/autoboot.h"
 
+#include "boot/io.h"
 #include "boot/pi/firmware.h"
 
 /*
@@ -60,12 +61,9 @@ static bool is_blank(char c)
 
 static bool is_text(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		if ((c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7f)
+	for (size_t i = 0; i < len; i++)
+		if (text_is_control(text[i]) && !memchr("\n\r\t", text[i], 3))
 			return false;
-	}
 	return true;
 }
 

@@ -2,6 +2,8 @@
 /* The part of the checklist that the firmware and bf-init stand on. */
 #include "boot/tool/doctor.h"
 
+#include "boot/io.h"
+
 #include <fcntl.h>
 
 #define CONFIG_MAX 65536 /* bytes of a config.txt */
@@ -150,16 +152,7 @@ void doctor_labels(struct doctor *d)
 
 static int read_at(void *ctx, uint64_t offset_bytes, void *buf, size_t len)
 {
-	int fd = *(int *)ctx;
-
-	for (size_t done = 0; done < len;) {
-		ssize_t n = sys_pread(fd, (char *)buf + done, len - done, offset_bytes + done);
-
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return io_pread_exactly(*(int *)ctx, buf, len, offset_bytes);
 }
 
 static int open_part(const struct doctor *d, enum part part)

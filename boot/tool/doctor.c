@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "boot/tool/doctor.h"
 
+#include "boot/io.h"
+
 #include <fcntl.h>
 
 #define FILE_MAX (16 * 1024 * 1024) /* dpkg's status file is the largest */
@@ -16,15 +18,21 @@ void doctor_say(struct doctor *d, enum verdict verdict, const char *subject, con
 	static const char *const names[] = {
 		[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAULT] = "FAULT"
 	};
+	_cleanup_free_ char *text = NULL;
 	va_list ap;
+	int n;
 
 	d->warnings += verdict == DOCTOR_WARN;
 	d->faults += verdict == DOCTOR_FAULT;
-	(void)fprintf(d->out, "%-5s  %-12s  ", names[verdict], subject);
 	va_start(ap, fmt);
-	(void)vfprintf(d->out, fmt, ap);
+	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	(void)fputc('\n', d->out);
+	if (n < 0)
+		text = NULL;
+	else
+		text_clean(text, '?'); /* labels and settings are what somebody wrote */
+	(void)fprintf(d->out, "%-5s  %-12s  %s\n", names[verdict], subject,
+		      text ? text : strerror(ENOMEM));
 }
 
 char *doctor_read(const char *path)

@@ -3,6 +3,7 @@
  * bf-init: PID 1 of the initramfs. This file is the story of one boot, read
  * from the top of story() down; the steps are in the files they are named after.
  */
+#include "boot/io.h"
 #include "boot/product.h"
 #include "boot/sys.h"
 #include "initramfs/init/boot.h"
@@ -73,9 +74,9 @@ static int mount_early(struct failure *f)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		int r = sys_mkdirat(AT_FDCWD, places[i], 0755);
+		int r = io_mkdirat(AT_FDCWD, places[i], 0755);
 
-		if (r < 0 && r != -EEXIST)
+		if (r < 0)
 			return failure_set(f, REASON_KERNEL_PSEUDO_FS, -r, "mkdir %s", places[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(early_mounts); i++) {

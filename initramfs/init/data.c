@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/data.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 
 #include <blkid/blkid.h>
@@ -133,7 +134,7 @@ static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret
 static int look_at(struct attempt *a, int fd, enum look *ret)
 {
 	uint8_t super[EXT4_SUPER_SIZE];
-	ssize_t n = sys_pread(fd, super, sizeof(super), EXT4_SUPER_OFFSET);
+	ssize_t n = io_pread(fd, super, sizeof(super), EXT4_SUPER_OFFSET);
 
 	if (n < 0)
 		return because(a, (int)n, "%s cannot be read: %s", a->device, strerror((int)-n));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/datadir.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/mounts.h"
 #include "initramfs/init/watchdog.h"
@@ -88,6 +89,7 @@ int datadir_put_aside(int top, const char *path)
 static int copy_bytes(int from, int to, struct seed_budget *left)
 {
 	_cleanup_free_ char *buf = malloc(COPY_STEP);
+	int r;
 
 	if (!buf)
 		return -ENOMEM;
@@ -99,13 +101,9 @@ static int copy_bytes(int from, int to, struct seed_budget *left)
 		if ((uint64_t)n > left->bytes)
 			return -EFBIG;
 		left->bytes -= (uint64_t)n;
-		for (ssize_t done = 0; done < n;) {
-			ssize_t w = sys_write(to, buf + done, (size_t)(n - done));
-
-			if (w <= 0)
-				return w < 0 ? (int)w : -EIO;
-			done += w;
-		}
+		r = io_write(to, buf, (size_t)n);
+		if (r < 0)
+			return r;
 		watchdog_kick();
 	}
 }
@@ -261,7 +259,7 @@ static int is_of_image(int top, const char *path, const char *id)
 	fd = sys_open_beneath(top, name, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd == -ENOMEM || fd == -EIO ? fd : 0;
-	n = sys_read(fd, text, sizeof(text));
+	n = io_read(fd, text, sizeof(text));
 	if (n < 0)
 		return n == -EISDIR ? 0 : (int)n;
 	return (size_t)n == strlen(id) + 1 && !memcmp(text, id, (size_t)n - 1) &&
@@ -272,19 +270,15 @@ static int write_image(int top, const char *dir, const char *id)
 {
 	_cleanup_free_ char *name = strf("%s/" IMAGE, dir), *text = strf("%s\n", id);
 	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	int r;
 
 	if (!name || !text)
 		return -ENOMEM;
 	fd = sys_open_beneath(top, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return fd;
-	n = sys_write(fd, text, strlen(text));
-	if (n < 0)
-		return (int)n;
-	if ((size_t)n != strlen(text))
-		return -EIO;
-	return sys_fsync(fd);
+	r = io_write(fd, text, strlen(text));
+	return r < 0 ? r : sys_fsync(fd);
 }
 
 int datadir_for_image(int top, const char *path, const char *id)

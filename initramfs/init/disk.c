@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/disk.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/inventory.h"
 
@@ -145,7 +146,7 @@ static bool gpt_at(int fd, uint64_t offset_bytes)
 {
 	char magic[8];
 
-	return sys_pread(fd, magic, sizeof(magic), offset_bytes) == sizeof(magic) &&
+	return io_pread_exactly(fd, magic, sizeof(magic), offset_bytes) == 0 &&
 	       memcmp(magic, "EFI PART", sizeof(magic)) == 0;
 }
 

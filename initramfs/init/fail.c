@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/fail.h"
 
+#include "boot/io.h"
 #include "boot/product.h"
 #include "boot/sys.h"
 #include "initramfs/init/watchdog.h"
@@ -18,14 +19,6 @@ struct consoles {
 };
 
 /* The text */
-
-/* What came from a disk must not speak to the terminal. */
-static void make_printable(char *text)
-{
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
-			*p = '?';
-}
 
 static bool is_trial(const struct boot *b)
 {
@@ -54,7 +47,7 @@ char *fail_text(const struct boot *b, const struct failure *f, enum boot_next ne
 
 	if (!last)
 		return NULL;
-	make_printable(shown.text);
+	text_clean_ascii(shown.text, '?'); /* what came from a disk must not speak to it */
 	return strf("\n%s cannot start: slot %s%s\n\n"
 		    "  What:  %s\n"
 		    "         %s%s%s\n"

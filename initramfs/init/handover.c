@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/handover.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/watchdog.h"
 
@@ -34,7 +35,7 @@ static void put_text(FILE *out, const char *key, const char *value)
 	for (const char *p = value; *p; p++) {
 		if (strchr("\"\\$`", *p))
 			(void)fputc('\\', out);
-		(void)fputc((unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p, out);
+		(void)fputc(text_is_control(*p) ? '?' : *p, out);
 	}
 	(void)fputs("\"\n", out);
 }
@@ -145,31 +146,11 @@ char *handover_boot_file(const struct boot *b)
 
 /* Files */
 
-static int write_all(int fd, const char *text)
-{
-	for (size_t left = strlen(text); left;) {
-		ssize_t n = sys_write(fd, text, left);
-
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		text += n;
-		left -= (size_t)n;
-	}
-	return 0;
-}
-
 static int write_new(const char *path, const char *text)
 {
 	_cleanup_close_ int fd = sys_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
 
-	return fd < 0 ? fd : write_all(fd, text);
-}
-
-static int mkdir_if_missing(const char *path)
-{
-	int r = sys_mkdirat(AT_FDCWD, path, 0755);
-
-	return r == -EEXIST ? 0 : r;
+	return fd < 0 ? fd : io_write(fd, text, strlen(text));
 }
 
 /*
@@ -184,7 +165,7 @@ static int announce_root(const struct boot *b, struct failure *f)
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		r = mkdir_if_missing(dirs[i]);
+		r = io_mkdirat(AT_FDCWD, dirs[i], 0755);
 		if (r < 0)
 			return failure_set(f, REASON_HANDOVER, -r, "mkdir %s", dirs[i]);
 	}
@@ -209,7 +190,7 @@ int handover_tell(const struct boot *b, struct failure *f)
 
 	if (!text)
 		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "/run/bf/boot");
-	r = mkdir_if_missing("/run/bf");
+	r = io_mkdirat(AT_FDCWD, "/run/bf", 0755);
 	if (r == 0)
 		r = write_new("/run/bf/boot", text);
 	return r < 0 ? failure_set(f, REASON_HANDOVER, -r, "/run/bf/boot") : 0;
@@ -278,7 +259,7 @@ static int read_id(int dir, const char *path, char id[static MACHINE_ID_LEN + 2]
 
 	if (fd < 0)
 		return fd;
-	n = sys_read(fd, text, sizeof(text) - 1);
+	n = io_read(fd, text, sizeof(text) - 1);
 	if (n < 0)
 		return (int)n;
 	text[n] = '\0';
@@ -308,9 +289,9 @@ static int make_id(char id[static MACHINE_ID_LEN + 2])
 static int store_id(int data, const char *id)
 {
 	_cleanup_close_ int dir = -1, fd = -1;
-	int r = sys_mkdirat(data, "bf", 0700);
+	int r = io_mkdirat(data, "bf", 0700);
 
-	if (r < 0 && r != -EEXIST)
+	if (r < 0)
 		return r;
 	dir = sys_open_beneath(data, "bf", O_RDONLY | O_DIRECTORY, 0);
 	if (dir < 0)
@@ -321,7 +302,7 @@ static int store_id(int data, const char *id)
 	fd = sys_open_beneath(dir, "machine-id.new", O_WRONLY | O_CREAT | O_EXCL, 0444);
 	if (fd < 0)
 		return fd;
-	r = write_all(fd, id);
+	r = io_write(fd, id, strlen(id));
 	if (r == 0)
 		r = sys_fsync(fd);
 	if (r < 0)
@@ -373,7 +354,7 @@ static int write_id(int root, const char *id)
 
 	if (fd < 0)
 		return fd;
-	r = write_all(fd, id);
+	r = io_write(fd, id, strlen(id));
 	return r < 0 ? r : sys_fchmod(fd, 0444);
 }
 
@@ -543,7 +524,7 @@ static int make_state(const struct boot *b, struct init *init, struct failure *f
 	_cleanup_free_ char *text =
 		strf("initrd-timestamp=%llu %llu\n\n",
 		     (unsigned long long)(sys_realtime_usec() - age), (unsigned long long)start);
-	ssize_t n;
+	int r;
 
 	if (!text)
 		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "handover");
@@ -551,10 +532,8 @@ static int make_state(const struct boot *b, struct init *init, struct failure *f
 	if (init->state_fd < 0)
 		return failure_set(f, REASON_HANDOVER, -init->state_fd, "memfd");
 	/* At its place, so that the reader finds the file at its beginning. */
-	n = sys_pwrite(init->state_fd, text, strlen(text), 0);
-	if (n != (ssize_t)strlen(text))
-		return failure_set(f, REASON_HANDOVER, n < 0 ? (int)-n : EIO, "memfd");
-	return 0;
+	r = io_pwrite(init->state_fd, text, strlen(text), 0);
+	return r < 0 ? failure_set(f, REASON_HANDOVER, -r, "memfd") : 0;
 }
 
 /* The console we were given is a file of the initramfs; init gets the one of /dev (ttyname(3)). */

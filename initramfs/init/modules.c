@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/modules.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/modlist.h"
 
@@ -21,14 +22,6 @@
 #define REST_USEC    500000 /* from the end of modules_load() until all the rest is loaded */
 
 /* The list */
-
-static bool is_text(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	return true;
-}
 
 static bool path_is_good(const char *path)
 {
@@ -109,7 +102,7 @@ static const char *parse_line(struct module_list *l, char *line)
 {
 	const char *rest;
 
-	if (!is_text(line))
+	if (text_has_control(line))
 		return "a control character";
 	if (!l->release)
 		return parse_head(l, line);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/mounts.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/datadir.h"
 #include "initramfs/init/watchdog.h"
@@ -112,8 +113,8 @@ static int volatile_store(struct maker *m)
 
 	if (m->on_tmpfs.fd >= 0)
 		return 0;
-	r = sys_mkdirat(AT_FDCWD, MOUNTS_VOLATILE, 0700);
-	if (r < 0 && r != -EEXIST)
+	r = io_mkdirat(AT_FDCWD, MOUNTS_VOLATILE, 0700);
+	if (r < 0)
 		return failure_set(m->f, REASON_MOUNT, -r, "mkdir " MOUNTS_VOLATILE);
 	r = sys_mount("tmpfs", MOUNTS_VOLATILE, "tmpfs", MS_NOSUID | MS_NODEV, VOLATILE_OPTIONS);
 	if (r < 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/root.h"
 
+#include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/dm.h"
 #include "initramfs/init/fsimage.h"
@@ -235,26 +236,11 @@ static int open_fec_device(struct setup *s, struct failure *f)
 
 /* The superblock */
 
-/* -ENODATA: behind the end. */
-static int read_exactly(int fd, void *buf, size_t len, uint64_t offset_bytes)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = sys_pread(fd, (char *)buf + done, len - done, offset_bytes + done);
-
-		if (n < 0)
-			return (int)n;
-		if (n == 0)
-			return -ENODATA;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static int read_image_size(const struct setup *s, uint64_t *ret, struct failure *f)
 {
 	uint8_t head[FSIMAGE_HEAD_BYTES];
 	struct fsimage image;
-	int r = read_exactly(s->data->fd, head, sizeof(head), 0);
+	int r = io_pread_exactly(s->data->fd, head, sizeof(head), 0);
 
 	if (r < 0)
 		return failure_set(f, REASON_ROOT_FILESYSTEM, -r, "%s cannot be read",
@@ -294,7 +280,7 @@ static int find_super(struct setup *s, uint64_t image_bytes, uint8_t sb[static V
 		if (at == last)
 			continue;
 		last = at;
-		r = read_exactly(s->hash->fd, sb, VERITY_SUPER_SIZE, at);
+		r = io_pread_exactly(s->hash->fd, sb, VERITY_SUPER_SIZE, at);
 		if (r < 0 && r != -ENODATA)
 			return failure_set(f, REASON_VERITY_SUPERBLOCK, -r,
 					   "%s cannot be read at byte %" PRIu64, s->hash->name, at);
@@ -322,7 +308,7 @@ static int read_super(struct setup *s, struct failure *f)
 			return r;
 	} else {
 		at = s->options.has_hash_offset ? s->options.hash_offset_bytes : 0;
-		r = read_exactly(s->hash->fd, sb, sizeof(sb), at);
+		r = io_pread_exactly(s->hash->fd, sb, sizeof(sb), at);
 		if (r < 0)
 			return failure_set(f, REASON_VERITY_SUPERBLOCK, -r,
 					   "%s cannot be read at byte %" PRIu64, s->hash->name, at);
@@ -490,7 +476,7 @@ static int read_block(const struct root *root, uint64_t block, struct failure *f
 	fd = sys_open(path, O_RDONLY | O_DIRECT, 0);
 	if (fd < 0)
 		return failure_set(f, REASON_VERITY_SETUP, -fd, "%s", path);
-	r = read_exactly(fd, buf, root->block_bytes, block * root->block_bytes);
+	r = io_pread_exactly(fd, buf, root->block_bytes, block * root->block_bytes);
 	if (r < 0)
 		/* Not what roothash= says, or a disk that cannot read: the status tells. */
 		return failure_set(f, REASON_ROOT_CORRUPT, -r,

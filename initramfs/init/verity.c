@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/verity.h"
 
+#include "boot/io.h"
+
 #include <inttypes.h>
 #include <strings.h>
 
@@ -78,11 +80,9 @@ static void format_uuid(const uint8_t uuid[static 16], char ret[static UUID_CHAR
 /* Copies the name so that a failure can show it, whatever bytes it holds. */
 static void printable(const uint8_t name[static 32], char ret[static 33])
 {
-	size_t i;
-
-	for (i = 0; i < 32 && name[i]; i++)
-		ret[i] = name[i] > ' ' && name[i] < 0x7f ? (char)name[i] : '?';
-	ret[i] = '\0';
+	memcpy(ret, name, 32);
+	ret[32] = '\0';
+	text_clean_ascii(ret, '?');
 }
 
 static int bad_super(struct failure *f, const char *field, uint64_t value, const char *wants)

@@ -4,6 +4,7 @@
  * target's root into an initramfs, bit for bit the same each time.
  */
 #include "boot/base.h"
+#include "boot/io.h"
 #include "boot/product.h"
 #include "initramfs/pack/closure.h"
 #include "initramfs/pack/codec.h"
@@ -213,7 +214,7 @@ static bool is_release(const char *s)
 	if (!*s || *s == '.')
 		return false;
 	for (; *s; s++)
-		if ((unsigned char)*s <= ' ' || *s == '/' || *s == 0x7f)
+		if (text_is_control(*s) || *s == ' ' || *s == '/')
 			return false;
 	return true;
 }

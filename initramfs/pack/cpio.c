@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/pack/cpio.h"
 
+#include "boot/io.h"
+
 #include <inttypes.h>
 #include <limits.h>
 
@@ -39,7 +41,7 @@ int image_path(const char *path, char **ret)
 		if (len && n)
 			out[n++] = '/';
 		for (size_t i = 0; i < len; i++) {
-			if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
+			if (text_is_control(path[i]))
 				return -EINVAL;
 			out[n++] = path[i];
 		}

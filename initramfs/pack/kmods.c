@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/pack/kmods.h"
 
+#include "boot/io.h"
 #include "initramfs/modlist.h"
 #include "initramfs/pack/codec.h"
 #include "initramfs/pack/elfinfo.h"
@@ -122,9 +123,8 @@ int kmod_device_pattern(const char *alias, char **ret)
 	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
 		if (startswith(alias, elsewhere[i]))
 			return 0;
-	for (const char *c = alias; *c; c++) /* one line of the list */
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return 0;
+	if (text_has_control(alias)) /* one line of the list */
+		return 0;
 	pattern = strdup(alias);
 	if (!pattern)
 		return -ENOMEM;

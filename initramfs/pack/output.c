@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/pack/output.h"
 
+#include "boot/io.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -46,22 +48,6 @@ static int create_pending(void)
 	return fd;
 }
 
-static int write_all(int fd, const struct blob *data)
-{
-	size_t done = 0;
-
-	while (done < data->size) {
-		ssize_t n = write(fd, data->data + done, data->size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static int say(struct problem *p, int r, const char *path)
 {
 	if (r == -ENOSPC || r == -EDQUOT)
@@ -72,7 +58,7 @@ static int say(struct problem *p, int r, const char *path)
 static int write_in_place(const char *path, const struct blob *data, struct problem *p)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : write_all(fd, data);
+	int r = fd < 0 ? -errno : io_write(fd, data->data, data->size);
 
 	return r < 0 ? say(p, r, path) : 0;
 }
@@ -96,7 +82,7 @@ static int sync_directory(const char *dir)
 /* From an open, empty temporary file to the finished one. */
 static int fill(int fd, const char *tmp, const char *path, const struct blob *data)
 {
-	int r = write_all(fd, data);
+	int r = io_write(fd, data->data, data->size);
 
 	if (r == 0)
 		r = set_mode(fd);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/pack/tree.h"
 
+#include "boot/io.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
@@ -194,21 +196,12 @@ int tree_open_dir(const struct tree *t, const char *path)
 /* All of @fd, which has @size bytes. */
 static int read_all(int fd, size_t size, uint8_t *buf)
 {
-	size_t got = 0;
-
 	/* One byte more than expected is asked for: a file that grew is noticed. */
-	while (got <= size) {
-		ssize_t n = read(fd, buf + got, size + 1 - got);
+	ssize_t n = io_read(fd, buf, size + 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		got += (size_t)n;
-	}
-	if (got != size)
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n != size)
 		return -ESTALE;
 	buf[size] = '\0';
 	return 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/pack/wants.h"
 
+#include "boot/io.h"
+
 static const struct {
 	const char *name;
 	enum kmod_group group;
@@ -197,7 +199,7 @@ int kmod_wants_add(struct kmod_wants *w, const char *text, bool optional, bool d
 	if (!len || text[0] == '-')
 		return -EINVAL;
 	for (size_t i = 0; text[i]; i++) /* one line of the list, one word of it */
-		if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
+		if (text_is_control(text[i]) && text[i] != '\t')
 			return -EINVAL;
 	if (memchr(text, '/', len))
 		return -EINVAL;

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot/io.h"
 #include "boot/product.h"
 #include "tests/kiosk/http.h"
 #include "tests/kiosk/switch.h"
@@ -270,7 +271,7 @@ static int write_marker(const struct config *c)
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
-	return write(fd, "ok\n", 3) == 3 ? 0 : -EIO;
+	return io_write(fd, "ok\n", 3);
 }
 
 static char *beat_body(const struct kiosk *k)

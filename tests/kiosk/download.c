@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot/io.h"
 #include "tests/kiosk/http.h"
 #include "tests/kiosk/sha256.h"
 
@@ -24,21 +25,6 @@ struct transfer {
 	char tag[SHA256_HEX + 8];
 	char etag[HTTP_ETAG_MAX + 1]; /* what the part is of; "" unknown: not to be continued */
 };
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 /* Only what is of bundle @keep stays. */
 static void clean(int at, const char *keep)
@@ -81,7 +67,7 @@ static int remember(struct transfer *t, const char *etag)
 	fd = openat(t->dir, t->tag, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, etag, strlen(etag));
+	r = io_write(fd, etag, strlen(etag));
 	if (r == 0)
 		(void)strcpy(t->etag, etag);
 	return r;
@@ -90,7 +76,7 @@ static int remember(struct transfer *t, const char *etag)
 static void recall(struct transfer *t)
 {
 	_cleanup_close_ int fd = openat(t->dir, t->tag, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, t->etag, sizeof(t->etag) - 1) : 0;
+	ssize_t n = fd >= 0 ? io_read(fd, t->etag, sizeof(t->etag) - 1) : 0;
 
 	t->etag[n > 0 ? n : 0] = '\0';
 	/* It goes into a request: one line, as it came. */
@@ -134,7 +120,7 @@ static int take(void *arg, const struct http_response *head, const void *data, s
 	}
 	if (len > t->d->size - t->have)
 		return -EBADMSG;
-	r = lseek(t->fd, (off_t)t->have, SEEK_SET) < 0 ? -errno : write_all(t->fd, data, len);
+	r = lseek(t->fd, (off_t)t->have, SEEK_SET) < 0 ? -errno : io_write(t->fd, data, len);
 	if (r == 0)
 		t->have += len;
 	return r;

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "boot/io.h"
 #include "tests/kiosk/sha256.h"
 
 static const char ALNUM[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -281,8 +282,7 @@ int offer_read(const char *text, size_t len, const struct offer_device *device, 
 		(void)snprintf(why, OFFER_WHY_MAX, "not JSON: line %d: %.100s", error.line,
 			       error.text);
 		/* The library quotes what it stumbled over. */
-		for (char *c = why; *c; c++)
-			*c = *c < ' ' || *c > '~' ? '?' : *c;
+		text_clean_ascii(why, '?');
 		return -EBADMSG;
 	}
 	format = json_object_get(root, "betterframe-offer");

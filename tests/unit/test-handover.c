@@ -736,11 +736,11 @@ static void no_memfd(void)
 	fake_result("memfd", -ENOMEM);
 }
 
-static void short_state(void)
+static void no_state(void)
 {
 	no_init();
 	program("/root/lib/systemd/systemd");
-	fake_short_io(5);
+	fake_result("pwrite", 0);
 }
 
 static void no_root(void)
@@ -766,7 +766,7 @@ static void test_refused(void)
 		{ "nothing is mounted", not_mounted, "handover", "nothing is mounted on /root" },
 		{ "/ is a disk", not_initramfs, "handover", "/ is not an initramfs" },
 		{ "no memfd", no_memfd, "out-of-memory", "memfd" },
-		{ "half a state", short_state, "handover", "memfd" },
+		{ "a state that is not taken", no_state, "handover", "memfd" },
 		{ "no new root", no_root, "handover", "/root" },
 	};
 
