@@ -7,14 +7,28 @@
 #include <zlib.h>
 
 #define RECORD_DIR "bf"
-#define VALUE_MAX                                                                                  \
-	160 /* longest value: a hash, or a history entry of 20 + 9 + 1 + 31 and spaces             \
-	     */
+/* Longest value that we know: a hash, or a history entry of 20 + 31 + 1 + 31 and what is kept of
+ * it. */
+#define VALUE_MAX   160
 #define CRC_KEY	    "crc32="
 #define CRC_LINE    (sizeof(CRC_KEY) - 1 + 8) /* without its newline */
 #define FORMAT_KEY  "format"
 #define NOTHING	    "-"
 #define BOOT_ID_LEN 32
+
+/* Which bit of late_read a late counter has. */
+enum {
+#define X(member, key) LATE_##member,
+	RECORD_LATE_COUNTERS(X)
+#undef X
+		LATE_COUNT
+};
+_Static_assert(LATE_COUNT <= 32, "late_read has 32 bits");
+
+/* The words of _OTHER follow those that have a name. */
+_Static_assert(STATE_OTHER == 3 && PROVEN_OTHER == 3 && KIND_OTHER == 2 && PHASE_OTHER == 8 &&
+		       HISTORY_OTHER == 9,
+	       "one name for each value but the last");
 
 /* Enums go through the tables below as unsigned, flags as one byte. */
 _Static_assert(sizeof(enum slot) == sizeof(unsigned), "enums of the record are unsigned");
@@ -50,30 +64,43 @@ struct field {
 	size_t offset; /* in struct record */
 	const char *const *names;
 	size_t name_count;
+	size_t word; /* offset of the word that is kept when it is none of .names; 0: there is none
+		      */
+	uint32_t late; /* its bit in record.late_read; 0: it was in format 1 from the start */
 };
 
 #define AT(member) offsetof(struct record, member)
-#define ENUM(k, member, v, n)                                                                      \
+/* clang-format off: one line each */
+#define SLOT(k, member, n)                                                                         \
 	{                                                                                          \
-		k, FIELD_ENUM, AT(member), v, n                                                    \
+		.key = k, .type = FIELD_ENUM, .offset = AT(member), .names = slot_values,          \
+		.name_count = n                                                                    \
 	}
-#define PLAIN(k, type, member)                                                                     \
+#define WORDS(k, member, v, kept)                                                                  \
 	{                                                                                          \
-		k, FIELD_##type, AT(member), NULL, 0                                               \
+		.key = k, .type = FIELD_ENUM, .offset = AT(member), .names = v,                    \
+		.name_count = ARRAY_SIZE(v), .word = AT(words.kept)                                \
 	}
+#define PLAIN(k, kind, member)                                                                     \
+	{                                                                                          \
+		.key = k, .type = FIELD_##kind, .offset = AT(member)                               \
+	}
+#define X(member, k)                                                                               \
+	{ .key = k, .type = FIELD_COUNTER, .offset = AT(member), .late = 1U << LATE_##member },
+/* clang-format on */
 
 static const struct field fields[] = {
 	PLAIN("gen", GEN, gen),
-	ENUM("committed", committed, slot_values, SLOT_COUNT),
-	ENUM("staged", staged, slot_values, ARRAY_SIZE(slot_values)),
-	ENUM("kind", kind, kind_values, ARRAY_SIZE(kind_values)),
+	SLOT("committed", committed, SLOT_COUNT),
+	SLOT("staged", staged, ARRAY_SIZE(slot_values)),
+	WORDS("kind", kind, kind_values, kind),
 	PLAIN("attempts", COUNTER, attempts),
 	PLAIN("trials", COUNTER, trials),
 	PLAIN("trial_reason", CODE, trial_reason),
-	ENUM("state.A", state[SLOT_A], state_values, ARRAY_SIZE(state_values)),
-	ENUM("state.B", state[SLOT_B], state_values, ARRAY_SIZE(state_values)),
-	ENUM("proven.A", proven[SLOT_A], proven_values, ARRAY_SIZE(proven_values)),
-	ENUM("proven.B", proven[SLOT_B], proven_values, ARRAY_SIZE(proven_values)),
+	WORDS("state.A", state[SLOT_A], state_values, state[SLOT_A]),
+	WORDS("state.B", state[SLOT_B], state_values, state[SLOT_B]),
+	WORDS("proven.A", proven[SLOT_A], proven_values, proven[SLOT_A]),
+	WORDS("proven.B", proven[SLOT_B], proven_values, proven[SLOT_B]),
 	PLAIN("hash.A", HASH, hash[SLOT_A]),
 	PLAIN("hash.B", HASH, hash[SLOT_B]),
 	PLAIN("hard", COUNTER, hard),
@@ -82,12 +109,14 @@ static const struct field fields[] = {
 	PLAIN("ladder", COUNTER, ladder),
 	PLAIN("probation", FLAG, probation),
 	PLAIN("repairs", COUNTER, repairs),
-	ENUM("last.slot", last.slot, slot_values, ARRAY_SIZE(slot_values)),
-	ENUM("last.phase", last.phase, phase_values, ARRAY_SIZE(phase_values)),
+	SLOT("last.slot", last.slot, ARRAY_SIZE(slot_values)),
+	WORDS("last.phase", last.phase, phase_values, phase),
 	PLAIN("last.boot_id", BOOT_ID, last.boot_id),
 	PLAIN("last.count", LAST_COUNT, last),
 	PLAIN("last.reason", CODE, last.reason),
+	RECORD_LATE_COUNTERS(X)
 };
+#undef X
 
 /* ---- small things ------------------------------------------------------- */
 
@@ -175,9 +204,43 @@ void record_add_history(struct record *rec, uint64_t time_sec, enum history_even
 	rec->history[0] = entry;
 }
 
+/* @word: of _OTHER, the value after the last one with a name. "?" is read back by nobody. */
+static const char *word_of(unsigned value, const char *const *names, size_t count, const char *word)
+{
+	if (value == count && is_code(word))
+		return word;
+	return value < count ? names[value] : "?";
+}
+#define WORD_OF(value, names, word) word_of(value, names, ARRAY_SIZE(names), word)
+
+const char *record_state_name(const struct record *rec, enum slot slot)
+{
+	return WORD_OF(rec->state[slot], state_values, rec->words.state[slot]);
+}
+
+const char *record_proven_name(const struct record *rec, enum slot slot)
+{
+	return WORD_OF(rec->proven[slot], proven_values, rec->words.proven[slot]);
+}
+
+const char *record_kind_name(const struct record *rec)
+{
+	return WORD_OF(rec->kind, kind_values, rec->words.kind);
+}
+
+const char *record_phase_name(const struct record *rec)
+{
+	return WORD_OF(rec->last.phase, phase_values, rec->words.phase);
+}
+
 const char *history_event_name(enum history_event event)
 {
-	return (unsigned)event < ARRAY_SIZE(event_values) ? event_values[event] : NOTHING;
+	return WORD_OF(event, event_values, "");
+}
+
+const char *history_entry_name(const struct history_entry *entry)
+{
+	return WORD_OF(entry->event, event_values, entry->word);
 }
 
 /* ---- struct to text ----------------------------------------------------- */
@@ -208,10 +271,15 @@ static const char *text_or_nothing(const char *s)
 	return *s ? s : NOTHING;
 }
 
-/* A value out of range has no name: "?" is not read back. */
-static const char *name_of(unsigned value, const char *const *names, size_t count)
+/*
+ * A key that the fallback does not know comes into the record only when there is no fallback to
+ * read it, or when it is there already.
+ */
+static bool is_written(const struct field *f, const struct record *rec)
 {
-	return value < count ? names[value] : "?";
+	bool settled = rec->staged == SLOT_NONE && !rec->probation;
+
+	return !f->late || settled || rec->late_read & f->late;
 }
 
 static void put_field(struct writer *w, const struct field *f, const struct record *rec)
@@ -232,7 +300,9 @@ static void put_field(struct writer *w, const struct field *f, const struct reco
 		break;
 	case FIELD_ENUM:
 		memcpy(&value, at, sizeof(value));
-		put(w, "%s=%s\n", f->key, name_of(value, f->names, f->name_count));
+		put(w, "%s=%s\n", f->key,
+		    word_of(value, f->names, f->name_count,
+			    f->word ? (const char *)rec + f->word : ""));
 		break;
 	case FIELD_FLAG:
 		put(w, "%s=%s\n", f->key, flag_values[*(const bool *)at]);
@@ -258,10 +328,9 @@ static void put_history(struct writer *w, const struct record *rec, size_t i)
 	if (i >= rec->history_count)
 		put(w, "history.%zu=%s\n", i, NOTHING);
 	else
-		put(w, "history.%zu=%llu %s %s %s\n", i, (unsigned long long)h->time_sec,
-		    name_of(h->event, event_values, ARRAY_SIZE(event_values)),
-		    name_of(h->slot, slot_values, ARRAY_SIZE(slot_values)),
-		    text_or_nothing(h->reason));
+		put(w, "history.%zu=%llu %s %s %s%s\n", i, (unsigned long long)h->time_sec,
+		    history_entry_name(h), WORD_OF(h->slot, slot_values, ""),
+		    text_or_nothing(h->reason), h->more);
 }
 
 static uint32_t crc_of(const char *text, size_t len)
@@ -275,11 +344,13 @@ void record_format(const struct record *rec, char buf[static RECORD_SIZE])
 
 	put(&w, "%s=%d\n", FORMAT_KEY, RECORD_FORMAT);
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		put_field(&w, &fields[i], rec);
+		if (is_written(&fields[i], rec))
+			put_field(&w, &fields[i], rec);
 	for (size_t i = 0; i < RECORD_REFUSED_MAX; i++)
 		put(&w, "refused.%zu=%s\n", i, text_or_nothing(rec->refused[i]));
 	for (size_t i = 0; i < RECORD_HISTORY_MAX; i++)
 		put_history(&w, rec, i);
+	put(&w, "%s", rec->kept);
 	put(&w, CRC_KEY "%08x\n", crc_of(buf, w.len));
 	memset(buf + w.len, '\n', RECORD_SIZE - w.len);
 }
@@ -290,22 +361,43 @@ struct reader {
 	const char *at, *end;
 };
 
-/* The value of the next line, which must have the key @key. */
-static int next_value(struct reader *r, const char *key, char value[static VALUE_MAX])
-{
-	const char *newline = memchr(r->at, '\n', (size_t)(r->end - r->at));
-	size_t key_len = strlen(key), len;
+/* One line; not terminated. */
+struct line {
+	const char *key, *value;
+	size_t key_len, value_len;
+};
 
-	if (!newline)
+/* 1, or 0 at the end. Every byte must be part of a line of ours: no control characters. */
+static int next_line(struct reader *r, struct line *ret)
+{
+	const char *newline, *equals;
+
+	if (r->at == r->end)
+		return 0;
+	newline = memchr(r->at, '\n', (size_t)(r->end - r->at));
+	equals = newline ? memchr(r->at, '=', (size_t)(newline - r->at)) : NULL;
+	if (!equals || equals == r->at || equals + 1 == newline)
 		return -EBADMSG;
-	len = (size_t)(newline - r->at);
-	if (len < key_len + 2 || len - key_len - 1 >= VALUE_MAX ||
-	    memcmp(r->at, key, key_len) != 0 || r->at[key_len] != '=')
-		return -EBADMSG;
-	len -= key_len + 1;
-	memcpy(value, r->at + key_len + 1, len);
-	value[len] = '\0';
+	for (const char *c = r->at; c < newline; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return -EBADMSG;
+	*ret = (struct line) { r->at, equals + 1, (size_t)(equals - r->at),
+			       (size_t)(newline - equals - 1) };
 	r->at = newline + 1;
+	return 1;
+}
+
+static bool has_key(const struct line *l, const char *key)
+{
+	return l->key_len == strlen(key) && memcmp(l->key, key, l->key_len) == 0;
+}
+
+static int copy_value(const struct line *l, char value[static VALUE_MAX])
+{
+	if (l->value_len >= VALUE_MAX)
+		return -EBADMSG;
+	memcpy(value, l->value, l->value_len);
+	value[l->value_len] = '\0';
 	return 0;
 }
 
@@ -317,6 +409,19 @@ static int parse_name(const char *value, const char *const *names, size_t count,
 			return 0;
 		}
 	return -EBADMSG;
+}
+
+/* The same, where a later version may have another word: the value after the last name. */
+static int parse_word(const char *value, const char *const *names, size_t count, char *word,
+		      unsigned *ret)
+{
+	int r = parse_name(value, names, count, ret);
+
+	if (r == 0 || !word || !is_code(value))
+		return r;
+	copy_text(word, value);
+	*ret = (unsigned)count;
+	return 0;
 }
 
 static int parse_counter(const char *value, uint32_t max, uint32_t *ret)
@@ -366,7 +471,8 @@ static int parse_field(const char *value, const struct field *f, struct record *
 			memcpy(at, &counter, sizeof(counter));
 		return r;
 	case FIELD_ENUM:
-		r = parse_name(value, f->names, f->name_count, &name);
+		r = parse_word(value, f->names, f->name_count,
+			       f->word ? (char *)rec + f->word : NULL, &name);
 		if (r == 0)
 			memcpy(at, &name, sizeof(name));
 		return r;
@@ -389,51 +495,139 @@ static int parse_field(const char *value, const struct field *f, struct record *
 	return -EBADMSG;
 }
 
-/* "TIME EVENT SLOT REASON" or "-"; @value is taken apart. */
-static int parse_history(char *value, struct record *rec)
+/* "TIME EVENT SLOT REASON[ MORE]"; @value is taken apart. */
+static int parse_history(char *value, struct history_entry *ret)
 {
-	struct history_entry entry = { 0 };
 	const char *words[4];
 	unsigned event, slot;
 
-	if (streq(value, NOTHING))
-		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		words[i] = strsep(&value, " ");
 		if (!words[i])
 			return -EBADMSG;
 	}
-	if (value || parse_u64(words[0], 10, &entry.time_sec) < 0 ||
-	    parse_name(words[1], event_values, ARRAY_SIZE(event_values), &event) < 0 ||
+	if (parse_u64(words[0], 10, &ret->time_sec) < 0 ||
+	    parse_word(words[1], event_values, ARRAY_SIZE(event_values), ret->word, &event) < 0 ||
 	    parse_name(words[2], slot_values, ARRAY_SIZE(slot_values), &slot) < 0 ||
-	    parse_text(words[3], is_code(words[3]), entry.reason) < 0)
+	    parse_text(words[3], is_code(words[3]), ret->reason) < 0)
 		return -EBADMSG;
-	entry.event = (enum history_event)event;
-	entry.slot = (enum slot)slot;
-	rec->history[rec->history_count++] = entry;
+	ret->event = (enum history_event)event;
+	ret->slot = (enum slot)slot;
+	if (value && strlen(value) + 1 > RECORD_MORE_MAX)
+		return -ENOTSUP;
+	if (value)
+		(void)snprintf(ret->more, sizeof(ret->more), " %s", value);
 	return 0;
 }
 
-static int parse_lists(struct reader *r, struct record *rec)
+/* What was read so far of one record. */
+struct parse {
+	struct record rec;
+	bool seen[ARRAY_SIZE(fields)];
+	bool refused_seen[RECORD_REFUSED_MAX], history_seen[RECORD_HISTORY_MAX];
+	bool history_filled[RECORD_HISTORY_MAX];
+	size_t kept_len;
+};
+
+/* Which one of a list "PREFIX0" … the line is; @count: none of them. */
+static size_t index_of(const struct line *l, const char *prefix, size_t count)
 {
-	char key[32], value[VALUE_MAX];
-	size_t refused = 0;
+	char key[32];
+	size_t i;
 
-	for (size_t i = 0; i < RECORD_REFUSED_MAX; i++) {
-		char *hash = rec->refused[refused];
+	for (i = 0; i < count; i++) {
+		(void)snprintf(key, sizeof(key), "%s%zu", prefix, i);
+		if (has_key(l, key))
+			break;
+	}
+	return i;
+}
 
-		(void)snprintf(key, sizeof(key), "refused.%zu", i);
-		if (next_value(r, key, value) < 0 ||
-		    parse_text(value, record_is_hex(value, RECORD_HASH_MAX), hash) < 0)
-			return -EBADMSG;
-		refused += *hash != '\0';
-	}
-	for (size_t i = 0; i < RECORD_HISTORY_MAX; i++) {
-		(void)snprintf(key, sizeof(key), "history.%zu", i);
-		if (next_value(r, key, value) < 0 || parse_history(value, rec) < 0)
-			return -EBADMSG;
-	}
+static int once(bool *seen)
+{
+	bool again = *seen;
+
+	*seen = true;
+	return again ? -EBADMSG : 0;
+}
+
+static int take_field(struct parse *p, size_t i, char *value)
+{
+	int r = once(&p->seen[i]);
+
+	p->rec.late_read |= fields[i].late;
+	return r < 0 ? r : parse_field(value, &fields[i], &p->rec);
+}
+
+static int take_refused(struct parse *p, size_t i, const char *value)
+{
+	int r = once(&p->refused_seen[i]);
+
+	return r < 0 ? r
+		     : parse_text(value, record_is_hex(value, RECORD_HASH_MAX), p->rec.refused[i]);
+}
+
+static int take_history(struct parse *p, size_t i, char *value)
+{
+	int r = once(&p->history_seen[i]);
+
+	if (r < 0 || streq(value, NOTHING))
+		return r;
+	p->history_filled[i] = true;
+	return parse_history(value, &p->rec.history[i]);
+}
+
+/* The line of a later version, to be written back. */
+static int keep_line(struct parse *p, const struct line *l)
+{
+	size_t len = l->key_len + 1 + l->value_len + 1;
+
+	if (has_key(l, FORMAT_KEY) || has_key(l, "crc32"))
+		return -EBADMSG;
+	if (len > RECORD_KEPT_MAX - p->kept_len)
+		return -ENOTSUP;
+	memcpy(p->rec.kept + p->kept_len, l->key, len);
+	p->kept_len += len;
 	return 0;
+}
+
+static int take_line(struct parse *p, const struct line *l)
+{
+	size_t refused = index_of(l, "refused.", RECORD_REFUSED_MAX),
+	       history = index_of(l, "history.", RECORD_HISTORY_MAX), field = 0;
+	char value[VALUE_MAX];
+
+	while (field < ARRAY_SIZE(fields) && !has_key(l, fields[field].key))
+		field++;
+	if (refused == RECORD_REFUSED_MAX && history == RECORD_HISTORY_MAX &&
+	    field == ARRAY_SIZE(fields))
+		return keep_line(p, l);
+	if (copy_value(l, value) < 0)
+		return -EBADMSG;
+	if (refused < RECORD_REFUSED_MAX)
+		return take_refused(p, refused, value);
+	if (history < RECORD_HISTORY_MAX)
+		return take_history(p, history, value);
+	return take_field(p, field, value);
+}
+
+/* Nothing is missing, and the lists have no gaps. */
+static bool is_whole(struct parse *p)
+{
+	struct record *rec = &p->rec;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (!p->seen[i] && !fields[i].late)
+			return false;
+	for (size_t i = 0; i < RECORD_REFUSED_MAX; i++)
+		if (!p->refused_seen[i] || (i && *rec->refused[i] && !*rec->refused[i - 1]))
+			return false;
+	while (rec->history_count < RECORD_HISTORY_MAX && p->history_filled[rec->history_count])
+		rec->history_count++;
+	for (size_t i = 0; i < RECORD_HISTORY_MAX; i++)
+		if (!p->history_seen[i] || (i >= rec->history_count && p->history_filled[i]))
+			return false;
+	return rec->staged != rec->committed;
 }
 
 /* Checks the frame of any format; *ret_body is the length of what the crc covers. */
@@ -457,33 +651,42 @@ static int check_frame(const char *text, size_t len, size_t *ret_body)
 	return 0;
 }
 
+/* The first line says which format the rest is in. *r is after it then. */
+static int check_format(struct reader *r)
+{
+	char value[VALUE_MAX];
+	struct line first;
+	uint32_t format;
+
+	if (next_line(r, &first) <= 0 || !has_key(&first, FORMAT_KEY) ||
+	    copy_value(&first, value) < 0 || parse_u32(value, 10, &format) < 0 ||
+	    format < RECORD_FORMAT)
+		return -EBADMSG;
+	return format > RECORD_FORMAT ? -ENOTSUP : 0;
+}
+
 int record_parse(const char *text, size_t len, struct record *ret)
 {
-	struct record rec = { 0 };
+	struct parse p = { 0 };
 	struct reader reader = { .at = text };
-	char value[VALUE_MAX], again[RECORD_SIZE];
-	uint32_t format;
+	struct line line;
 	size_t body;
+	int r;
 
 	if (check_frame(text, len, &body) < 0)
 		return -EBADMSG;
 	reader.end = text + body;
-	if (next_value(&reader, FORMAT_KEY, value) < 0 || parse_u32(value, 10, &format) < 0 ||
-	    format < RECORD_FORMAT)
+	r = check_format(&reader);
+	if (r < 0)
+		return r;
+	while ((r = next_line(&reader, &line)) > 0) {
+		r = take_line(&p, &line);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0 || !is_whole(&p))
 		return -EBADMSG;
-	if (format > RECORD_FORMAT)
-		return -ENOTSUP;
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (next_value(&reader, fields[i].key, value) < 0 ||
-		    parse_field(value, &fields[i], &rec) < 0)
-			return -EBADMSG;
-	if (parse_lists(&reader, &rec) < 0 || rec.staged == rec.committed)
-		return -EBADMSG;
-	/* One record, one spelling: leading zeros, gaps in lists, leftover lines end here. */
-	record_format(&rec, again);
-	if (memcmp(again, text, RECORD_SIZE) != 0)
-		return -EBADMSG;
-	*ret = rec;
+	*ret = p.rec;
 	return 0;
 }
 

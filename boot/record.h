@@ -2,14 +2,27 @@
 /*
  * The boot record on BF_DATA: the truth about the boot selection.
  *
- * Format: text, "format=1", then one "key=value" a line, each key once and in
- * the order of the tables in record.c, then "crc32=XXXXXXXX" (zlib's crc32 of
- * all bytes before that line, eight lower-case hex digits), then newlines up to
- * RECORD_SIZE. "-" is "nothing". A record has exactly one spelling: any other,
- * and any key that is unknown, missing or there twice, is damage; what we do
- * not understand we do not rewrite. The frame (first line, last line, size)
- * stays the same in every later format, so that an older program can tell a
- * newer record from a damaged one.
+ * Format 1: text, "format=1", then one "key=value" a line, then "crc32=XXXXXXXX"
+ * (zlib's crc32 of all bytes before that line, eight lower-case hex digits), then
+ * newlines up to RECORD_SIZE. "-" is "nothing". Keys and their types stand in the
+ * tables of record.c; the order of the lines does not matter. A key of ours that
+ * is missing or there twice, and a value that is not of its type, is damage.
+ *
+ * What later versions may count on, and have to keep to. After an update that fails, the
+ * version before it reads what the failed one has written, and has to be able to install again.
+ *
+ *  - Keys that a program does not know are kept and written back, up to
+ *    RECORD_KEPT_MAX bytes of lines; so are a word it does not know in the place of a
+ *    state, a kind, a phase or a history event, until it has another one to write there, and
+ *    words at the end of a history entry, up to RECORD_MORE_MAX bytes.
+ *  - A key that exists keeps its type, is always written, and is never used for anything else.
+ *  - A later version adds counters by RECORD_LATE_COUNTERS: such a key may be missing (0), and
+ *    comes into a record only when nothing is on trial or in probation, so only when its
+ *    slot has settled. record_format() sees to that. The same goes for new words.
+ *  - A new format= is for what none of this can say. It, too, may be written only by a
+ *    settled slot, and the slots before it cannot install until they are replaced. The frame
+ *    (first line, last line, size) stays the same in every format, so that an older
+ *    program can tell a newer record from a damaged one: it never overwrites it.
  *
  * Two preallocated files in the directory bf/ of the data partition,
  * "boot-record" and "boot-record.old": a new generation is written over the
@@ -31,10 +44,22 @@
 #define RECORD_GEN_MAX	   ((uint64_t)1 << 62)
 /* Reason codes are kept as text, so that one of a newer version survives. */
 #define RECORD_CODE_MAX 31
+#define RECORD_KEPT_MAX 2048 /* bytes of lines that this version does not know */
+#define RECORD_MORE_MAX 63   /* bytes of a history entry that this version does not know */
 
-enum slot_state { STATE_UNKNOWN, STATE_GOOD, STATE_BAD };
-enum proven { PROVEN_UNKNOWN, PROVEN_NO, PROVEN_YES };
-enum staged_kind { KIND_UPDATE, KIND_FALLBACK };
+/*
+ * Counters that came after format 1 was first in the field: X(member, "key"). See above for what
+ * that means. (None yet; tests/unit/test-record-next.c is a version that has one.)
+ */
+#ifndef RECORD_LATE_COUNTERS
+#define RECORD_LATE_COUNTERS(X)
+#endif
+
+/* _OTHER: a word of a later version. It is none of the others, and is written back as it was read.
+ */
+enum slot_state { STATE_UNKNOWN, STATE_GOOD, STATE_BAD, STATE_OTHER };
+enum proven { PROVEN_UNKNOWN, PROVEN_NO, PROVEN_YES, PROVEN_OTHER };
+enum staged_kind { KIND_UPDATE, KIND_FALLBACK, KIND_OTHER };
 
 /* How far the last boot came, and how it ended when somebody wrote that down. */
 enum boot_phase {
@@ -46,6 +71,7 @@ enum boot_phase {
 	PHASE_CLEAN,	 /* ended on purpose before it settled */
 	PHASE_FAILED,	 /* ended with a reason */
 	PHASE_SETTLED,	 /* was healthy long enough */
+	PHASE_OTHER,
 };
 
 struct record_last {
@@ -68,6 +94,7 @@ enum history_event {
 	HISTORY_FAILED,	  /* a boot of the slot failed in early boot */
 	HISTORY_REPAIRED, /* autoboot.txt was made equal to the record */
 	HISTORY_REBUILT,  /* the record was lost and made anew */
+	HISTORY_OTHER,
 };
 
 struct history_entry {
@@ -75,6 +102,17 @@ struct history_entry {
 	enum history_event event;
 	enum slot slot;
 	char reason[RECORD_CODE_MAX + 1];
+	/* A later version's: the word for HISTORY_OTHER, and words after the reason, " WORD ..." */
+	char word[RECORD_CODE_MAX + 1];
+	char more[RECORD_MORE_MAX + 1];
+};
+
+/* Words of a later version: of the value that is _OTHER. */
+struct record_words {
+	char kind[RECORD_CODE_MAX + 1];
+	char state[SLOT_COUNT][RECORD_CODE_MAX + 1];
+	char proven[SLOT_COUNT][RECORD_CODE_MAX + 1];
+	char phase[RECORD_CODE_MAX + 1];
 };
 
 struct record {
@@ -98,6 +136,13 @@ struct record {
 	char refused[RECORD_REFUSED_MAX][RECORD_HASH_MAX + 1]; /* newest first, "" ends */
 	struct history_entry history[RECORD_HISTORY_MAX];      /* newest first */
 	size_t history_count;
+
+#define X(member, key) uint32_t member;
+	RECORD_LATE_COUNTERS(X)
+#undef X
+	uint32_t late_read; /* a bit for each late counter that was read, in their order */
+	struct record_words words;
+	char kept[RECORD_KEPT_MAX + 1]; /* lines with keys of a later version, as they were read */
 };
 
 /* A fresh record for a device that boots @committed, nothing else known. */
@@ -105,9 +150,9 @@ void record_init(struct record *ret, enum slot committed);
 
 /*
  * Text to struct and back. record_parse: -EBADMSG damaged (size, crc, syntax,
- * a value out of range, staged == committed), -ENOTSUP a newer format with a
- * right crc. record_format writes exactly RECORD_SIZE bytes; the sizes above
- * make that always fit (proved by a test with every field at its longest).
+ * a value out of range, staged == committed), -ENOTSUP with a right crc a newer
+ * format, or more of a later version than can be kept. record_format writes exactly RECORD_SIZE
+ * bytes; the sizes above make that always fit (proved by a test with every field at its longest).
  */
 _must_check_ int record_parse(const char *text, size_t len, struct record *ret);
 void record_format(const struct record *rec, char buf[static RECORD_SIZE]);
@@ -158,4 +203,10 @@ bool record_is_refused(const struct record *rec, const char *hash);
 /* Adds the newest entry; the oldest one goes. @reason: a code or "". */
 void record_add_history(struct record *rec, uint64_t time_sec, enum history_event event,
 			enum slot slot, const char *reason);
+/* The words of the format; of a later version's value, as it was read. Static, or in @rec. */
+const char *record_state_name(const struct record *rec, enum slot slot);
+const char *record_proven_name(const struct record *rec, enum slot slot);
+const char *record_kind_name(const struct record *rec);
+const char *record_phase_name(const struct record *rec);
 const char *history_event_name(enum history_event event);
+const char *history_entry_name(const struct history_entry *entry);

@@ -146,9 +146,9 @@ bool requests_is_good(const struct run_facts *facts, enum slot slot)
 		return runs;
 	if (slot == requests_armed_slot(facts) || (runs && requests_is_trial(facts)))
 		return true;
-	if (rec->state[slot] == STATE_UNKNOWN)
-		return rec->proven[slot] == PROVEN_YES || (runs && slot == rec->committed);
-	return rec->state[slot] == STATE_GOOD;
+	if (rec->state[slot] == STATE_GOOD || rec->state[slot] == STATE_BAD)
+		return rec->state[slot] == STATE_GOOD;
+	return rec->proven[slot] == PROVEN_YES || (runs && slot == rec->committed);
 }
 
 /* ---- a plan ------------------------------------------------------------- */

@@ -9,18 +9,6 @@
 /* Before this no device of ours was made: the clock was not set yet. 2025-01-01 */
 #define CLOCK_PLAUSIBLE_SEC 1735689600
 
-static const char *const state_names[] = {
-	[STATE_UNKNOWN] = "unknown", [STATE_GOOD] = "good", [STATE_BAD] = "bad"
-};
-static const char *const proven_names[] = {
-	[PROVEN_UNKNOWN] = "unknown", [PROVEN_NO] = "no", [PROVEN_YES] = "yes"
-};
-static const char *const kind_names[] = { [KIND_UPDATE] = "update", [KIND_FALLBACK] = "fallback" };
-static const char *const phase_names[] = {
-	[PHASE_NONE] = "none",	     [PHASE_STARTED] = "started",     [PHASE_TRIAL] = "trial",
-	[PHASE_ATTEMPT] = "attempt", [PHASE_CONFIRMED] = "confirmed", [PHASE_CLEAN] = "clean",
-	[PHASE_FAILED] = "failed",   [PHASE_SETTLED] = "settled",
-};
 static const char *const record_names[] = { [RECORD_OK] = "ok",
 					    [RECORD_BACKUP] = "backup",
 					    [RECORD_LOST] = "lost",
@@ -178,7 +166,7 @@ static void print_staged(FILE *out, const struct record *rec, bool armed)
 	}
 	row(out, "staged",
 	    "%s (%s), trial asked for %u of %u times, ran %u of %u times without a verdict%s",
-	    slot_name(rec->staged), kind_names[rec->kind], rec->attempts, RULES_ATTEMPTS_MAX,
+	    slot_name(rec->staged), record_kind_name(rec), rec->attempts, RULES_ATTEMPTS_MAX,
 	    rec->trials, RULES_TRIALS_MAX, armed ? ", armed" : "");
 	if (*rec->trial_reason)
 		print_reason(out, "trial ended", rec->trial_reason);
@@ -242,7 +230,7 @@ static void print_status(FILE *out, const struct status *s)
 	print_staged(out, rec, s->facts->armed);
 	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++)
 		row(out, slot == SLOT_A ? "slot A" : "slot B", "%s%s, root hash %.16s%s",
-		    state_names[rec->state[slot]], unknown_why(s, slot),
+		    record_state_name(rec, slot), unknown_why(s, slot),
 		    *rec->hash[slot] ? rec->hash[slot] : "unknown", *rec->hash[slot] ? "…" : "");
 	print_counters(out, rec);
 	print_reason(out, "last reason", s->reason);
@@ -260,8 +248,8 @@ static void json_slots(struct json *j, const struct status *s)
 	json_open(j, "slots", '{');
 	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++) {
 		json_open(j, slot_name(slot), '{');
-		json_text(j, "state", state_names[s->rec.state[slot]]);
-		json_text(j, "proven", proven_names[s->rec.proven[slot]]);
+		json_text(j, "state", record_state_name(&s->rec, slot));
+		json_text(j, "proven", record_proven_name(&s->rec, slot));
 		json_flag(j, "bootable", requests_is_good(s->facts, slot));
 		json_text(j, "roothash", code_or_null(s->rec.hash[slot]));
 		json_close(j, '}');
@@ -274,7 +262,7 @@ static void json_staged(struct json *j, const struct status *s)
 	const struct record *rec = &s->rec;
 
 	json_text(j, "staged", slot_or_null(rec->staged));
-	json_text(j, "kind", rec->staged == SLOT_NONE ? NULL : kind_names[rec->kind]);
+	json_text(j, "kind", rec->staged == SLOT_NONE ? NULL : record_kind_name(rec));
 	json_number(j, "attempts", rec->attempts);
 	json_number(j, "trials", rec->trials);
 	json_text(j, "trial_reason", code_or_null(rec->trial_reason));
@@ -286,11 +274,13 @@ static void json_staged(struct json *j, const struct status *s)
 	json_close(j, '}');
 }
 
-static void json_last(struct json *j, const struct record_last *last)
+static void json_last(struct json *j, const struct record *rec)
 {
+	const struct record_last *last = &rec->last;
+
 	json_open(j, "last", '{');
 	json_text(j, "slot", slot_or_null(last->slot));
-	json_text(j, "phase", phase_names[last->phase]);
+	json_text(j, "phase", record_phase_name(rec));
 	json_text(j, "boot_id", code_or_null(last->boot_id));
 	json_text(j, "reason", code_or_null(last->reason));
 	json_close(j, '}');
@@ -343,7 +333,7 @@ static void json_status(FILE *out, const struct status *s)
 	json_staged(&j, s);
 	json_slots(&j, s);
 	json_counters(&j, &s->rec);
-	json_last(&j, &s->rec.last);
+	json_last(&j, &s->rec);
 	json_text(&j, "reason", code_or_null(s->reason));
 	json_health(&j, s);
 	json_close(&j, '}');
@@ -383,7 +373,8 @@ static void print_history(FILE *out, const struct record *rec)
 
 		format_time(e->time_sec, when);
 		(void)fprintf(out, "%-19s  %s  %s", when, slot_name(e->slot),
-			      event_words[e->event]);
+			      e->event < ARRAY_SIZE(event_words) ? event_words[e->event]
+								 : history_entry_name(e));
 		if (reason != REASON_NONE)
 			(void)fprintf(out, ": %s (%s)", reason_text(reason)->what, e->reason);
 		else if (*e->reason)
@@ -407,7 +398,7 @@ static void json_history(FILE *out, const struct record *rec)
 		format_time(e->time_sec, when);
 		json_open(&j, NULL, '{');
 		json_text(&j, "time", streq(when, "unknown") ? NULL : when);
-		json_text(&j, "event", history_event_name(e->event));
+		json_text(&j, "event", history_entry_name(e));
 		json_text(&j, "slot", slot_or_null(e->slot));
 		json_text(&j, "reason", code_or_null(e->reason));
 		json_text(&j, "what", reason == REASON_NONE ? NULL : reason_text(reason)->what);

@@ -11,14 +11,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void parse(const char *text, size_t len)
 {
-	char again[RECORD_SIZE];
-	struct record rec;
+	char again[RECORD_SIZE], once_more[RECORD_SIZE];
+	struct record rec, back;
 
 	if (record_parse(text, len, &rec) < 0)
 		return;
-	/* What is taken has one spelling and is in range. */
+	/* What is taken is in range, nothing of it is lost, and the next one to read it takes it,
+	 * too. */
 	record_format(&rec, again);
-	if (len != RECORD_SIZE || memcmp(again, text, RECORD_SIZE) != 0)
+	if (len != RECORD_SIZE || record_parse(again, RECORD_SIZE, &back) < 0)
+		abort();
+	record_format(&back, once_more);
+	if (memcmp(again, once_more, RECORD_SIZE) != 0 || !streq(rec.kept, back.kept))
 		abort();
 	if (rec.staged == rec.committed || rec.committed == SLOT_NONE ||
 	    rec.history_count > RECORD_HISTORY_MAX)
