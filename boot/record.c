@@ -379,7 +379,7 @@ static int next_line(struct reader *r, struct line *ret)
 	if (!equals || equals == r->at || equals + 1 == newline)
 		return -EBADMSG;
 	for (const char *c = r->at; c < newline; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
+		if (text_is_control(*c))
 			return -EBADMSG;
 	*ret = (struct line) { r->at, equals + 1, (size_t)(equals - r->at),
 			       (size_t)(newline - equals - 1) };
@@ -818,12 +818,30 @@ int record_load(int data_fd, struct record *ret)
 	return gens[!newest].state == GENERATION_GOOD ? RECORD_OK : RECORD_BACKUP;
 }
 
+/* Out of the way, under a name of its own: it is somebody's, and in the place of the record. */
+static int put_aside(int dir, const char *name)
+{
+	char aside[sizeof("boot-record.old.aside-9")];
+	int r = -EEXIST;
+
+	for (unsigned i = 0; r == -EEXIST && i < 10; i++) {
+		(void)snprintf(aside, sizeof(aside), "%s.aside-%u", name, i);
+		r = sys_renameat(dir, name, aside);
+	}
+	return r;
+}
+
 static int open_or_make_dir(int data_fd)
 {
 	int r, dir = open_dir(data_fd);
 
-	if (dir != -ENOENT)
+	if (dir == -ELOOP || dir == -ENOTDIR || dir == -EXDEV) {
+		r = put_aside(data_fd, RECORD_DIR);
+		if (r < 0)
+			return r;
+	} else if (dir != -ENOENT) {
 		return dir;
+	}
 	r = sys_mkdirat(data_fd, RECORD_DIR, 0700);
 	if (r < 0 && r != -EEXIST)
 		return r;
@@ -840,7 +858,7 @@ static int open_generation(int dir, const char *name, const struct generation *g
 	int r;
 
 	if (gen->state == GENERATION_FOREIGN) {
-		r = sys_unlinkat(dir, name, gen->is_dir ? AT_REMOVEDIR : 0);
+		r = gen->is_dir ? put_aside(dir, name) : sys_unlinkat(dir, name, 0);
 		if (r < 0)
 			return r;
 	}
@@ -869,6 +887,8 @@ static int write_generation(int dir, const char *name, const struct generation *
 	r = sys_fsync(fd);
 	if (r < 0)
 		return r;
+	/* A worn card takes writes and forgets them: it is asked, not the page cache. */
+	sys_forget_cached(fd);
 	n = io_pread(fd, back, RECORD_SIZE, 0);
 	if (n < 0)
 		return (int)n;

@@ -177,13 +177,14 @@ _must_check_ int record_load(int data_fd, struct record *ret);
  * Stores @rec as the next generation, durable and read back before it returns
  * 0: rec->gen becomes one more than any on the disk, only on success. Creates
  * bf/ (0700) and both files (0600) when they are missing, and replaces what is
- * not a file of ours under their names. Nothing is lost when it fails. Paths
+ * not a file of ours under their names; a directory there, or what is in the place of bf/, is
+ * renamed to NAME.aside-N. Nothing is lost when it fails. Paths
  * are opened beneath @data_fd, no symlinks: BF_DATA is untrusted. @data_fd must
  * be fit for fsync (not O_PATH).
  * -ENOTSUP instead of overwriting a record of a newer format; -ESTALE when one on
  * the disk is newer than @rec, which was loaded before it could be read; -EINVAL when @rec
- * is not a record that record_parse() would take; -ELOOP or -ENOTDIR when bf/
- * is not a directory. One writer at a time: the callers' lock.
+ * is not a record that record_parse() would take; -EIO when the disk does not hold what was
+ * written. One writer at a time: the callers' lock.
  */
 _must_check_ int record_store(int data_fd, struct record *rec);
 

@@ -95,6 +95,11 @@ int sys_fsync(int fd)
 	return RET_NERRNO(fsync(fd));
 }
 
+void sys_forget_cached(int fd)
+{
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int sys_fallocate(int fd, uint64_t len_bytes)
 {
 	return RET_NERRNO(fallocate(fd, 0, 0, (off_t)len_bytes));

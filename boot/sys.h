@@ -28,6 +28,8 @@ ssize_t sys_write(int fd, const void *buf, size_t len);
 ssize_t sys_pread(int fd, void *buf, size_t len, uint64_t offset_bytes);
 ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset_bytes);
 int sys_fsync(int fd);
+/* What was written and fsynced is read from the disk the next time, as far as the kernel can. */
+void sys_forget_cached(int fd);
 int sys_fallocate(int fd, uint64_t len_bytes);
 int sys_fstat(int fd, struct stat *ret);
 int sys_fstatat(int dirfd, const char *path, struct stat *ret, int flags);

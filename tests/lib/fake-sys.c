@@ -887,6 +887,13 @@ int sys_fsync(int fd)
 	return fd_call(fd, &r, "fsync", "") ? r : (int)errno_or(fcntl(fd, F_GETFD) < 0 ? -1 : 0);
 }
 
+void sys_forget_cached(int fd)
+{
+	int r;
+
+	(void)fd_call(fd, &r, "forget", "");
+}
+
 int sys_fallocate(int fd, uint64_t len_bytes)
 {
 	int r;

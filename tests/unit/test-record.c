@@ -801,26 +801,34 @@ static void test_directory_traps(void)
 	put_record("/data/other/boot-record.old", 11, 2);
 	fake_symlink("other", "/data/bf");
 	check_load(RECORD_LOST, 0, "bf is a link");
-	ok_int(store(9), -ELOOP, "bf is a link: store");
+	ok_int(store(9), 0, "bf is a link: store");
 	ok_int(gen_in("/data/other/boot-record"), 12, "and nothing is written there");
+	ok(fake_exists("/data/bf.aside-0"), "the link is put aside");
+	check_load(RECORD_OK, 9, "bf was a link");
 
 	begin();
 	fake_symlink("/nowhere", "/data/bf");
 	check_load(RECORD_LOST, 0, "bf leads nowhere");
-	ok_int(store(9), -ELOOP, "bf leads nowhere: store");
+	ok_int(store(9), 0, "bf leads nowhere: store");
 	ok(!fake_exists("/nowhere"), "and nothing is made");
+	check_load(RECORD_OK, 9, "bf led nowhere");
 
 	begin();
 	fake_file("/data/bf", "not a directory\n");
+	fake_file("/data/bf.aside-0", "of the last time\n");
 	check_load(RECORD_LOST, 0, "bf is a file");
-	ok_int(store(9), -ENOTDIR, "bf is a file: store");
+	ok_int(store(9), 0, "bf is a file: store");
+	check_load(RECORD_OK, 9, "bf was a file");
+	ok(fake_exists("/data/bf.aside-0") && fake_exists("/data/bf.aside-1"),
+	   "what was put aside before stays");
 
 	begin();
 	put_record(NEWEST, 12, 1);
 	fake_file("/data/bf/boot-record.old/x", "in the way\n");
 	check_load(RECORD_BACKUP, 1, "a full directory in the way");
-	ok_int(store(9), -ENOTEMPTY, "a full directory in the way: store");
-	check_load(RECORD_BACKUP, 1, "a full directory in the way, after");
+	ok_int(store(9), 0, "a full directory in the way: store");
+	check_load(RECORD_OK, 9, "a full directory in the way, after");
+	ok(fake_exists("/data/bf/boot-record.old.aside-0/x"), "it is put aside");
 }
 
 static void test_errors(void)
@@ -900,6 +908,7 @@ static void test_order(void)
 	static const char *const steps[] = {
 		"\npwrite /data/bf/boot-record.old",
 		"\nfsync /data/bf/boot-record.old",
+		"\nforget /data/bf/boot-record.old",
 		"\npread /data/bf/boot-record.old",
 		"\nexchange ",
 		"\nfsync /data/bf\n",
