@@ -153,7 +153,7 @@ $(B)/tests/replay-%: $(B)/tests/fuzz/fuzz-%.o $(B)/tests/fuzz/replay.o $(UNIT_LI
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(UNIT_LIBS)
 
-$(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(LIB)
+$(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(call obj,$(seam_LIB)) $(LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=sys_block_size -o $@ $^ $(UNIT_LIBS)

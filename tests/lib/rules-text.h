@@ -16,297 +16,32 @@
 
 #define TEXT_MAX 8192
 
-static const char *const text_slots[] = { "A", "B", "-", NULL };
-static const char *const text_kinds[] = { "update", "fallback", NULL };
-static const char *const text_states[] = { "unknown", "good", "bad", NULL };
-static const char *const text_proven[] = { "unknown", "no", "yes", NULL };
-static const char *const text_phases[] = { "none",  "started", "trial",	  "attempt", "confirmed",
-					   "clean", "failed",  "settled", NULL };
-static const char *const text_next[] = { "boot", "trial", "reboot", "reboot-trial", NULL };
-
-__attribute__((noreturn, format(printf, 1, 2))) static void text_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(2);
-}
-
-static unsigned text_name(const char *value, const char *const *names)
-{
-	for (unsigned i = 0; names[i]; i++)
-		if (streq(value, names[i]))
-			return i;
-	text_die("not a value: %s", value);
-}
-
-static uint32_t text_number(const char *value)
-{
-	uint32_t n;
-
-	if (parse_u32(value, 10, &n) < 0)
-		text_die("not a number: %s", value);
-	return n;
-}
-
-static void text_copy(char *to, size_t size, const char *value)
-{
-	if (streq(value, "-"))
-		value = "";
-	if (strlen(value) >= size)
-		text_die("too long: %s", value);
-	strcpy(to, value);
-}
-
-static unsigned text_event(const char *value)
-{
-	for (unsigned i = 0; i <= HISTORY_REBUILT; i++)
-		if (streq(value, history_event_name((enum history_event)i)))
-			return i;
-	text_die("not an event: %s", value);
-}
-
-static void text_set_history(struct record *rec, char *value)
-{
-	if (streq(value, "-"))
-		return;
-	for (char *item; (item = strsep(&value, ","));) {
-		struct history_entry *h = &rec->history[rec->history_count++];
-		char *event = strsep(&item, ":"), *slot = strsep(&item, ":");
-
-		if (!slot || !item || rec->history_count > RECORD_HISTORY_MAX)
-			text_die("not a history");
-		h->event = (enum history_event)text_event(event);
-		h->slot = (enum slot)text_name(slot, text_slots);
-		text_copy(h->reason, sizeof(h->reason), item);
-	}
-}
-
-static void text_set_refused(struct record *rec, char *value)
-{
-	size_t n = 0;
-
-	if (streq(value, "-"))
-		return;
-	for (char *item; (item = strsep(&value, ","));) {
-		if (n == RECORD_REFUSED_MAX)
-			text_die("too many refused");
-		text_copy(rec->refused[n++], sizeof(rec->refused[0]), item);
-	}
-}
-
-static bool text_set_last(struct record_last *last, const char *key, const char *value)
-{
-	if (streq(key, "slot")) {
-		last->slot = (enum slot)text_name(value, text_slots);
-	} else if (streq(key, "phase")) {
-		last->phase = (enum boot_phase)text_name(value, text_phases);
-	} else if (streq(key, "boot_id")) {
-		text_copy(last->boot_id, sizeof(last->boot_id), value);
-	} else if (streq(key, "reason")) {
-		text_copy(last->reason, sizeof(last->reason), value);
-	} else if (streq(key, "count")) {
-		last->has_count = !streq(value, "-");
-		last->count = last->has_count ? text_number(value) : 0;
-	} else {
-		return false;
-	}
-	return true;
-}
-
-static bool text_set_record(struct record *rec, const char *key, char *value)
-{
-	const struct {
-		const char *key;
-		uint32_t *number;
-	} numbers[] = {
-		{ "attempts", &rec->attempts },	  { "trials", &rec->trials },
-		{ "hard", &rec->hard },		  { "soft", &rec->soft },
-		{ "doublings", &rec->doublings }, { "ladder", &rec->ladder },
-		{ "repairs", &rec->repairs },
-	};
-	const char *slot = strchr(key, '.');
-	enum slot x = slot ? slot_parse(slot + 1) : SLOT_NONE;
-
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		if (streq(key, numbers[i].key)) {
-			*numbers[i].number = text_number(value);
-			return true;
-		}
-	if (startswith(key, "last."))
-		return text_set_last(&rec->last, slot + 1, value);
-	if (x != SLOT_NONE && startswith(key, "state."))
-		rec->state[x] = (enum slot_state)text_name(value, text_states);
-	else if (x != SLOT_NONE && startswith(key, "proven."))
-		rec->proven[x] = (enum proven)text_name(value, text_proven);
-	else if (x != SLOT_NONE && startswith(key, "hash."))
-		text_copy(rec->hash[x], sizeof(rec->hash[x]), value);
-	else if (streq(key, "committed"))
-		rec->committed = (enum slot)text_name(value, text_slots);
-	else if (streq(key, "staged"))
-		rec->staged = (enum slot)text_name(value, text_slots);
-	else if (streq(key, "kind"))
-		rec->kind = (enum staged_kind)text_name(value, text_kinds);
-	else if (streq(key, "trial_reason"))
-		text_copy(rec->trial_reason, sizeof(rec->trial_reason), value);
-	else if (streq(key, "probation"))
-		rec->probation = text_number(value) != 0;
-	else if (streq(key, "refused"))
-		text_set_refused(rec, value);
-	else if (streq(key, "history"))
-		text_set_history(rec, value);
-	else
-		return false;
-	return true;
-}
-
-static void text_set_selector(struct boot_facts *f, const char *value)
-{
-	enum slot slot = slot_parse(value);
-
-	f->selector_committed = slot;
-	if (slot != SLOT_NONE)
-		f->selector = SELECTOR_VALID;
-	else if (streq(value, "invalid"))
-		f->selector = SELECTOR_INVALID;
-	else if (streq(value, "gone"))
-		f->selector = SELECTOR_GONE;
-	else
-		text_die("not a selector: %s", value);
-}
-
-static void text_set_fact(struct boot_facts *f, const char *key, char *value)
-{
-	if (streq(key, "running")) {
-		f->running = (enum slot)text_name(value, text_slots);
-	} else if (streq(key, "mismatch")) {
-		f->mismatch = text_number(value) != 0;
-	} else if (streq(key, "tryboot")) {
-		f->tryboot = text_number(value) != 0;
-	} else if (streq(key, "writable")) {
-		f->writable = text_number(value) != 0;
-	} else if (streq(key, "now")) {
-		f->now_sec = text_number(value);
-	} else if (streq(key, "boot_id")) {
-		text_copy(f->boot_id, sizeof(f->boot_id), value);
-	} else if (streq(key, "roothash")) {
-		text_copy(f->roothash, sizeof(f->roothash), value);
-	} else if (streq(key, "selector")) {
-		text_set_selector(f, value);
-	} else if (streq(key, "count")) {
-		f->has_count = !streq(value, "-");
-		f->count = f->has_count ? text_number(value) : 0;
-	} else if (streq(key, "record")) {
-		f->record_readable = streq(value, "ok");
-		f->record_lost = streq(value, "lost");
-		if (!f->record_readable && !f->record_lost && !streq(value, "none"))
-			text_die("not a record: %s", value);
-	} else if (!text_set_record(&f->record, key, value)) {
-		text_die("not a key: %s", key);
-	}
-}
-
-/* Sets what @words say; @words is taken apart. */
-__attribute__((unused)) static void text_set(struct boot_facts *f, char *words)
-{
-	for (char *word; (word = strsep(&words, " \n"));) {
-		char *value = strchr(word, '=');
-
-		if (!*word)
-			continue;
-		if (!value)
-			text_die("not a word: %s", word);
-		*value++ = '\0';
-		text_set_fact(f, word, value);
-	}
-}
+/* The words of enum slot and of enum boot_next; NULL ends them. */
+extern const char *const text_slots[], *const text_next[];
 
 /* A boot of the committed slot A with an empty record and everything in order. */
-__attribute__((unused)) static void text_defaults(struct boot_facts *f)
-{
-	*f = (struct boot_facts) {
-		.running = SLOT_A,
-		.selector = SELECTOR_VALID,
-		.selector_committed = SLOT_A,
-		.record_readable = true,
-		.writable = true,
-	};
-	record_init(&f->record, SLOT_A);
-}
+void text_defaults(struct boot_facts *f);
 
-static const char *text_or_dash(const char *s)
-{
-	return *s ? s : "-";
-}
-
-static void text_print_record(FILE *out, const struct record *r)
-{
-	fprintf(out, " committed=%s staged=%s kind=%s attempts=%u trials=%u trial_reason=%s",
-		text_slots[r->committed], text_slots[r->staged], text_kinds[r->kind], r->attempts,
-		r->trials, text_or_dash(r->trial_reason));
-	for (enum slot s = SLOT_A; s < SLOT_COUNT; s++)
-		fprintf(out, " state.%s=%s proven.%s=%s hash.%s=%s", slot_name(s),
-			text_states[r->state[s]], slot_name(s), text_proven[r->proven[s]],
-			slot_name(s), text_or_dash(r->hash[s]));
-	fprintf(out, " hard=%u soft=%u doublings=%u ladder=%u probation=%d repairs=%u", r->hard,
-		r->soft, r->doublings, r->ladder, r->probation, r->repairs);
-	fprintf(out,
-		" last.slot=%s last.phase=%s last.boot_id=%s last.count=", text_slots[r->last.slot],
-		text_phases[r->last.phase], text_or_dash(r->last.boot_id));
-	if (r->last.has_count)
-		fprintf(out, "%u", r->last.count);
-	else
-		fputc('-', out);
-	fprintf(out, " last.reason=%s refused=%s", text_or_dash(r->last.reason),
-		text_or_dash(r->refused[0]));
-	for (size_t i = 1; i < RECORD_REFUSED_MAX && *r->refused[i]; i++)
-		fprintf(out, ",%s", r->refused[i]);
-	fprintf(out, " history=%s", r->history_count ? "" : "-");
-	for (size_t i = 0; i < r->history_count; i++)
-		fprintf(out, "%s%s:%s:%s", i ? "," : "", history_event_name(r->history[i].event),
-			text_slots[r->history[i].slot], text_or_dash(r->history[i].reason));
-}
-
-static const char *text_selector(enum selector_state state, enum slot committed)
-{
-	return state == SELECTOR_VALID	   ? text_slots[committed]
-	       : state == SELECTOR_INVALID ? "invalid"
-					   : "gone";
-}
+/* Sets what @words say; @words is taken apart. */
+void text_set(struct boot_facts *f, char *words);
 
 /* What text_set() reads. */
-__attribute__((unused)) static void text_print_facts(FILE *out, const struct boot_facts *f)
-{
-	fprintf(out, " running=%s mismatch=%d tryboot=%d selector=%s record=%s writable=%d",
-		text_slots[f->running], f->mismatch, f->tryboot,
-		text_selector(f->selector, f->selector_committed),
-		f->record_readable ? "ok"
-		: f->record_lost   ? "lost"
-				   : "none",
-		f->writable);
-	fprintf(out, " boot_id=%s roothash=%s count=", text_or_dash(f->boot_id),
-		text_or_dash(f->roothash));
-	if (f->has_count)
-		fprintf(out, "%u", f->count);
-	else
-		fputc('-', out);
-	if (f->record_readable)
-		text_print_record(out, &f->record);
-}
+void text_print_facts(FILE *out, const struct boot_facts *f);
 
-__attribute__((unused)) static void text_print(FILE *out, const struct boot_decision *d,
-					       uint32_t delay_sec)
-{
-	static const char letters[] = { '-', 'W', 'S' };
+/* A decision and its record. */
+void text_print(FILE *out, const struct boot_decision *d, uint32_t delay_sec);
 
-	fprintf(out, "writes=%c", letters[d->writes[0]]);
-	if (d->writes[1] != WRITE_NOTHING)
-		fputc(letters[d->writes[1]], out);
-	fprintf(out, " sector=%s next=%s unwritten=%s committable=%d limbo=%d reason=%s delay=%u",
-		text_slots[d->sector], text_next[d->next], text_next[d->next_if_unwritten],
-		d->committable, d->limbo, reason_text(d->reason)->code, delay_sec);
-	text_print_record(out, &d->record);
-}
+/* Only the record's words; of them, text_set_record() sets one and is false for any other. */
+bool text_set_record(struct record *rec, const char *key, char *value);
+void text_print_record(FILE *out, const struct record *r);
+
+/*
+ * For other words in the same manner. What cannot be read ends the program: text_die() says
+ * why on standard error, and exits with status 2.
+ */
+__attribute__((noreturn, format(printf, 1, 2))) void text_die(const char *fmt, ...);
+unsigned text_name(const char *value, const char *const *names); /* its place in @names */
+uint32_t text_number(const char *value);
+void text_copy(char *to, size_t size, const char *value); /* "-" is "" */
+const char *text_or_dash(const char *s);
+const char *text_selector(enum selector_state state, enum slot committed);
