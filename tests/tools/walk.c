@@ -9,6 +9,7 @@
  * gives it again: walk --seed S --trace --steps 1. --mistake does something wrong on
  * purpose, which must come to a violation.
  */
+#include "tests/lib/requests-text.h"
 #include "tests/lib/walk-life.h"
 
 #define LIFE_STEPS 300
