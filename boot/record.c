@@ -243,6 +243,16 @@ const char *history_entry_name(const struct history_entry *entry)
 	return WORD_OF(entry->event, event_values, entry->word);
 }
 
+const char *record_status_name(enum record_status status)
+{
+	static const char *const names[] = { [RECORD_OK] = "ok",
+					     [RECORD_BACKUP] = "backup",
+					     [RECORD_LOST] = "lost",
+					     [RECORD_FUTURE] = "future" };
+
+	return WORD_OF(status, names, "");
+}
+
 /* ---- struct to text ----------------------------------------------------- */
 
 struct writer {

@@ -211,3 +211,5 @@ const char *record_kind_name(const struct record *rec);
 const char *record_phase_name(const struct record *rec);
 const char *history_event_name(enum history_event event);
 const char *history_entry_name(const struct history_entry *entry);
+/* Not in the record: "ok", "backup", "lost", "future", for those who say how it was read. */
+const char *record_status_name(enum record_status status);

@@ -122,6 +122,15 @@ static int read_text(struct block_reader *b, const struct fat_file *file, enum s
 	return 0;
 }
 
+const char *selector_state_name(enum selector_state state)
+{
+	static const char *const names[] = {
+		[SELECTOR_VALID] = "valid", [SELECTOR_INVALID] = "invalid", [SELECTOR_GONE] = "gone"
+	};
+
+	return (unsigned)state < ARRAY_SIZE(names) ? names[state] : "?";
+}
+
 int selector_read(int fd, struct selector *ret)
 {
 	_cleanup_(block_reader_done) struct block_reader b = { 0 };

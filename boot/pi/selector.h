@@ -21,6 +21,8 @@ enum selector_state {
 	SELECTOR_GONE,	  /* no FAT, no file, or not where we can write: only a mount repairs it */
 };
 
+const char *selector_state_name(enum selector_state state); /* "valid", "invalid", "gone" */
+
 struct selector {
 	enum selector_state state;
 	enum slot committed;   /* SLOT_NONE unless VALID */

@@ -9,13 +9,6 @@
 /* Before this no device of ours was made: the clock was not set yet. 2025-01-01 */
 #define CLOCK_PLAUSIBLE_SEC 1735689600
 
-static const char *const record_names[] = { [RECORD_OK] = "ok",
-					    [RECORD_BACKUP] = "backup",
-					    [RECORD_LOST] = "lost",
-					    [RECORD_FUTURE] = "future" };
-static const char *const selector_names[] = {
-	[SELECTOR_VALID] = "valid", [SELECTOR_INVALID] = "invalid", [SELECTOR_GONE] = "gone"
-};
 /* What happened to a slot; the names in the record are for programs. */
 static const char *const event_words[] = {
 	[HISTORY_STAGED] = "installed, waits for its trial",
@@ -306,8 +299,8 @@ static void json_health(struct json *j, const struct status *s)
 	json_flag(j, "limbo", f->limbo);
 	json_flag(j, "mismatch", f->mismatch);
 	json_flag(j, "staying", f->staying);
-	json_text(j, "record", record_names[s->running->record_status]);
-	json_text(j, "selector", selector_names[f->selector]);
+	json_text(j, "record", record_status_name(s->running->record_status));
+	json_text(j, "selector", selector_state_name(f->selector));
 	json_text(j, "data", s->running->boot.data);
 	json_text(j, "boot_id", f->boot_id);
 	json_text(j, "cause", code_or_null(s->running->why));

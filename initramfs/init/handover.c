@@ -85,13 +85,6 @@ static void put_firmware(FILE *out, const struct firmware *fw)
 
 static void put_boot(FILE *out, const struct boot *b)
 {
-	static const char *const records[] = { [RECORD_OK] = "ok",
-					       [RECORD_BACKUP] = "backup",
-					       [RECORD_LOST] = "lost",
-					       [RECORD_FUTURE] = "future" };
-	static const char *const selectors[] = {
-		[SELECTOR_VALID] = "valid", [SELECTOR_INVALID] = "invalid", [SELECTOR_GONE] = "gone"
-	};
 	const struct boot_decision *d = &b->decision;
 
 	(void)fprintf(out, "BF_SLOT=%s\n", slot_name(b->slot));
@@ -110,8 +103,8 @@ static void put_boot(FILE *out, const struct boot *b)
 	put_flag(out, "BF_DATA_CHECKED", b->data.checked);
 	(void)fprintf(out, "BF_DATA_LOST_LINES=%u\n", b->data.lost_lines);
 	put_text(out, "BF_DATA_WHY", b->data.why);
-	(void)fprintf(out, "BF_RECORD=%s\n", records[b->record_status]);
-	(void)fprintf(out, "BF_SELECTOR=%s\n", selectors[b->selector.state]);
+	(void)fprintf(out, "BF_RECORD=%s\n", record_status_name(b->record_status));
+	(void)fprintf(out, "BF_SELECTOR=%s\n", selector_state_name(b->selector.state));
 	(void)fprintf(out, "BF_BOOT_ID=%s\n", b->facts.boot_id);
 	put_firmware(out, &b->firmware);
 	put_partitions(out, &b->disk);

@@ -71,16 +71,6 @@ static bool text_set_flag(struct run_facts *f, const char *key, const char *valu
 	return false;
 }
 
-static void text_set_run_selector(struct run_facts *f, const char *value)
-{
-	f->selector_committed = slot_parse(value);
-	f->selector = f->selector_committed != SLOT_NONE ? SELECTOR_VALID
-		      : streq(value, "invalid")		 ? SELECTOR_INVALID
-							 : SELECTOR_GONE;
-	if (f->selector == SELECTOR_GONE && !streq(value, "gone"))
-		text_die("not a selector: %s", value);
-}
-
 static void text_set_question_word(struct text_question *q, const char *key, char *value)
 {
 	const char *arg = startswith(key, "arg.");
@@ -93,7 +83,7 @@ static void text_set_question_word(struct text_question *q, const char *key, cha
 	} else if (streq(key, "running")) {
 		f->running = (enum slot)text_name(value, text_slots);
 	} else if (streq(key, "selector")) {
-		text_set_run_selector(f, value);
+		text_set_selector(value, &f->selector, &f->selector_committed);
 	} else if (streq(key, "record")) {
 		f->record_readable = streq(value, "ok");
 		f->record_future = streq(value, "future");

@@ -4,11 +4,6 @@
 #include <stdarg.h>
 
 const char *const text_slots[] = { "A", "B", "-", NULL };
-static const char *const text_kinds[] = { "update", "fallback", NULL };
-static const char *const text_states[] = { "unknown", "good", "bad", NULL };
-static const char *const text_proven[] = { "unknown", "no", "yes", NULL };
-static const char *const text_phases[] = { "none",  "started", "trial",	  "attempt", "confirmed",
-					   "clean", "failed",  "settled", NULL };
 const char *const text_next[] = { "boot", "trial", "reboot", "reboot-trial", NULL };
 
 void text_die(const char *fmt, ...)
@@ -48,6 +43,14 @@ void text_copy(char *to, size_t size, const char *value)
 	strcpy(to, value);
 }
 
+/* Puts one value after the other into @field, up to @last, until @name is @value. */
+#define TEXT_FIND(field, last, name, value)                                                        \
+	do {                                                                                       \
+		for ((field) = 0; !streq(name, value); (field)++)                                  \
+			if ((field) == (last))                                                     \
+				text_die("not a value: %s", value);                                \
+	} while (0)
+
 static unsigned text_event(const char *value)
 {
 	for (unsigned i = 0; i <= HISTORY_REBUILT; i++)
@@ -85,12 +88,14 @@ static void text_set_refused(struct record *rec, char *value)
 	}
 }
 
-static bool text_set_last(struct record_last *last, const char *key, const char *value)
+static bool text_set_last(struct record *rec, const char *key, const char *value)
 {
+	struct record_last *last = &rec->last;
+
 	if (streq(key, "slot")) {
 		last->slot = (enum slot)text_name(value, text_slots);
 	} else if (streq(key, "phase")) {
-		last->phase = (enum boot_phase)text_name(value, text_phases);
+		TEXT_FIND(last->phase, PHASE_SETTLED, record_phase_name(rec), value);
 	} else if (streq(key, "boot_id")) {
 		text_copy(last->boot_id, sizeof(last->boot_id), value);
 	} else if (streq(key, "reason")) {
@@ -124,11 +129,11 @@ bool text_set_record(struct record *rec, const char *key, char *value)
 			return true;
 		}
 	if (startswith(key, "last."))
-		return text_set_last(&rec->last, slot + 1, value);
+		return text_set_last(rec, slot + 1, value);
 	if (x != SLOT_NONE && startswith(key, "state."))
-		rec->state[x] = (enum slot_state)text_name(value, text_states);
+		TEXT_FIND(rec->state[x], STATE_BAD, record_state_name(rec, x), value);
 	else if (x != SLOT_NONE && startswith(key, "proven."))
-		rec->proven[x] = (enum proven)text_name(value, text_proven);
+		TEXT_FIND(rec->proven[x], PROVEN_YES, record_proven_name(rec, x), value);
 	else if (x != SLOT_NONE && startswith(key, "hash."))
 		text_copy(rec->hash[x], sizeof(rec->hash[x]), value);
 	else if (streq(key, "committed"))
@@ -136,7 +141,7 @@ bool text_set_record(struct record *rec, const char *key, char *value)
 	else if (streq(key, "staged"))
 		rec->staged = (enum slot)text_name(value, text_slots);
 	else if (streq(key, "kind"))
-		rec->kind = (enum staged_kind)text_name(value, text_kinds);
+		TEXT_FIND(rec->kind, KIND_FALLBACK, record_kind_name(rec), value);
 	else if (streq(key, "trial_reason"))
 		text_copy(rec->trial_reason, sizeof(rec->trial_reason), value);
 	else if (streq(key, "probation"))
@@ -150,19 +155,13 @@ bool text_set_record(struct record *rec, const char *key, char *value)
 	return true;
 }
 
-static void text_set_selector(struct boot_facts *f, const char *value)
+void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed)
 {
-	enum slot slot = slot_parse(value);
-
-	f->selector_committed = slot;
-	if (slot != SLOT_NONE)
-		f->selector = SELECTOR_VALID;
-	else if (streq(value, "invalid"))
-		f->selector = SELECTOR_INVALID;
-	else if (streq(value, "gone"))
-		f->selector = SELECTOR_GONE;
+	*ret_committed = slot_parse(value);
+	if (*ret_committed != SLOT_NONE)
+		*ret = SELECTOR_VALID;
 	else
-		text_die("not a selector: %s", value);
+		TEXT_FIND(*ret, SELECTOR_GONE, selector_state_name(*ret), value);
 }
 
 static void text_set_fact(struct boot_facts *f, const char *key, char *value)
@@ -182,7 +181,7 @@ static void text_set_fact(struct boot_facts *f, const char *key, char *value)
 	} else if (streq(key, "roothash")) {
 		text_copy(f->roothash, sizeof(f->roothash), value);
 	} else if (streq(key, "selector")) {
-		text_set_selector(f, value);
+		text_set_selector(value, &f->selector, &f->selector_committed);
 	} else if (streq(key, "count")) {
 		f->has_count = !streq(value, "-");
 		f->count = f->has_count ? text_number(value) : 0;
@@ -230,17 +229,17 @@ const char *text_or_dash(const char *s)
 void text_print_record(FILE *out, const struct record *r)
 {
 	fprintf(out, " committed=%s staged=%s kind=%s attempts=%u trials=%u trial_reason=%s",
-		text_slots[r->committed], text_slots[r->staged], text_kinds[r->kind], r->attempts,
+		text_slots[r->committed], text_slots[r->staged], record_kind_name(r), r->attempts,
 		r->trials, text_or_dash(r->trial_reason));
 	for (enum slot s = SLOT_A; s < SLOT_COUNT; s++)
 		fprintf(out, " state.%s=%s proven.%s=%s hash.%s=%s", slot_name(s),
-			text_states[r->state[s]], slot_name(s), text_proven[r->proven[s]],
+			record_state_name(r, s), slot_name(s), record_proven_name(r, s),
 			slot_name(s), text_or_dash(r->hash[s]));
 	fprintf(out, " hard=%u soft=%u doublings=%u ladder=%u probation=%d repairs=%u", r->hard,
 		r->soft, r->doublings, r->ladder, r->probation, r->repairs);
 	fprintf(out,
 		" last.slot=%s last.phase=%s last.boot_id=%s last.count=", text_slots[r->last.slot],
-		text_phases[r->last.phase], text_or_dash(r->last.boot_id));
+		record_phase_name(r), text_or_dash(r->last.boot_id));
 	if (r->last.has_count)
 		fprintf(out, "%u", r->last.count);
 	else
@@ -251,15 +250,13 @@ void text_print_record(FILE *out, const struct record *r)
 		fprintf(out, ",%s", r->refused[i]);
 	fprintf(out, " history=%s", r->history_count ? "" : "-");
 	for (size_t i = 0; i < r->history_count; i++)
-		fprintf(out, "%s%s:%s:%s", i ? "," : "", history_event_name(r->history[i].event),
+		fprintf(out, "%s%s:%s:%s", i ? "," : "", history_entry_name(&r->history[i]),
 			text_slots[r->history[i].slot], text_or_dash(r->history[i].reason));
 }
 
 const char *text_selector(enum selector_state state, enum slot committed)
 {
-	return state == SELECTOR_VALID	   ? text_slots[committed]
-	       : state == SELECTOR_INVALID ? "invalid"
-					   : "gone";
+	return state == SELECTOR_VALID ? text_slots[committed] : selector_state_name(state);
 }
 
 void text_print_facts(FILE *out, const struct boot_facts *f)

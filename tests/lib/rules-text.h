@@ -45,3 +45,4 @@ uint32_t text_number(const char *value);
 void text_copy(char *to, size_t size, const char *value); /* "-" is "" */
 const char *text_or_dash(const char *s);
 const char *text_selector(enum selector_state state, enum slot committed);
+void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed);

@@ -38,15 +38,6 @@ int __wrap_sys_block_size(int fd, uint32_t *ret_logical_bytes)
 	return 0;
 }
 
-static const char *const status_names[] = { "ok", "backup", "lost", "future" };
-
-static const char *selector_name(const struct selector *selector)
-{
-	if (selector->state == SELECTOR_VALID)
-		return text_slots[selector->committed];
-	return selector->state == SELECTOR_INVALID ? "invalid" : "gone";
-}
-
 static void read_disk(const char *selector_path, int data_fd, struct boot_facts *facts)
 {
 	_cleanup_close_ int fd = open(selector_path, O_RDONLY | O_CLOEXEC);
@@ -62,7 +53,8 @@ static void read_disk(const char *selector_path, int data_fd, struct boot_facts 
 	facts->selector_committed = selector.committed;
 	if (data_fd < 0) {
 		facts->record_readable = facts->record_lost = facts->writable = false;
-		printf("found.selector=%s found.record=none found.gen=0", selector_name(&selector));
+		printf("found.selector=%s found.record=none found.gen=0",
+		       text_selector(selector.state, selector.committed));
 		return;
 	}
 	r = record_load(data_fd, &facts->record);
@@ -71,8 +63,9 @@ static void read_disk(const char *selector_path, int data_fd, struct boot_facts 
 	facts->record_readable = r == RECORD_OK || r == RECORD_BACKUP;
 	facts->record_lost = r == RECORD_LOST;
 	facts->writable = r != RECORD_FUTURE;
-	printf("found.selector=%s found.record=%s found.gen=%llu", selector_name(&selector),
-	       status_names[r],
+	printf("found.selector=%s found.record=%s found.gen=%llu",
+	       text_selector(selector.state, selector.committed),
+	       record_status_name((enum record_status)r),
 	       (unsigned long long)(facts->record_readable ? facts->record.gen : 0));
 }
 

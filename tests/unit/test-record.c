@@ -1077,6 +1077,15 @@ static void test_torn(void)
 	ok_int(bad, 0, "no torn write is taken for a record");
 }
 
+static void test_status_names(void)
+{
+	ok_str(record_status_name(RECORD_OK), "ok", "name of ok");
+	ok_str(record_status_name(RECORD_BACKUP), "backup", "name of backup");
+	ok_str(record_status_name(RECORD_LOST), "lost", "name of lost");
+	ok_str(record_status_name(RECORD_FUTURE), "future", "name of future");
+	ok_str(record_status_name(RECORD_FUTURE + 1), "?", "name of none");
+}
+
 int main(void)
 {
 	test_golden();
@@ -1101,5 +1110,6 @@ int main(void)
 	test_sweep();
 	test_torn();
 	(void)sys_close(data_fd);
+	test_status_names();
 	return tap_done();
 }

@@ -367,6 +367,14 @@ static void test_blocks(void)
 	ok_int(selector_write(DEVICE, SLOT_B), -ENODATA, "also for a write");
 }
 
+static void test_names(void)
+{
+	ok_str(selector_state_name(SELECTOR_VALID), "valid", "name of valid");
+	ok_str(selector_state_name(SELECTOR_INVALID), "invalid", "name of invalid");
+	ok_str(selector_state_name(SELECTOR_GONE), "gone", "name of gone");
+	ok_str(selector_state_name(SELECTOR_GONE + 1), "?", "name of none");
+}
+
 int main(void)
 {
 	test_read();
@@ -378,5 +386,6 @@ int main(void)
 	test_sweep();
 	test_cut();
 	test_blocks();
+	test_names();
 	return tap_done();
 }
