@@ -13,7 +13,9 @@
 /* As the kernel's documentation wants it for a lower that may change between boots. */
 #define OVERLAY_OPTIONS "index=off,metacopy=off,redirect_dir=nofollow"
 
-#define VOLATILE_OPTIONS "mode=0700,size=20%,nr_inodes=800k"
+/* Each inode is a KiB of the kernel's memory, which size= does not count. */
+#define TMPFS_OPTIONS	 "mode=0700,nr_inodes=64k,size="
+#define VOLATILE_OPTIONS TMPFS_OPTIONS "20%"
 
 /* A directory that holds uppers: BF_DATA, or a tmpfs. */
 struct store {
@@ -106,24 +108,29 @@ static void note_lost(struct maker *m, const struct step *s, int r, const char *
 			       used ? "; " : "", path, s->line->target, strerror(-r));
 }
 
-/* The tmpfs all volatile uppers share; the overlays keep it when its own mount is gone. */
+static int mount_tmpfs(struct maker *m, const char *path, const char *options, struct store *ret)
+{
+	int r = io_mkdirat(AT_FDCWD, path, 0700);
+
+	if (r < 0)
+		return failure_set(m->f, REASON_MOUNT, -r, "mkdir %.100s", path);
+	r = sys_mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options);
+	if (r < 0)
+		return failure_set(m->f, REASON_MOUNT, -r, "tmpfs on %.100s, options %.80s", path,
+				   options);
+	r = sys_open(path, O_PATH | O_DIRECTORY, 0);
+	if (r < 0)
+		return failure_set(m->f, REASON_MOUNT, -r, "%.100s", path);
+	*ret = (struct store) { r, path };
+	return 0;
+}
+
+/* What volatile uppers share; the overlays keep it when its own mount is gone. */
 static int volatile_store(struct maker *m)
 {
-	int r;
-
 	if (m->on_tmpfs.fd >= 0)
 		return 0;
-	r = io_mkdirat(AT_FDCWD, MOUNTS_VOLATILE, 0700);
-	if (r < 0)
-		return failure_set(m->f, REASON_MOUNT, -r, "mkdir " MOUNTS_VOLATILE);
-	r = sys_mount("tmpfs", MOUNTS_VOLATILE, "tmpfs", MS_NOSUID | MS_NODEV, VOLATILE_OPTIONS);
-	if (r < 0)
-		return failure_set(m->f, REASON_MOUNT, -r, "tmpfs on " MOUNTS_VOLATILE);
-	m->on_tmpfs.fd = sys_open(MOUNTS_VOLATILE, O_PATH | O_DIRECTORY, 0);
-	if (m->on_tmpfs.fd < 0)
-		return failure_set(m->f, REASON_MOUNT, -m->on_tmpfs.fd, MOUNTS_VOLATILE);
-	m->on_tmpfs.path = MOUNTS_VOLATILE;
-	return 0;
+	return mount_tmpfs(m, MOUNTS_VOLATILE, VOLATILE_OPTIONS, &m->on_tmpfs);
 }
 
 /* Overlays */
@@ -211,10 +218,34 @@ static int overlay_in(const struct store *at, const char *dir, const struct step
 	return r < 0 ? r : check_writable(s);
 }
 
+/* With x-bf.size: a tmpfs that no other line fills, and that fills no other's. */
+static int overlay_sized(struct maker *m, const struct step *s)
+{
+	_cleanup_free_ char *path = strf(MOUNTS_VOLATILE "-%s", s->line->upper_name);
+	_cleanup_free_ char *options = strf(TMPFS_OPTIONS "%s", s->line->size);
+	struct store own;
+	int r;
+
+	if (!path || !options)
+		return mount_failed(m, s, -ENOMEM, "overlay");
+	r = mount_tmpfs(m, path, options, &own);
+	if (r < 0)
+		return r;
+	r = overlay_in(&own, s->line->upper_name, s);
+	close_p(&own.fd);
+	if (r < 0)
+		return mount_failed(m, s, r, "overlay");
+	r = sys_umount(path, MNT_DETACH);
+	return r < 0 ? failure_set(m->f, REASON_MOUNT, -r, "detaching %.100s", path) : 0;
+}
+
 static int overlay_volatile(struct maker *m, const struct step *s)
 {
-	int r = volatile_store(m);
+	int r;
 
+	if (s->line->size)
+		return overlay_sized(m, s);
+	r = volatile_store(m);
 	if (r < 0)
 		return r;
 	r = overlay_in(&m->on_tmpfs, s->line->upper_name, s);
@@ -416,6 +447,43 @@ static int make_tmpfs(struct maker *m, const struct step *s)
 
 /* Lines */
 
+/* Whatever is not plainly absent is there: a line too many does no harm. */
+static bool image_has(const struct maker *m, const char *path)
+{
+	_cleanup_close_ int fd = sys_open_in_root(m->sysroot_fd, path, O_PATH, 0);
+
+	return fd != -ENOENT && fd != -ENOTDIR;
+}
+
+/*
+ * O_PATH fd of the mount point. Where x-bf.if-exists has said that the image
+ * wants it, it may be one that the system makes when it first needs it.
+ */
+static int open_mount_point(struct maker *m, const struct mount_line *l)
+{
+	_cleanup_free_ char *part = NULL;
+	int fd = datadir_open(m->sysroot_fd, l->target + 1);
+
+	if (fd != -ENOENT || !l->needs)
+		return fd;
+	part = strdup(l->target + 1);
+	if (!part)
+		return -ENOMEM;
+	for (char *end = part; end;) {
+		int r;
+
+		end = strchr(end, '/');
+		if (end)
+			*end = '\0';
+		r = io_mkdirat(m->sysroot_fd, part, 0755);
+		if (r < 0)
+			return r == -EROFS ? -ENOENT : r;
+		if (end)
+			*end++ = '/';
+	}
+	return datadir_open(m->sysroot_fd, l->target + 1);
+}
+
 static int find_mount_point(struct maker *m, struct step *s)
 {
 	const struct mount_line *l = s->line;
@@ -424,7 +492,7 @@ static int find_mount_point(struct maker *m, struct step *s)
 	s->target = strf("%s%s", m->sysroot, l->target);
 	if (!s->target)
 		return failure_set(m->f, REASON_OUT_OF_MEMORY, ENOMEM, "mounts");
-	r = s->image_fd = datadir_open(m->sysroot_fd, l->target + 1);
+	r = s->image_fd = open_mount_point(m, l);
 	if (r >= 0)
 		r = sys_fstat(s->image_fd, &s->image);
 	if (r < 0)
@@ -447,6 +515,8 @@ static int make_line(struct maker *m, struct step *s)
 		l->kind != MOUNT_TMPFS && !(l->kind == MOUNT_OVERLAY && l->upper == UPPER_VOLATILE);
 	int r;
 
+	if (l->needs && !image_has(m, l->needs))
+		return 0;
 	if (m->data->degraded && on_data) {
 		r = without_data(m, s, m->data->why);
 		if (r <= 0)

@@ -14,6 +14,7 @@
 #define K_DATA	  (1U << MOUNT_DATA)
 #define K_OVERLAY (1U << MOUNT_OVERLAY)
 #define K_BIND	  (1U << MOUNT_BIND)
+#define K_TMPFS	  (1U << MOUNT_TMPFS)
 
 struct draft {
 	struct mount_line line;
@@ -90,6 +91,50 @@ static const struct no_target {
 	{ "/lib32", "programs come from the verified image only" },
 	{ "/lib64", "programs come from the verified image only" },
 	{ "/libx32", "programs come from the verified image only" },
+};
+
+/*
+ * What root executes or is configured by, and what of it holds data only (no
+ * why): of the rows that a path is at or below, the longest counts. nosuid and
+ * noexec do not help here: cron, systemd or a shell read such files themselves.
+ * The same table stands in bf-fstab(5).
+ */
+static const struct run_by_root {
+	const char *path, *why;
+} run_by_root[] = {
+	{ "/etc", "it says what root runs" },
+	{ "/etc/NetworkManager/dispatcher.d", "NetworkManager runs its scripts as root" },
+	{ "/etc/NetworkManager/system-connections", NULL },
+	{ "/etc/cron.d", "cron runs its commands as root" },
+	{ "/etc/init.d", "its scripts are started as root" },
+	{ "/etc/ld.so.conf.d", "it says whose libraries root's programs load" },
+	{ "/etc/pam.d", "it says who may become root" },
+	{ "/etc/profile.d", "root's shell runs it" },
+	{ "/etc/ssh", "it says who may log in as root" },
+	{ "/etc/sudoers.d", "it says who may become root" },
+	{ "/etc/systemd", "its units start programs as root" },
+	{ "/etc/udev", "its rules start programs as root" },
+	{ "/nix", "it holds programs" },
+	{ "/opt", "it holds programs" },
+	{ "/root", "root's shell and ssh keys are there" },
+	{ "/snap", "it holds programs" },
+	{ "/var/spool/cron", "cron and at run its commands as root" },
+	{ "/var/spool/at", "at runs its jobs as root" },
+	{ "/var/spool/incron", "incron runs its commands as root" },
+	{ "/var/lib/binfmts", "it says which interpreters run programs" },
+	{ "/var/lib/confexts", "systemd lays it over /etc" },
+	{ "/var/lib/containerd", "root's containers are started from it" },
+	{ "/var/lib/containers", "root's containers are started from it" },
+	{ "/var/lib/docker", "root's containers are started from it" },
+	{ "/var/lib/dpkg", "dpkg runs its scripts as root" },
+	{ "/var/lib/extensions", "systemd lays it over /usr" },
+	{ "/var/lib/extensions.mutable", "systemd lays it over /usr and /etc" },
+	{ "/var/lib/lxc", "root's containers are started from it" },
+	{ "/var/lib/machines", "systemd starts its systems as root" },
+	{ "/var/lib/polkit-1", "it says who may act as root" },
+	{ "/var/lib/portables", "systemd starts its services as root" },
+	{ "/var/lib/snapd", "snapd starts its programs as root" },
+	{ "/var/lib/sudo", "it says who may become root" },
 };
 
 /* Names on BF_DATA that are not for binds: the record, the uppers, what is put aside. */
@@ -185,6 +230,38 @@ static int take_seed(struct draft *d, const char *value)
 	return 0;
 }
 
+static int take_trust(struct draft *d, const char *value)
+{
+	if (*value)
+		return refuse(d, "x-bf.trust takes no value");
+	d->line.trust = true;
+	return 0;
+}
+
+static int take_if_exists(struct draft *d, const char *value)
+{
+	const char *path = *value ? value : d->line.target;
+
+	if (!path_is_plain(path))
+		return refuse(d, "x-bf.if-exists is a plain absolute path: \"%.80s\"", path);
+	free(d->line.needs);
+	d->line.needs = strdup(path);
+	return d->line.needs ? 0 : no_memory(d);
+}
+
+/* As tmpfs takes it: bytes with k, m or g, or percents of the memory. */
+static int take_size(struct draft *d, const char *value)
+{
+	size_t digits = strspn(value, "0123456789"), rest = strlen(value) - digits;
+
+	if (digits == 0 || digits > 9 || *value == '0' || rest > 1 ||
+	    (rest && !strchr("kKmMgG%", value[digits])))
+		return refuse(d, "x-bf.size is a number with k, m, g or %%");
+	free(d->line.size);
+	d->line.size = strdup(value);
+	return d->line.size ? 0 : no_memory(d);
+}
+
 static int take_mode(struct draft *d, const char *value)
 {
 	uint32_t mode;
@@ -223,6 +300,9 @@ static const struct own_option {
 } own_options[] = {
 	{ "x-bf.upper", K_OVERLAY, take_upper },
 	{ "x-bf.degraded", K_DATA | K_OVERLAY | K_BIND, take_degraded },
+	{ "x-bf.trust", K_DATA | K_OVERLAY | K_BIND, take_trust },
+	{ "x-bf.if-exists", K_OVERLAY | K_BIND | K_TMPFS, take_if_exists },
+	{ "x-bf.size", K_OVERLAY, take_size },
 	{ "x-bf.seed", K_BIND, take_seed },
 	{ "x-bf.mode", K_BIND, take_mode },
 	{ "x-bf.uid", K_BIND, take_uid },
@@ -422,13 +502,47 @@ static int check_line(const struct draft *d)
 	/* Or systemd would try to mount what was skipped, and fail. */
 	if (l->degraded == DEGRADED_SKIP && !d->noauto)
 		return refuse(d, "x-bf.degraded=skip needs noauto");
-	/* Units and rules in /etc run as root. */
-	if (uses_data(l) && streq(l->target, "/etc"))
-		return refuse(d,
-			      "/etc cannot come from %s_DATA; use x-bf.upper=volatile and bind "
-			      "single directories below it",
+	if (l->needs && !d->noauto)
+		return refuse(d, "x-bf.if-exists needs noauto");
+	if (l->size && l->upper != UPPER_VOLATILE)
+		return refuse(d, "x-bf.size is for x-bf.upper=volatile");
+	if (l->trust && !uses_data(l))
+		return refuse(d, "x-bf.trust has no meaning for what never is on %s_DATA",
 			      BF_LABEL_PREFIX);
 	return 0;
+}
+
+/* The row that speaks against BF_DATA at @target, or below it; NULL if none does. */
+static const struct run_by_root *find_run_by_root(const char *target)
+{
+	const struct run_by_root *at = NULL, *covered = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(run_by_root); i++) {
+		const struct run_by_root *row = &run_by_root[i];
+
+		if (path_is_below(target, row->path)) {
+			if (!at || strlen(row->path) > strlen(at->path))
+				at = row;
+		} else if (!covered && row->why && path_is_below(row->path, target)) {
+			covered = row;
+		}
+	}
+	return at && at->why ? at : covered;
+}
+
+static int check_trust(const struct draft *d)
+{
+	const struct run_by_root *row;
+
+	if (d->line.trust || !uses_data(&d->line))
+		return 0;
+	row = find_run_by_root(d->line.target);
+	if (!row)
+		return 0;
+	return refuse(d,
+		      "%s_DATA must not hold %s: %s. Use x-bf.upper=volatile and bind only "
+		      "directories with data, or say x-bf.trust",
+		      BF_LABEL_PREFIX, row->path, row->why);
 }
 
 /* What it must be together with the lines above it. */
@@ -442,6 +556,9 @@ static int check_order(const struct draft *d, const struct mount_plan *plan)
 		if (path_is_below(other->target, l->target))
 			return refuse(d, "it would hide %.80s of line %u: put it above that line",
 				      other->target, other->line);
+		/* What an image has is not for BF_DATA to say. */
+		if (l->needs && uses_data(other) && path_is_below(l->needs, other->target))
+			return refuse(d, "%.80s is hidden by line %u", l->needs, other->line);
 		if (l->kind == MOUNT_DATA && other->kind == MOUNT_DATA)
 			return refuse(d, "line %u mounts %s_DATA already", other->line,
 				      BF_LABEL_PREFIX);
@@ -466,6 +583,8 @@ static int read_line(struct draft *d, struct libmnt_fs *fs, const struct mount_p
 		r = take_options(d);
 	if (r == 0)
 		r = check_line(d);
+	if (r == 0)
+		r = check_trust(d);
 	if (r == 0 && d->line.kind == MOUNT_BIND)
 		r = set_bind_source(d, plan);
 	if (r == 0 && d->line.kind == MOUNT_OVERLAY)
@@ -481,6 +600,8 @@ static void line_done(struct mount_line *l)
 	free(l->source);
 	free(l->options);
 	free(l->upper_name);
+	free(l->needs);
+	free(l->size);
 }
 
 static int add_line(struct draft *d, struct mount_plan *plan)

@@ -12,6 +12,11 @@
  *   x-bf.seed                            a bind whose source on BF_DATA does not exist
  *       yet gets a copy of the image's directory (owner, mode, and content).
  *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a bind's source that is made.
+ *   x-bf.if-exists[=PATH]                only in an image that has PATH (default: the mount
+ *       point); there a mount point below an overlay is made when it is missing. Needs noauto.
+ *   x-bf.size=64M                        of a volatile upper: a tmpfs of its own, so large.
+ *   x-bf.trust                           BF_DATA at or above a path whose content root runs:
+ *       refused without it. The table is in plan.c and in bf-fstab(5).
  */
 #pragma once
 
@@ -36,7 +41,9 @@ struct mount_line {
 	enum upper_kind upper;
 	char *upper_name; /* MOUNT_OVERLAY: directory name for its upper, "var", "etc" */
 	enum degraded_kind degraded;
-	bool seed;
+	bool seed, trust;
+	char *needs;		 /* absolute path: no line for an image without it; NULL none */
+	char *size;		 /* UPPER_VOLATILE: tmpfs's size= of its own; NULL: it shares one */
 	uint32_t mode, uid, gid; /* of a directory that is made; PLAN_FROM_IMAGE = as the image's */
 };
 
@@ -51,7 +58,7 @@ struct mount_plan {
  * ours: the image was verified, so it is a mistake of its builder), no line for us at all,
  * a filesystem, option or path that cannot be served, nosuid/nodev missing, fsck pass not 0,
  * a child before its parent, two lines for one target, a bind whose source does not lie on
- * BF_DATA, and whatever would let BF_DATA replace /etc or the program directories.
+ * BF_DATA, and whatever would have root run what lies on BF_DATA.
  */
 _must_check_ int plan_make(const char *fstab, struct mount_plan *ret, struct failure *f);
 void plan_done(struct mount_plan *p);

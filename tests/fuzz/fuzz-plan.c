@@ -24,6 +24,20 @@ static void check_path(const char *path)
 	must(len < 3 || !streq(path + len - 3, "/.."));
 }
 
+/* Some of what root runs: at, below and above. */
+static bool is_run_by_root(const char *path)
+{
+	static const char *const some[] = { "/etc",	      "/etc/systemd/system",
+					    "/opt/x",	      "/root",
+					    "/var",	      "/var/lib",
+					    "/var/spool/cron" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(some); i++)
+		if (streq(path, some[i]))
+			return true;
+	return false;
+}
+
 static void check_line(const struct mount_line *l)
 {
 	check_path(l->target);
@@ -45,6 +59,14 @@ static void check_line(const struct mount_line *l)
 	if (l->kind == MOUNT_OVERLAY)
 		must(!startswith(l->options, "upperdir=") && !strstr(l->options, ",upperdir="));
 	must(l->mode == PLAN_FROM_IMAGE || l->mode <= 07777);
+	if (l->needs)
+		check_path(l->needs);
+	if (l->size)
+		must(l->upper == UPPER_VOLATILE &&
+		     strspn(l->size, "0123456789kKmMgG%") == strlen(l->size));
+	must(l->trust || l->kind == MOUNT_TMPFS ||
+	     (l->kind == MOUNT_OVERLAY && l->upper == UPPER_VOLATILE) ||
+	     !is_run_by_root(l->target));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

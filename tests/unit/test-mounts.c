@@ -7,8 +7,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define DATA	"PARTLABEL=BF_DATA /d ext4 nosuid,nodev,noexec,x-initrd.mount 0 0\n"
-#define VAR	"overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot 0 0\n"
+#define DATA "PARTLABEL=BF_DATA /d ext4 nosuid,nodev,noexec,x-initrd.mount 0 0\n"
+#define VAR                                                                                        \
+	"overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot,x-bf.trust 0 0\n"
 #define SRV	"overlay /srv overlay nosuid,nodev,x-initrd.mount,x-bf.upper=persistent 0 0\n"
 #define ETC	"overlay /etc overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile 0 0\n"
 #define HOME	"/d/home /home none bind,nosuid,nodev,x-initrd.mount"
@@ -19,8 +20,10 @@
 #define MOUNT_VAR(at)                                                                              \
 	"mount overlay /root/var overlay nosuid,nodev,noexec lowerdir=/root/var,upperdir=" at      \
 	"/slots/A/var/upper,workdir=" at "/slots/A/var/work," OPTIONS "\n"
+#define HOME_BOUND                                                                                 \
+	"bind /data/home /root/home -\nmount - /root/home - remount,bind,nosuid,nodev -\n"
 #define MOVED "mount /data /root/d - move -\nmount - /root/d - remount,bind,nosuid,nodev,noexec -\n"
-#define TMPFS "mount tmpfs /volatile tmpfs nosuid,nodev mode=0700,size=20%,nr_inodes=800k\n"
+#define TMPFS "mount tmpfs /volatile tmpfs nosuid,nodev mode=0700,nr_inodes=64k,size=20%\n"
 
 static struct data data;
 static struct failure failure;
@@ -147,6 +150,37 @@ static void alarm_rings(void)
 	fake_result("mkdir trash", -EINTR);
 }
 
+static void no_sized_tmpfs(void)
+{
+	fake_result("mount tmpfs /volatile-var", -EINVAL);
+}
+
+static void no_home(void)
+{
+	fake_remove("/root/home");
+}
+
+static void no_home_readonly(void)
+{
+	no_home();
+	fake_result("mkdir home", -EROFS);
+}
+
+static void has_program(void)
+{
+	no_home();
+	fake_file("/root/usr/bin/program", "");
+}
+
+static void has_linked_program(void)
+{
+	no_home();
+	fake_dir("/root/usr/lib");
+	fake_file("/root/usr/lib/program", "");
+	fake_dir("/root/usr/bin");
+	fake_symlink("/usr/lib/program", "/root/usr/bin/program");
+}
+
 static void link_at_target(void)
 {
 	fake_remove("/root/var");
@@ -269,6 +303,38 @@ static const struct row {
 				    "bind /data/home /root/home -\nmount - /root/home - "
 				    "remount,bind,nosuid,nodev -\n"
 				    "umount /volatile detach\n" },
+	{ "a volatile upper of its own size",
+	  DATA ETC "overlay /var overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile,"
+		   "x-bf.size=64M\n",
+	  nothing, REASON_NONE, "", 0,
+	  MOVED TMPFS
+	  "mount overlay /root/etc overlay nosuid,nodev lowerdir=/root/etc,upperdir=/volatile/etc/"
+	  "upper,workdir=/volatile/etc/work," OPTIONS
+	  "\nmount tmpfs /volatile-var tmpfs nosuid,nodev mode=0700,nr_inodes=64k,size=64M\n"
+	  "mount overlay /root/var overlay nosuid,nodev lowerdir=/root/var,upperdir=/volatile-var/"
+	  "var/upper,workdir=/volatile-var/var/work," OPTIONS
+	  "\numount /volatile-var detach\numount /volatile detach\n" },
+	{ "a size that the kernel does not take",
+	  DATA "overlay /var overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile,"
+	       "x-bf.size=1k\n",
+	  no_sized_tmpfs, REASON_MOUNT, "tmpfs on /volatile-var, options mode=0700", 0, NULL },
+	{ "if-exists: a mount point", DATA HOME ",noauto,x-bf.if-exists\n", nothing, REASON_NONE,
+	  "", 0, MOVED HOME_BOUND },
+	{ "if-exists: no mount point", DATA HOME ",noauto,x-bf.if-exists\n", no_home, REASON_NONE,
+	  "", 0, MOVED },
+	{ "if-exists: a program, whose directory is made",
+	  DATA HOME ",noauto,x-bf.if-exists=/usr/bin/program\n", has_program, REASON_NONE, "", 0,
+	  MOVED HOME_BOUND },
+	{ "if-exists: a program behind a link",
+	  DATA HOME ",noauto,x-bf.if-exists=/usr/bin/program\n", has_linked_program, REASON_NONE,
+	  "", 0, MOVED HOME_BOUND },
+	{ "if-exists: no program", DATA HOME ",noauto,x-bf.if-exists=/usr/bin/program\n", nothing,
+	  REASON_NONE, "", 0, MOVED },
+	{ "if-exists: passed over when degraded, too",
+	  DATA HOME ",noauto,x-bf.degraded=fail,x-bf.if-exists=/usr/bin/program\n", is_degraded,
+	  REASON_NONE, "", 0, MOVED },
+	{ "if-exists: a directory that cannot be made", DATA HOME ",noauto,x-bf.if-exists=/etc\n",
+	  no_home_readonly, REASON_MOUNT_POINT, "/home (line 2", 0, NULL },
 	{ "BF_DATA without a place", VAR, nothing, REASON_NONE, "", 0,
 	  MOUNT_VAR("/data") "umount /data detach\n" },
 	{ "options of BF_DATA",
@@ -306,7 +372,7 @@ static const struct row {
 	  MOVED "mount overlay /root/srv overlay nosuid,nodev lowerdir=/root/srv,upperdir=/root/d/"
 		"overlay/srv/upper,workdir=/root/d/overlay/srv/work," OPTIONS ",xino=off\n" },
 	{ "a read-only overlay",
-	  DATA "overlay /var overlay ro,nosuid,nodev,x-initrd.mount,x-bf.upper=slot\n",
+	  DATA "overlay /var overlay ro,nosuid,nodev,x-initrd.mount,x-bf.upper=slot,x-bf.trust\n",
 	  no_room_for_work, REASON_NONE, "", 0, NULL },
 	{ "a stale work directory", DATA VAR, stale_work, REASON_NONE, "", 0, NULL },
 	{ "an overlay that does not mount", DATA VAR, stale_for_ever, REASON_MOUNT,

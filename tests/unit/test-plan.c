@@ -7,7 +7,7 @@
 
 #define DATA "PARTLABEL=BF_DATA /data ext4 nosuid,nodev,noexec,x-initrd.mount 0 0\n"
 #define BIND "/data/home /home none bind,nosuid,nodev,x-initrd.mount"
-#define OVER "overlay /var overlay nosuid,nodev,x-initrd.mount"
+#define OVER "overlay /srv overlay nosuid,nodev,x-initrd.mount"
 
 /* The plan's last line as text: number, kind, target, source, flags, options, and what is ours. */
 static char *show(const struct mount_line *l)
@@ -16,14 +16,16 @@ static char *show(const struct mount_line *l)
 	static const char *const uppers[] = { "volatile", "persistent", "slot" };
 	static const char *const degraded[] = { "volatile", "skip", "fail" };
 
-	return strf("%u %s %s %s%s%s%s%s%s [%s] %s:%s %s%s %o:%d:%d", l->line, kinds[l->kind],
-		    l->target, l->source ? l->source : "-", l->flags & MS_NOSUID ? " nosuid" : "",
-		    l->flags & MS_NODEV ? " nodev" : "", l->flags & MS_NOEXEC ? " noexec" : "",
-		    l->flags & MS_RDONLY ? " ro" : "",
+	return strf("%u %s %s %s%s%s%s%s%s [%s] %s:%s %s%s%s%s%s%s%s %o:%d:%d", l->line,
+		    kinds[l->kind], l->target, l->source ? l->source : "-",
+		    l->flags & MS_NOSUID ? " nosuid" : "", l->flags & MS_NODEV ? " nodev" : "",
+		    l->flags & MS_NOEXEC ? " noexec" : "", l->flags & MS_RDONLY ? " ro" : "",
 		    l->flags & ~(MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY) ? " more" : "",
 		    l->options, l->kind == MOUNT_OVERLAY ? uppers[l->upper] : "-",
 		    l->upper_name ? l->upper_name : "-", degraded[l->degraded],
-		    l->seed ? " seed" : "", l->mode, (int)l->uid, (int)l->gid);
+		    l->seed ? " seed" : "", l->trust ? " trust" : "", l->size ? " size=" : "",
+		    l->size ? l->size : "", l->needs ? " if " : "", l->needs ? l->needs : "",
+		    l->mode, (int)l->uid, (int)l->gid);
 }
 
 static const struct row {
@@ -31,9 +33,9 @@ static const struct row {
 } good[] = {
 	{ DATA, "1 data /data - nosuid nodev noexec [] -:- volatile 37777777777:-1:-1" },
 	{ DATA OVER ",x-bf.upper=slot 0 0\n",
-	  "2 overlay /var - nosuid nodev [] slot:var volatile 37777777777:-1:-1" },
+	  "2 overlay /srv - nosuid nodev [] slot:srv volatile 37777777777:-1:-1" },
 	{ DATA OVER ",x-bf.upper=persistent,x-bf.degraded=fail 0 0\n",
-	  "2 overlay /var - nosuid nodev [] persistent:var fail 37777777777:-1:-1" },
+	  "2 overlay /srv - nosuid nodev [] persistent:srv fail 37777777777:-1:-1" },
 	{ DATA
 	  "x /a/b-c/.d overlay x-bf.upper=volatile,nodev,nosuid,noexec,x-initrd.mount,volatile\n",
 	  "2 overlay /a/b-c/.d - nosuid nodev noexec [volatile] volatile:a-b-c-.d volatile "
@@ -41,6 +43,18 @@ static const struct row {
 	{ DATA BIND "\n", "2 bind /home home nosuid nodev [] -:- volatile 37777777777:-1:-1" },
 	{ DATA BIND ",x-bf.seed,x-bf.mode=0750,x-bf.uid=1000,x-bf.gid=0 0 0\n",
 	  "2 bind /home home nosuid nodev [] -:- volatile seed 750:1000:0" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size=64M,noauto,x-bf.if-exists=/usr/bin/x\n",
+	  "2 overlay /srv - nosuid nodev [] volatile:srv volatile size=64M if /usr/bin/x "
+	  "37777777777:-1:-1" },
+	{ DATA OVER ",x-bf.size=20%,x-bf.upper=volatile,noauto,x-bf.if-exists\n",
+	  "2 overlay /srv - nosuid nodev [] volatile:srv volatile size=20% if /srv "
+	  "37777777777:-1:-1" },
+	{ DATA BIND ",x-bf.trust\n",
+	  "2 bind /home home nosuid nodev [] -:- volatile trust 37777777777:-1:-1" },
+	{ DATA "/data/nm /etc/NetworkManager/system-connections none "
+	       "bind,nosuid,nodev,x-initrd.mount\n",
+	  "2 bind /etc/NetworkManager/system-connections nm nosuid nodev [] -:- volatile "
+	  "37777777777:-1:-1" },
 	{ DATA BIND ",noauto,x-bf.degraded=skip,x-bf.mode=0\n",
 	  "2 bind /home home nosuid nodev [] -:- skip 0:-1:-1" },
 	/* The last one wins, and what is not ours to do is passed over. */
@@ -186,6 +200,23 @@ static const struct bad {
 	  "cannot be skipped" },
 	{ DATA BIND ",x-bf.upper=slot\n", "x-bf.upper has no meaning for a bind" },
 	{ DATA BIND ",x-bf.seed=yes\n", "x-bf.seed takes no value" },
+	{ DATA OVER ",x-bf.upper=slot,x-bf.size=1m\n", "x-bf.size is for x-bf.upper=volatile" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size\n", "x-bf.size is a number" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size=0m\n", "x-bf.size is a number" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size=m\n", "x-bf.size is a number" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size=1mb\n", "x-bf.size is a number" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.size=1t\n", "x-bf.size is a number" },
+	{ DATA BIND ",x-bf.size=1m\n", "x-bf.size has no meaning for a bind" },
+	{ DATA BIND ",x-bf.if-exists\n", "x-bf.if-exists needs noauto" },
+	{ DATA BIND ",noauto,x-bf.if-exists=bin/x\n", "x-bf.if-exists is a plain absolute path" },
+	{ DATA BIND ",noauto,x-bf.if-exists=/a/../b\n", "x-bf.if-exists is a plain absolute path" },
+	{ DATA BIND
+	  "\n/data/b /home/b none bind,nosuid,nodev,noauto,x-bf.if-exists,x-initrd.mount\n",
+	  "line 3, /home/b: /home/b is hidden by line 2" },
+	{ DATA BIND ",x-bf.trust=yes\n", "x-bf.trust takes no value" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.trust\n", "x-bf.trust has no meaning" },
+	{ DATA "tmpfs /tmp tmpfs nosuid,nodev,x-bf.trust,x-initrd.mount\n",
+	  "x-bf.trust has no meaning for a tmpfs" },
 	{ DATA BIND ",x-bf.mode=0888\n", "x-bf.mode is an octal number" },
 	{ DATA BIND ",x-bf.mode=17777\n", "x-bf.mode is an octal number" },
 	{ DATA BIND ",x-bf.mode=\n", "x-bf.mode is an octal number" },
@@ -210,13 +241,6 @@ static const struct bad {
 	{ DATA "/data/overlay /home none bind,nosuid,nodev,x-initrd.mount\n",
 	  "overlay on BF_DATA" },
 	{ DATA "/data/trash/0 /home none bind,nosuid,nodev,x-initrd.mount\n", "trash on BF_DATA" },
-	/* What runs as root does not come from BF_DATA. */
-	{ DATA "overlay /etc overlay nosuid,nodev,x-bf.upper=persistent,x-initrd.mount\n",
-	  "/etc cannot come from BF_DATA" },
-	{ DATA "overlay /etc overlay nosuid,nodev,x-bf.upper=slot,x-initrd.mount\n",
-	  "/etc cannot come from BF_DATA" },
-	{ DATA "/data/etc /etc none bind,nosuid,nodev,x-initrd.mount\n",
-	  "/etc cannot come from BF_DATA" },
 	/* Lines together */
 	{ DATA "tmpfs /data tmpfs nosuid,nodev,x-initrd.mount\n", "line 1 mounts there already" },
 	{ DATA "tmpfs /a/b tmpfs nosuid,nodev,x-initrd.mount\ntmpfs /a tmpfs "
@@ -244,6 +268,117 @@ static void test_bad(void)
 	}
 }
 
+/*
+ * What root runs, as it would come from BF_DATA: place, and the row that is
+ * named. The last ones are above such a place.
+ */
+static const struct {
+	const char *target, *row;
+} run_by_root[] = {
+	{ "/etc", "/etc: it says what root runs" },
+	{ "/etc/systemd", "/etc/systemd: its units" },
+	{ "/etc/systemd/system", "/etc/systemd: its units" },
+	{ "/etc/systemd/system/multi-user.target.wants", "/etc/systemd: its units" },
+	{ "/etc/udev/rules.d", "/etc/udev: its rules" },
+	{ "/etc/cron.d", "/etc/cron.d: cron" },
+	{ "/etc/cron.hourly", "/etc: it says" },
+	{ "/etc/sudoers.d", "/etc/sudoers.d: it says" },
+	{ "/etc/pam.d", "/etc/pam.d: it says" },
+	{ "/etc/ld.so.conf.d", "/etc/ld.so.conf.d: it says" },
+	{ "/etc/profile.d", "/etc/profile.d: root's shell" },
+	{ "/etc/init.d", "/etc/init.d: its scripts" },
+	{ "/etc/rc3.d", "/etc: it says" },
+	{ "/etc/tmpfiles.d", "/etc: it says" },
+	{ "/etc/ssh", "/etc/ssh: it says" },
+	{ "/etc/rauc", "/etc: it says" },
+	{ "/etc/dbus-1/system.d", "/etc: it says" },
+	{ "/etc/NetworkManager", "/etc: it says" },
+	{ "/etc/NetworkManager/dispatcher.d/no-wait.d", "/etc/NetworkManager/dispatcher.d: Net" },
+	{ "/etc/NetworkManager/system-connections2", "/etc: it says" },
+	{ "/opt", "/opt: it holds programs" },
+	{ "/opt/vendor/app", "/opt: it holds programs" },
+	{ "/root", "/root: root's shell" },
+	{ "/root/.ssh", "/root: root's shell" },
+	{ "/var/spool/cron/crontabs", "/var/spool/cron: cron and at" },
+	{ "/var/spool/at", "/var/spool/at: at" },
+	{ "/var/lib/extensions", "/var/lib/extensions: systemd" },
+	{ "/var/lib/confexts", "/var/lib/confexts: systemd" },
+	{ "/var/lib/portables/x", "/var/lib/portables: systemd" },
+	{ "/var/lib/machines", "/var/lib/machines: systemd" },
+	{ "/var/lib/docker", "/var/lib/docker: root's containers" },
+	{ "/var", "/var/spool/cron: cron and at" },
+	{ "/var/spool", "/var/spool/cron: cron and at" },
+	{ "/var/lib", "/var/lib/binfmts: it says" },
+};
+
+static void check_run_by_root(const char *target, const char *row, const char *source,
+			      const char *options)
+{
+	_cleanup_free_ char *line =
+		strf("%s%s %s %snosuid,nodev,noexec,x-initrd.mount", DATA, source, target, options);
+	_cleanup_free_ char *trusted = strf("%s,x-bf.trust\n", line);
+	_cleanup_free_ char *want = strf("line 2, %s: BF_DATA must not hold %s", target, row);
+	struct mount_plan p = { 0 };
+	struct failure f = { 0 };
+
+	ok(plan_make(line, &p, &f) < 0 && f.reason == REASON_FSTAB && startswith(f.text, want) &&
+		   strstr(f.text, "bind only directories with data, or say x-bf.trust"),
+	   "%s %s: %s", options, target, f.text);
+	if (!ok(plan_make(trusted, &p, &f) == 0 && p.lines[1].trust, "%s %s: trusted", options,
+		target))
+		return;
+	plan_done(&p);
+}
+
+static void test_run_by_root(void)
+{
+	static const char volatile_line[] = "overlay x-bf.upper=volatile,";
+
+	for (size_t i = 0; i < ARRAY_SIZE(run_by_root); i++) {
+		const char *target = run_by_root[i].target, *row = run_by_root[i].row;
+		_cleanup_free_ char *line =
+			strf("%sx %s %snosuid,nodev,x-initrd.mount\n", DATA, target, volatile_line);
+		struct mount_plan p = { 0 };
+		struct failure f = { 0 };
+
+		check_run_by_root(target, row, "x", "overlay x-bf.upper=slot,");
+		check_run_by_root(target, row, "x", "overlay x-bf.upper=persistent,");
+		check_run_by_root(target, row, "/data/x", "none bind,");
+		if (ok(plan_make(line, &p, &f) == 0, "%s: volatile", target))
+			plan_done(&p);
+	}
+}
+
+/* What bf-fstab(5) lists is what the plan refuses, but for the one row that is data. */
+static void test_manual(void)
+{
+	_cleanup_file_ FILE *file = fopen("initramfs/init/bf-fstab.5", "re");
+	char line[256];
+	unsigned rows = 0;
+
+	if (!ok(file, "bf-fstab.5"))
+		return;
+	while (fgets(line, sizeof(line), file)) {
+		char *path = startswith(line, ".It Pa /") ? line + strlen(".It Pa ") : NULL;
+		_cleanup_free_ char *text = NULL;
+		struct mount_plan p = { 0 };
+		struct failure f = { 0 };
+
+		if (!path)
+			continue;
+		path[strcspn(path, "\n ")] = '\0';
+		text = strf("%s/data/x %s none bind,nosuid,nodev,x-initrd.mount\n", DATA, path);
+		rows++;
+		if (streq(path, "/etc/NetworkManager/system-connections")) {
+			ok(plan_make(text, &p, &f) == 0, "%s holds data: %s", path, f.text);
+			plan_done(&p);
+			continue;
+		}
+		ok(plan_make(text, &p, &f) < 0 && strstr(f.text, path), "%s is refused", path);
+	}
+	ok(rows > 30, "%u rows in the manual", rows);
+}
+
 static void test_long(void)
 {
 	_cleanup_free_ char *name = malloc(300), *text = NULL;
@@ -265,13 +400,21 @@ static void test_shipped(void)
 {
 	static const char *const targets[] = { "/data",
 					       "/etc",
-					       "/tmp",
 					       "/var",
+					       "/tmp",
 					       "/home",
 					       "/var/log",
 					       "/var/cache/betterframe",
 					       "/var/lib/betterframe",
-					       "/var/lib/rauc" };
+					       "/var/lib/rauc",
+					       "/etc/NetworkManager/system-connections",
+					       "/var/lib/NetworkManager",
+					       "/var/lib/bluetooth",
+					       "/var/lib/systemd/backlight",
+					       "/var/lib/systemd/rfkill",
+					       "/var/lib/systemd/seed",
+					       "/var/lib/systemd/timers",
+					       "/var/lib/systemd/timesync" };
 	_cleanup_file_ FILE *file = fopen("hooks/image/fstab", "re");
 	char text[16384];
 	struct mount_plan p = { 0 };
@@ -293,6 +436,7 @@ static void test_shipped(void)
 		ok_str(p.lines[i].target, targets[i], "the shipped fstab: line %zu", i);
 		ok(!on_data || p.lines[i].flags & MS_NOEXEC, "%s: noexec if on BF_DATA",
 		   targets[i]);
+		ok(!p.lines[i].trust, "%s: not trusted", targets[i]);
 	}
 	plan_done(&p);
 }
@@ -301,6 +445,8 @@ int main(void)
 {
 	test_good();
 	test_bad();
+	test_run_by_root();
+	test_manual();
 	test_long();
 	test_shipped();
 	return tap_done();

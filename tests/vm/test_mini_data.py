@@ -229,7 +229,7 @@ def test_read_only_disk(device):
 
 # (where, what is there instead of a directory). Source paths of the kiosk's plan and our own.
 TRAPS = [("/home", "/root/etc"), ("/log", "../../root/usr"), ("/rauc", "/proc/1/root"),
-         ("/slots", "/run"), ("/cache", "home")]
+         ("/cache", "home")]
 
 
 @pytest.mark.parametrize("place,target", TRAPS)
@@ -302,7 +302,9 @@ PLANS = [
     ("two lines for one target", KIOSK_DATA + ETC + ETC, "fstab"),
     ("child before its parent",
      KIOSK_DATA + "/data/log /var/log none bind,nosuid,nodev,noexec,x-initrd.mount 0 0\n"
-     "overlay /var overlay nosuid,nodev,x-initrd.mount,x-bf.upper=slot 0 0\n", "fstab"),
+     "overlay /var overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile 0 0\n", "fstab"),
+    ("what root runs on BF_DATA",
+     KIOSK_DATA + "overlay /var overlay nosuid,nodev,x-initrd.mount,x-bf.upper=slot 0 0\n", "fstab"),
 ]
 
 
@@ -331,24 +333,37 @@ def test_lines_without_our_mark_are_not_ours(make_device):
     assert "/mnt" not in run.mounts() and "/data" in run.mounts()
 
 
-def test_persistent_upper_is_shared(make_device):
+def test_uppers_on_data(make_device):
+    """A persistent upper is both slots', another is the slot's own."""
     fstab = KIOSK_DATA + ETC + \
-        "overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=persistent 0 0\n"
+        "overlay /srv overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=persistent 0 0\n" \
+        "overlay /mnt overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot 0 0\n"
+    device = make_device(fstab=fstab)
+    device.boot("mini.do=write:/srv/kept:x;write:/mnt/kept:x")
+    again = device.boot("mini.do=cat:/srv/kept;cat:/mnt/kept").mini()
+    assert (again["cat /srv/kept"], again["cat /mnt/kept"]) == ("x", "x")
+    commit(device, "B")
+    run = device.boot("mini.do=cat:/srv/kept;cat:/mnt/kept")
+    assert run.slot == "B"
+    assert (run.mini()["cat /srv/kept"], run.mini()["cat /mnt/kept"]) == ("x", "ENOENT")
+
+
+def test_what_root_runs_may_come_from_data_when_the_builder_says_so(make_device):
+    fstab = KIOSK_DATA + ETC + \
+        "overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot,x-bf.trust 0 0\n"
     device = make_device(fstab=fstab)
     device.boot("mini.do=write:/var/kept:x")
-    commit(device, "B")
-    run = device.boot("mini.do=cat:/var/kept")
-    assert run.slot == "B" and run.mini()["cat /var/kept"] == "x"
+    assert device.boot("mini.do=cat:/var/kept").mini()["cat /var/kept"] == "x"
 
 
 @pytest.mark.parametrize("policy,expected", [("volatile", True), ("fail", False)])
 def test_what_a_line_does_without_data(make_device, policy, expected):
-    line = ("overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot,"
+    line = ("overlay /srv overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot,"
             f"x-bf.degraded={policy} 0 0\n")
     device = make_device(fstab=KIOSK_DATA + ETC + line)
     image_of(device).rename_partition("BF_DATA", "OTHER")
     run = device.boot()
     if expected:
-        assert run.slot == "A" and run.mounts()["/var"][0] == "overlay"
+        assert run.slot == "A" and run.mounts()["/srv"][0] == "overlay"
     else:
         assert run.slot is None and run.reason == "mount"
