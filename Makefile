@@ -343,7 +343,7 @@ INSTALL_TARGET := \
 	$(B)/bf-boot:sbin/bf-boot:0755 \
 	$(B)/bf-guard:sbin/bf-guard:0755 \
 	hooks/systemd/bf-guard.catalog:lib/systemd/catalog/bf-guard.catalog:0644 \
-	$(foreach s,bf-growfs bf-boot-shutdown,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
+	$(foreach s,bf-growfs bf-boot-shutdown bf-ssh-keys,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
 	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
 	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
 	$(foreach d,modules-load.d modprobe.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \
