@@ -665,6 +665,19 @@ def test_the_examples_enable_every_unit() -> None:
         assert [sorted(c.split()) for c in commands] == [units], page
 
 
+def test_lines_of_the_plan_that_need_a_word(bench: Bench, tree: Path) -> None:
+    """Trusted ones are named; those for another image need no mount point."""
+    with open(tree / "etc/fstab", "a") as fstab:
+        fstab.write("/data/log2 /var/log none bind,nosuid,nodev,x-initrd.mount,x-bf.trust 0 0\n"
+                    "/data/b /var/lib/nothing none bind,nosuid,nodev,noauto,x-initrd.mount,x-bf.if-exists 0 0\n"
+                    "/data/c /var/lib/none none bind,nosuid,nodev,noauto,x-initrd.mount,x-bf.if-exists=/x 0 0\n")
+    settle(tree)
+    said = bench.image(tree).said
+    assert re.findall("warning: .*", said) == ["warning: /var/log of /etc/fstab has x-bf.trust: root may run what "
+                                               "somebody left on BF_DATA"]
+    assert "root tree" not in said
+
+
 def test_unchecked(bench: Bench, tree: Path) -> None:
     PROBLEMS["no reboot watchdog"][0](tree)
     settle(tree)
