@@ -26,6 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* What sys_read_file() asks for at a time: a file of /proc/sys takes no more than 4 MiB at once. */
+#define READ_FIRST_BYTES 4096
+#define READ_PIECE_BYTES 65536
+
 /* errno at the boundary, once: above this file nobody looks at it. */
 #define RET_NERRNO(expr)                                                                           \
 	({                                                                                         \
@@ -247,17 +251,26 @@ int sys_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *r
 {
 	_cleanup_close_ int fd = sys_openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	_cleanup_free_ char *buf = NULL;
-	size_t len = 0;
+	size_t len = 0, size = 0;
 
 	if (fd < 0)
 		return fd;
-	buf = malloc(max + 1);
-	if (!buf)
-		return -ENOMEM;
 	/* One byte more than allowed is asked for, so that "too big" is seen. */
 	for (;;) {
-		ssize_t n = sys_read(fd, buf + len, max + 1 - len);
+		ssize_t n;
 
+		if (len == size) {
+			char *bigger;
+
+			size = size ? size * 2 : READ_FIRST_BYTES;
+			size = size > max ? max + 1 : size;
+			bigger = realloc(buf, size + 1);
+			if (!bigger)
+				return -ENOMEM;
+			buf = bigger;
+		}
+		n = sys_read(fd, buf + len,
+			     size - len > READ_PIECE_BYTES ? READ_PIECE_BYTES : size - len);
 		if (n < 0)
 			return (int)n;
 		if (n == 0)

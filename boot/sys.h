@@ -50,7 +50,8 @@ int sys_fchmod(int fd, mode_t mode);
 int sys_lock(int fd, bool exclusive, uint32_t timeout_sec);
 int sys_faccessat(int dirfd, const char *path, int mode);
 /* Whole small file below @dirfd (or absolute), NUL-terminated, at most @max bytes: -EFBIG above.
- * Caller frees. */
+ * Read in pieces, so that @max may be more than a file of proc or sysfs lets ask for. Caller frees.
+ */
 int sys_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 /* One open(O_WRONLY), one write, close: for files of proc, sysfs and the like. */
 int sys_write_file(const char *path, const char *text);
