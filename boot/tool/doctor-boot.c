@@ -236,6 +236,45 @@ void doctor_autoboot(struct doctor *d)
 			   s->block_bytes, slot_name(s->committed));
 }
 
+/*
+ * The seconds that config.txt gives a kernel until bf-init opens the watchdog; 0 none. As for the
+ * firmware the last line counts; filters are not evaluated.
+ */
+static uint32_t kernel_watchdog_sec(const char *config)
+{
+	static const char key[] = "kernel_watchdog_timeout=";
+	uint32_t found = 0;
+
+	for (const char *line = config; *line;) {
+		const char *value = startswith(line, key);
+		size_t len = strcspn(line, "\r\n");
+		char number[8];
+
+		if (value) {
+			(void)snprintf(number, sizeof(number), "%.*s", (int)(len - strlen(key)),
+				       value);
+			if (parse_u32(number, 10, &found) < 0)
+				found = 0;
+		}
+		line += len;
+		line += strspn(line, "\r\n");
+	}
+	return found;
+}
+
+static void check_kernel_watchdog(struct doctor *d, enum part part, const char *config)
+{
+	char value[16];
+
+	/* Whoever leaves the watchdog alone must not be reset by it. */
+	if (doctor_word(d->cmdline, "bf.watchdog", value, sizeof(value)) && streq(value, "0"))
+		return;
+	if (kernel_watchdog_sec(config) == 0)
+		doctor_say(d, DOCTOR_FAULT, part_label(part),
+			   "config.txt has no kernel_watchdog_timeout=: a kernel that hangs before "
+			   "bf-init stays there");
+}
+
 static void check_boot_image(struct doctor *d, enum part part)
 {
 	_cleanup_close_ int fd = open_part(d, part);
@@ -264,6 +303,7 @@ static void check_boot_image(struct doctor *d, enum part part)
 	else
 		doctor_say(d, DOCTOR_OK, part_label(part),
 			   "config.txt and tryboot.txt are the same");
+	check_kernel_watchdog(d, part, config);
 }
 
 void doctor_boot_images(struct doctor *d)

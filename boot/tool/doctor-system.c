@@ -10,9 +10,10 @@
 
 #define RAUC_CONF	 "/etc/rauc/system.conf"
 #define RAUC_BUS_NAME	 "de.pengutronix.rauc"
-#define RAUC_OLDEST	 108 /* 1.8, as major * 100 + minor */
-#define RAUC_LINUX_6_19	 115 /* older ones do not understand dm-verity's status there */
-#define PI_WATCHDOG_SEC	 15  /* all that the hardware counts by itself */
+#define RAUC_OLDEST	 10800 /* 1.8, see version_number() */
+#define RAUC_LINUX_6_19	 11501 /* older ones do not understand dm-verity's status there */
+#define LINUX_6_19	 61900
+#define PI_WATCHDOG_SEC	 15 /* all that the hardware counts by itself */
 #define DEVELOPMENT_MARK "development only"
 #define NAMES_MAX	 256
 
@@ -190,6 +191,53 @@ void doctor_watchdog(struct doctor *d)
 			   "resets after %u s%s", sec,
 			   sec > PI_WATCHDOG_SEC ? "; a Raspberry Pi counts at most 15" : "");
 	check_feeder(d);
+}
+
+/* Whether the firmware did what config.txt asks for: then it says so to the kernel. */
+void doctor_power_on(struct doctor *d)
+{
+	char sec[16], feeder[16];
+
+	/* Whoever leaves the watchdog alone must not be reset by it. */
+	if (doctor_word(d->cmdline, "bf.watchdog", feeder, sizeof(feeder)) && streq(feeder, "0"))
+		return;
+	if (!d->fw.present)
+		return;
+	if (doctor_word(d->cmdline, "watchdog.open_timeout", sec, sizeof(sec)))
+		doctor_say(d, DOCTOR_OK, "watchdog", "the firmware gives the kernel %s s", sec);
+	else
+		doctor_say(
+			d, DOCTOR_WARN, "watchdog",
+			"the firmware did not watch the kernel start: no watchdog.open_timeout= on "
+			"the command line; the EEPROM is too old for it");
+}
+
+/* ---- the screen ------------------------------------------------------------------ */
+
+/* "tty0", "tty1": a console on the screen. "ttyAMA0", "ttyS0", "hvc0" are elsewhere. */
+static bool is_screen(const char *console)
+{
+	const char *n = startswith(console, "tty");
+
+	return n && isdigit((unsigned char)*n);
+}
+
+void doctor_consoles(struct doctor *d)
+{
+	_cleanup_free_ char *text = doctor_read("/proc/consoles");
+	bool screen = false;
+
+	if (!text)
+		return;
+	/* The name is the first word of a line. */
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+		screen = screen || is_screen(line);
+	if (screen)
+		doctor_say(d, DOCTOR_OK, "console", "the screen shows why a boot fails");
+	else
+		doctor_say(d, DOCTOR_WARN, "console",
+			   "the screen stays black when a boot fails; put console=tty1 on the "
+			   "command line, before any other console=");
 }
 
 /* ---- units ------------------------------------------------------------------------- */
@@ -494,21 +542,28 @@ static bool package_version(const char *status, const char *package, char *ret, 
 	return false;
 }
 
-/* 113 of "1.13-3+deb13u1", 619 of "6.19.2-arm64" with @scale 100; 0 what is none. */
+/* 11501 of "1.15.1-2", 11300 of "1.13-3+deb13u1", 61902 of "6.19.2-arm64"; 0 what is none. */
 static uint32_t version_number(const char *text)
 {
-	size_t major = strspn(text, "0123456789"), minor;
-	char a[4], b[4];
-	uint32_t x, y;
+	uint32_t total = 0;
 
-	if (text[major] != '.')
-		return 0;
-	minor = strspn(text + major + 1, "0123456789");
-	if (major >= sizeof(a) || minor >= sizeof(b))
-		return 0;
-	(void)snprintf(a, sizeof(a), "%.*s", (int)major, text);
-	(void)snprintf(b, sizeof(b), "%.*s", (int)minor, text + major + 1);
-	return parse_u32(a, 10, &x) < 0 || parse_u32(b, 10, &y) < 0 ? 0 : x * 100 + y;
+	for (unsigned i = 0; i < 3; i++) {
+		size_t digits = strspn(text, "0123456789");
+		uint32_t n = 0;
+		char number[4];
+
+		/* Only the third one may be missing. */
+		if (digits >= sizeof(number) || (digits == 0 && i < 2))
+			return 0;
+		(void)snprintf(number, sizeof(number), "%.*s", (int)digits, text);
+		if (digits && parse_u32(number, 10, &n) < 0)
+			return 0;
+		/* The 100th and later of a series are all as good as the 99th. */
+		total = total * 100 + (n > 99 ? 99 : n);
+		text += digits;
+		text += *text == '.';
+	}
+	return total;
 }
 
 void doctor_rauc_version(struct doctor *d)
@@ -525,7 +580,7 @@ void doctor_rauc_version(struct doctor *d)
 	rauc = version_number(version);
 	if (rauc < RAUC_OLDEST)
 		doctor_say(d, DOCTOR_FAULT, "RAUC", "version %s is older than 1.8", version);
-	else if (linux_version >= 619 && rauc < RAUC_LINUX_6_19)
+	else if (linux_version >= LINUX_6_19 && rauc < RAUC_LINUX_6_19)
 		doctor_say(d, DOCTOR_FAULT, "RAUC",
 			   "version %s cannot read verity bundles with Linux 6.19 and later; "
 			   "1.15.1 can",

@@ -8,9 +8,9 @@
 #define FILE_MAX (16 * 1024 * 1024) /* dpkg's status file is the largest */
 
 static void (*const checks[])(struct doctor *d) = {
-	doctor_record,	 doctor_labels,	 doctor_autoboot,    doctor_boot_images,
-	doctor_firmware, doctor_cmdline, doctor_panic,	     doctor_watchdog,
-	doctor_units,	 doctor_dbus,	 doctor_rauc_config, doctor_rauc_version,
+	doctor_record,	doctor_labels,	 doctor_autoboot,    doctor_boot_images,  doctor_firmware,
+	doctor_cmdline, doctor_consoles, doctor_panic,	     doctor_watchdog,	  doctor_power_on,
+	doctor_units,	doctor_dbus,	 doctor_rauc_config, doctor_rauc_version,
 };
 
 void doctor_say(struct doctor *d, enum verdict verdict, const char *subject, const char *fmt, ...)

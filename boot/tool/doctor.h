@@ -40,6 +40,8 @@ void doctor_cmdline(struct doctor *d);
 /* doctor-system.c: what of the system the boot selection leans on */
 void doctor_panic(struct doctor *d);
 void doctor_watchdog(struct doctor *d);
+void doctor_power_on(struct doctor *d);
+void doctor_consoles(struct doctor *d);
 void doctor_rauc_config(struct doctor *d);
 void doctor_rauc_version(struct doctor *d);
 void doctor_dbus(struct doctor *d);

@@ -8,9 +8,12 @@
 #include <sys/sysmacros.h>
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"
-#define CMDLINE "quiet roothash=" DEVICE_HASH " systemd.verity=0 rauc.slot=A panic=10\n"
-#define CONFIG                                                                                     \
+#define WATCHED " watchdog.open_timeout=31"
+#define CMDLINE "quiet roothash=" DEVICE_HASH " systemd.verity=0 rauc.slot=A panic=10" WATCHED "\n"
+#define FILTERS                                                                                    \
 	"[boot_partition=2]\ncmdline=cmdline-a.txt\n[boot_partition=3]\ncmdline=cmdline-b.txt\n"
+#define WATCHDOG	    "kernel_watchdog_timeout=31"
+#define CONFIG		    WATCHDOG "\n" FILTERS
 #define CERTIFICATE(base64) "-----BEGIN CERTIFICATE-----\n" base64 "\n-----END CERTIFICATE-----\n"
 /* The names that are in them, in base64. */
 #define PEM_PRODUCTION                                                                             \
@@ -46,6 +49,8 @@ static const struct {
 	size_t size; /* 0: a text */
 } good_files[] = {
 	{ "/proc/cmdline", CMDLINE, 0 },
+	{ "/proc/consoles",
+	  "tty0                 -WU (EC p)    4:1\nttyAMA10             -W- (E  p)  204:74\n", 0 },
 	{ "/proc/sys/kernel/panic", "10\n", 0 },
 	{ "/proc/sys/kernel/osrelease", "6.12.33+rpt-rpi-2712\n", 0 },
 	{ NODE "partition", "\0\0\0\2", 4 },
@@ -150,20 +155,30 @@ static void test_files(void)
 		{ "EEPROM old", NODE "build-timestamp", "\x67\xce\x2b\x80", 4,
 		  "warn   EEPROM        older than 2025-10-08" },
 		{ "EEPROM does not say", NODE "build-timestamp", NULL, 0, "warn   EEPROM" },
-		{ "no rauc.slot=", "/proc/cmdline", "roothash=aa systemd.verity=0 panic=1\n", 0,
+		{ "no rauc.slot=", "/proc/cmdline",
+		  "roothash=aa systemd.verity=0 panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no rauc.slot" },
 		{ "wrong rauc.slot=", "/proc/cmdline",
-		  "roothash=aa systemd.verity=0 rauc.slot=B panic=1\n", 0,
+		  "roothash=aa systemd.verity=0 rauc.slot=B panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       rauc.slot=B, but slot A" },
-		{ "no systemd.verity=0", "/proc/cmdline", "roothash=aa rauc.slot=A panic=1\n", 0,
+		{ "no systemd.verity=0", "/proc/cmdline",
+		  "roothash=aa rauc.slot=A panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no systemd.verity=0" },
-		{ "no roothash=", "/proc/cmdline", "rauc.slot=A panic=1\n", 0,
+		{ "no roothash=", "/proc/cmdline", "rauc.slot=A panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no roothash" },
 		{ "root=", "/proc/cmdline",
-		  "root=/dev/sda2 roothash=aa systemd.verity=0 rauc.slot=A panic=1\n", 0,
+		  "root=/dev/sda2 roothash=aa systemd.verity=0 rauc.slot=A panic=1" WATCHED "\n", 0,
 		  "warn   cmdline       root=/dev/sda2" },
-		{ "no panic=", "/proc/cmdline", "roothash=aa systemd.verity=0 rauc.slot=A\n", 0,
-		  "warn   panic" },
+		{ "no word of the firmware's watchdog", "/proc/cmdline",
+		  "roothash=aa systemd.verity=0 rauc.slot=A panic=1\n", 0,
+		  "warn   watchdog      the firmware did not watch" },
+		{ "only serial", "/proc/consoles",
+		  "ttyAMA10             -W- (EC p)  204:74\nttyS0 -W- (E  p) 4:64\n", 0,
+		  "warn   console       the screen stays black" },
+		{ "no console", "/proc/consoles", "", 0, "warn   console" },
+		{ "consoles unknown", "/proc/consoles", NULL, 0, "" },
+		{ "no panic=", "/proc/cmdline",
+		  "roothash=aa systemd.verity=0 rauc.slot=A" WATCHED "\n", 0, "warn   panic" },
 		{ "panic=0", "/proc/sys/kernel/panic", "0\n", 0, "FAULT  panic" },
 		{ "no watchdog", "/sys/class/watchdog", NULL, 0,
 		  "FAULT  watchdog      there is no" },
@@ -223,6 +238,8 @@ static void test_files(void)
 		  "warn   RAUC" },
 		{ "Linux too new for it", "/proc/sys/kernel/osrelease", "6.19.1-arm64\n", 0,
 		  "FAULT  RAUC          version 1.13-3+deb13u1 cannot read" },
+		{ "the last Linux it knows", "/proc/sys/kernel/osrelease", "6.18.120-arm64\n", 0,
+		  "" },
 		{ "the guard stays", RUNNING_STAYING, "", 0, "" },
 	};
 
@@ -279,6 +296,36 @@ static void test_rauc_conf(void)
 	}
 }
 
+static void test_kernel_watchdog(void)
+{
+	static const struct {
+		const char *name, *config;
+		bool missing;
+	} rows[] = {
+		{ "none", FILTERS, true },
+		{ "0", "kernel_watchdog_timeout=0\n" FILTERS, true },
+		{ "no number", "kernel_watchdog_timeout=long\n" FILTERS, true },
+		{ "a comment", "#" WATCHDOG "\n" FILTERS, true },
+		{ "another key", "x" WATCHDOG "\n" FILTERS, true },
+		{ "switched off below", CONFIG "kernel_watchdog_timeout=0\n", true },
+		{ "at the end", FILTERS WATCHDOG, false },
+		{ "written on Windows", FILTERS WATCHDOG "\r\n", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		make_good();
+		boot_image("/dev/nvme0n1p3", rows[i].config, rows[i].config);
+		check(rows[i].name,
+		      rows[i].missing ? "FAULT  BF_BOOT_B     config.txt has no kernel_watchdog"
+				      : "");
+		make_good();
+		boot_image("/dev/nvme0n1p3", rows[i].config, rows[i].config);
+		fake_file("/proc/cmdline",
+			  "roothash=aa systemd.verity=0 rauc.slot=A panic=1 bf.watchdog=0\n");
+		check("the watchdog is left alone", "");
+	}
+}
+
 static void test_partitions(void)
 {
 	struct device d = device_default;
@@ -305,8 +352,9 @@ static void test_partitions(void)
 	boot_image("/dev/nvme0n1p3", CONFIG, CONFIG "x");
 	check("tryboot.txt differs", "FAULT  BF_BOOT_B     tryboot.txt is not the same");
 	make_good();
-	boot_image("/dev/nvme0n1p2", "x=1\n", "x=1\n");
+	boot_image("/dev/nvme0n1p2", WATCHDOG "\n", WATCHDOG "\n");
 	check("no filter", "warn   BF_BOOT_A     config.txt does not choose");
+	test_kernel_watchdog();
 	make_good();
 	fake_file("/dev/nvme0n1p2", "");
 	check("no FAT", "FAULT  BF_BOOT_A     config.txt");
@@ -320,6 +368,26 @@ static void test_partitions(void)
 	make_good();
 	fat_make(fake_path("/dev/nvme0n1p1"), 12, 512, beside, 0);
 	check("no autoboot.txt", "FAULT  autoboot.txt  cannot be found");
+}
+
+/* The fix is in 1.15.1, not in 1.15. */
+static void test_rauc_on_linux_6_19(void)
+{
+	static const struct {
+		const char *status, *expected;
+	} rows[] = {
+		{ STATUS("1.15-1"), "FAULT  RAUC          version 1.15-1 cannot read" },
+		{ STATUS("1.15.1-1~bpo13+1"), "" },
+		{ STATUS("1.16"), "" },
+		{ STATUS("2.0"), "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		make_good();
+		fake_file("/proc/sys/kernel/osrelease", "7.3.4-arm64\n");
+		fake_file("/var/lib/dpkg/status", rows[i].status);
+		check("Linux 7.3.4", rows[i].expected);
+	}
 }
 
 static void test_boot(void)
@@ -385,6 +453,7 @@ int main(void)
 	test_files();
 	test_rauc_conf();
 	test_partitions();
+	test_rauc_on_linux_6_19();
 	test_boot();
 	test_ini();
 	return tap_done();
