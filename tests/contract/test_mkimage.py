@@ -4,6 +4,7 @@ are any: a GPT reader of a few lines, `veritysetup verify`, fsck, unsquashfs, mt
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -72,6 +73,7 @@ def systemd_tree(tree: Path) -> Path:
         (tree / name).symlink_to(f"usr/{name}")
     write(tree / "usr/lib/systemd/systemd", b"\x7fELF" + os.urandom(300_000), 0o755)
     (tree / "usr/sbin/init").symlink_to("../lib/systemd/systemd")
+    write(tree / "usr/sbin/e2fsck", "x", 0o755)
     write(tree / "usr/lib/systemd/system.conf.d/50-bf.conf",
           "[Manager]\nRuntimeWatchdogSec=60\nRebootWatchdogSec=2min\n")
     write(tree / "usr/lib/systemd/system/ldconfig.service")
@@ -95,6 +97,7 @@ def mini_tree(tree: Path) -> Path:
     for name in ("dev", "proc", "run", "sys", "etc"):
         (tree / name).mkdir(parents=True)
     write(tree / "sbin/init", os.urandom(100_000), 0o755)
+    write(tree / "sbin/e2fsck", "x", 0o755)
     settle(tree)
     return tree
 
@@ -269,7 +272,7 @@ def test_boot_partition(bench: Bench, tree: Path, tmp_path: Path) -> None:
     write(tmp_path / "ov/deeper/two words.dtbo", "2")
     lines = write(tmp_path / "lines", "dtparam=watchdog=on\n")
     disk = bench.image(tree, "--boot-file", dtb, f"--boot-file={dtb}=other/name.dtb", "--boot-file",
-                       f"{tmp_path / 'ov'}=overlays", "--config-txt", lines, "--cmdline", "quiet a=b=c")
+                       f"{tmp_path / 'ov'}=overlays", "--config-txt", lines, "--cmdline", "loglevel=7 a=b=c")
     assert disk.fat_names("BF_BOOT_A") == sorted(f"::/{n}" for n in (
         "cmdline-a.txt", "cmdline-b.txt", "config.txt", "initramfs.img", "kernel8.img", "tryboot.txt", "my.dtb",
         "other/name.dtb", "overlays/one.dtbo", "overlays/deeper/two words.dtbo", "overlays/", "other/",
@@ -284,8 +287,10 @@ def test_boot_partition(bench: Bench, tree: Path, tmp_path: Path) -> None:
     assert sections["boot_partition=3"].split() == ["cmdline=cmdline-b.txt"]
     assert sections["all"].split() == ["dtparam=watchdog=on"], "the last [all] has the user's lines"
     assert re.search(r"^arm_64bit=1\nkernel=kernel8.img\n(.*\n)*initramfs initramfs.img followkernel$", config, re.M)
+    assert re.findall(r"^kernel_watchdog_timeout=(\d+)$", config.partition("[boot_partition=")[0], re.M) == ["31"]
     a, b = (disk.fat_file("BF_BOOT_A", f"cmdline-{s}.txt").decode() for s in "ab")
-    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 gpt quiet a=b=c\n", a)
+    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 gpt quiet loglevel=3 console=tty1 "
+                        r"loglevel=7 a=b=c\n", a)
     assert b == a.replace("rauc.slot=A", "rauc.slot=B")
     run("fsck.vfat", "-n", disk.extract("BF_BOOT_A"))
 
@@ -297,7 +302,29 @@ def test_data_partition(bench: Bench, tree: Path) -> None:
     run("e2fsck", "-f", "-n", data)
     listing = run("debugfs", "-R", "ls -l /", data).stdout
     assert re.search(r"\b40700 \(2\) +0 +0 .* bf\n", listing)
-    assert "has_journal" in run("dumpe2fs", "-h", data).stdout
+    said = run("dumpe2fs", data).stdout
+    features = re.search(r"^Filesystem features: +(.*)$", said, re.M)[1].split()  # type: ignore
+    # Without metadata_csum: half a superblock, from a power cut, must not be the end of all.
+    assert {"has_journal", "uninit_bg"} <= set(features) and "metadata_csum" not in features
+
+
+@pytest.mark.parametrize("size, journal", [("32M", 4), ("80M", 4), ("160M", 16), ("2G", 16)])
+def test_data_partition_is_cheap_to_check(bench: Bench, tree: Path, size: str, journal: int) -> None:
+    """However large it is and grows: one inode for 64 KiB, a small journal, nothing unused is read."""
+    data = bench.image(tree, "--data-size", size).extract("BF_DATA")
+
+    def check() -> None:
+        said = run("dumpe2fs", data).stdout
+        assert re.search(r"^Inodes per group: +2048$", said, re.M) and re.search(r"^Blocks per group: +32768$", said, re.M)
+        assert re.search(rf"^Total journal size: +({journal}M|{journal * 1024}k)$", said, re.M)
+        groups = re.findall(r"^Group \d+: .*?(?:\[(.*)\])?$", said, re.M)
+        assert all("INODE_UNINIT" in flags for flags in groups[1:]), groups
+        run("e2fsck", "-f", "-n", data)
+
+    check()
+    os.truncate(data, 5 << 30)
+    run("resize2fs", data)
+    check()
 
 
 def test_default_data_partition_survives_its_superblock(bench: Bench, tree: Path) -> None:
@@ -604,6 +631,12 @@ PROBLEMS = {
     # On the machine that builds, this path may well lead to an init.
     "init of the builder": (lambda t: (drop("usr/sbin/init")(t), (t / "usr/sbin/init").symlink_to("/usr/bin/env")),
                             "/sbin/init is missing"),
+    "no e2fsck": (drop("usr/sbin/e2fsck"), "e2fsck is missing"),
+    "e2fsck is no program": (lambda t: (t / "usr/sbin/e2fsck").chmod(0o644), "e2fsck is missing"),
+    "init is busybox": (lambda t: (drop("usr/sbin/init")(t), write(t / "usr/sbin/init", b"\x7fELF busybox", 0o755)),
+                        "/sbin/init is not systemd: the watchdog"),
+    "init is another script": (lambda t: (drop("usr/sbin/init")(t), write(t / "usr/sbin/init", "#!/bin/sh\nexec runit\n", 0o755)),
+                               "/sbin/init is not systemd: the watchdog"),
     "no proc": (drop("proc"), "/proc is missing"),
     "guard not enabled": (after_install(drop(WANTS.format("emergency", "guard"))),
                           "bf-guard.service is not enabled for emergency.target: nobody would commit"),
@@ -618,12 +651,9 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_problem(bench: Bench, tree: Path, name: str) -> None:
-    change, message = PROBLEMS[name]
-    change(tree)
+def assert_problem(bench: Bench, message: str, tree: Path, *options: object) -> None:
     settle(tree)
-    done = bench.try_image(tree)
+    done = bench.try_image(tree, *options)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     at = [i for i, line in enumerate(lines) if message in line]
@@ -631,6 +661,73 @@ def test_problem(bench: Bench, tree: Path, name: str) -> None:
     assert re.match(r"    [A-Z].*\.$", lines[at[0] + 1]), "the next line says what to do"
     assert lines[-1].startswith("bf-mkimage: 1 problem(s)"), done.stderr
     assert os.listdir(bench.out) == []
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problem(bench: Bench, tree: Path, name: str) -> None:
+    change, message = PROBLEMS[name]
+    change(tree)
+    assert_problem(bench, message, tree)
+
+
+# ---- the kernel, and what of the root depends on it ----
+
+
+def kernel_of(bench: Bench, release: str, how: str = "raw") -> None:
+    """A kernel that says its release, as the real ones do."""
+    image = os.urandom(300_000) + f"\0Linux version {release} (builder@host) #1 SMP\0".encode() + os.urandom(9000)
+    write(bench.kernel, gzip.compress(image) if how == "gzip" else image)
+
+
+@pytest.mark.parametrize("how", ["raw", "gzip"])
+@pytest.mark.parametrize("option, config", [
+    ("--fec", "CONFIG_DM_VERITY_FEC"),
+    ("--cmdline=systemd.verity_root_options=panic-on-corruption,root-hash-signature=/etc/root.p7s",
+     "CONFIG_DM_VERITY_VERIFY_ROOTHASH_SIG")])
+def test_k7_kernel_without_fec_or_signature(bench: Bench, tree: Path, option: str, config: str, how: str) -> None:
+    """The vendor's kernel has neither; the configuration of another kernel in the root does not count."""
+    kernel_of(bench, "6.12.25+rpt-rpi-2712", how)
+    write(tree / "boot/config-6.12.25+rpt-rpi-v8", f"{config}=y\n")
+    write(tree / "boot/config-6.12.25+rpt-rpi-2712", f"CONFIG_DM_VERITY=m\n# {config} is not set\n")
+    assert_problem(bench, f"Linux 6.12.25+rpt-rpi-2712 has no {config}:", tree, option)
+    settle(tree)
+    assert "warning" not in bench.image(tree).said, "not asked for, not missed"
+    write(tree / "boot/config-6.12.25+rpt-rpi-2712", f"{config}=y\n")
+    settle(tree)
+    assert "warning" not in bench.image(tree, option).said
+
+
+def test_k7_a_kernel_of_unknown_configuration_is_a_warning(bench: Bench, tree: Path) -> None:
+    said = bench.image(tree, "--fec").said
+    assert "warning: no /boot/config-6.12 in the root tree: cannot tell whether it has CONFIG_DM_VERITY_FEC" in said
+
+
+def dpkg(version: str) -> Callable[[Path], None]:
+    text = f"Package: raucous\nVersion: 9\n\nPackage: rauc\nStatus: install ok installed\nVersion: {version}\n\n" \
+           "Package: zsh\nVersion: 5\n"
+    return lambda tree: write(tree / "var/lib/dpkg/status", text) and None
+
+
+def rauc_says(version: str) -> Callable[[Path], None]:
+    """A root without a package manager: the program itself says it."""
+    return lambda tree: write(tree / "usr/bin/rauc", b"\x7fELF\0\0rauc " + version.encode() + b"\0", 0o755) and None
+
+
+@pytest.mark.parametrize("kernel, rauc, good", [
+    ("6.18.40", dpkg("1.13-3+deb13u1"), True), ("6.19.0-rc1", dpkg("1.13-3+deb13u1"), False),
+    ("7.3.4+deb13-arm64", dpkg("1.15-1"), False), ("7.3.4+deb13-arm64", dpkg("1:1.15.1-1~bpo13+1"), True),
+    ("7.3.4", dpkg("1.16"), True), ("7.3.4", rauc_says("1.13"), False), ("7.3.4", rauc_says("1.15.1"), True),
+    ("6.12.74", rauc_says("1.8"), True), ("7.3.4", lambda tree: None, True)])
+def test_k1_rauc_that_does_not_understand_the_kernel(bench: Bench, tree: Path, kernel: str,
+                                                     rauc: Callable[[Path], None], good: bool) -> None:
+    """Since 6.19 dm-verity says more than "V"; RAUC reads that from 1.15.1 on."""
+    kernel_of(bench, kernel)
+    rauc(tree)
+    if good:
+        settle(tree)
+        assert "root tree" not in bench.image(tree).said
+    else:
+        assert_problem(bench, f"cannot install with Linux {kernel}:", tree)
 
 
 def test_every_unit_has_to_be_enabled(bench: Bench, tree: Path) -> None:
@@ -692,9 +789,50 @@ def test_a_drop_in_outweighs_the_main_file(bench: Bench, tree: Path) -> None:
 
 
 def test_without_systemd_nothing_of_it_is_asked(bench: Bench, tmp_path: Path) -> None:
-    disk = bench.image(mini_tree(tmp_path / "mini"))
+    disk = bench.image(mini_tree(tmp_path / "mini"), "--cmdline", "bf.watchdog=0")
     assert "root tree" not in disk.said
     assert "/etc/.updated" not in disk.said
+
+
+def test_k9_who_leaves_the_watchdog_alone_is_not_reset_by_the_firmware(bench: Bench, tmp_path: Path) -> None:
+    """And who does not, but cannot take it over, makes no image; the last word counts, as for bf-init."""
+    tree = mini_tree(tmp_path / "mini")
+    assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree)
+    assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree, "--cmdline=bf.watchdog=0 bf.watchdog=15")
+    assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree, "--cmdline=-- bf.watchdog=0")
+    disk = bench.image(tree, "--cmdline", "bf.watchdog=10 bf.watchdog=0")
+    assert b"kernel_watchdog_timeout" not in disk.fat_file("BF_BOOT_A", "config.txt")
+
+
+@pytest.mark.parametrize("change", ["split usr", "script", "init="])
+def test_k9_systemd_is_recognised(bench: Bench, tree: Path, change: str) -> None:
+    """In /lib/systemd of a root without merged /usr; started by a script; under another name."""
+    options = []
+    if change == "split usr":
+        (tree / "lib").unlink()
+        (tree / "usr/sbin/init").unlink()
+        (tree / "lib/systemd").mkdir(parents=True)
+        (tree / "usr/lib/systemd/systemd").rename(tree / "lib/systemd/systemd")
+        (tree / "usr/sbin/init").symlink_to("/lib/systemd/systemd")
+    else:
+        (tree / "usr/sbin/init").unlink()
+        target = "usr/sbin/init" if change == "script" else "usr/sbin/start"
+        write(tree / target, "#!/bin/sh\nexec /usr/lib/systemd/systemd \"$@\"\n", 0o755)
+        options = [] if change == "script" else ["--cmdline=init=/usr/sbin/start"]
+    settle(tree)
+    assert "is not systemd" not in bench.try_image(tree, *options).stderr
+
+
+@pytest.mark.parametrize("words, console", [
+    ("", "tty1"), ("a=console=ttyS0", "tty1"), ("console=tty1 console=ttyAMA10,115200", "ttyAMA10,115200"),
+    ("console=ttyAMA10 console=tty0", "tty0")])
+def test_one_console_is_the_screen(bench: Bench, tree: Path, words: str, console: str) -> None:
+    disk = bench.image(tree, "--cmdline", words)
+    assert disk.cmdline()["console"] == console
+
+
+def test_serial_only(bench: Bench, tree: Path) -> None:
+    assert bench.image(tree, "--serial-only", "--cmdline=console=ttyAMA10").cmdline()["console"] == "ttyAMA10"
 
 
 @pytest.mark.parametrize("fs", ["ext4", "erofs", "squashfs"])
@@ -755,6 +893,9 @@ USAGE = {
     "root=": ("--cmdline=root=/dev/sda1", "'root=' does not belong there"),
     "roothash=": ("--cmdline=roothash=abc", "'roothash=' does not belong there"),
     "rauc.slot=": ("--cmdline=rauc.slot=B", "'rauc.slot=' does not belong there"),
+    "only serial": ("--cmdline=console=ttyAMA10", "no console is the screen"),
+    "only serial, two": ("--cmdline=console=hvc0\tconsole=ttyS0,115200", "no console is the screen"),
+    "no screen, no console": ("--serial-only", "--serial-only: name the console"),
     "fec twice": ("--fec --cmdline=systemd.verity_root_options=fec-offset=1", "is written by bf-mkimage"),
 }
 
@@ -857,7 +998,7 @@ def test_interrupted_leaves_nothing(bench: Bench, tree: Path, tmp_path: Path) ->
 def test_help_and_man_page_name_every_option() -> None:
     table = MKIMAGE.read_text().split("declare -A opt=(")[1].split("\n)")[0]
     names = {*re.findall(r"\[([a-z-]+)\]=", table), "boot-file", "help", "version"}
-    assert len(names) == 26
+    assert len(names) == 27
     usage = run(MKIMAGE, "--help").stdout.split("\n\n", 2)[2]
     assert set(re.findall(r"^  (?:--help, )?--([a-z-]+)", usage, re.M)) | {"help"} == names
     page = (MKIMAGE.parent / "bf-mkimage.8").read_text()

@@ -60,8 +60,8 @@ def tree_digest(tree: Path) -> str:
 
 RUN_MAX_AGE_SEC = 24 * 3600             # what a run that was killed has left, or a test that failed
 IMAGE_MAX_AGE_SEC = 3600                # since its last use; longer than one run of all tests
-# A failing boot is not watched by anybody here: one second instead of ten.
-CMDLINE = "console=ttyAMA0 bf.show=1"
+# A failing boot is not watched by anybody here: one second instead of ten. And the image would be quiet.
+CMDLINE = "console=ttyAMA0 loglevel=7 bf.show=1"
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ class Artifacts:
             arguments = (*arguments, "--data-size", "32M")
         build(self.mkimage, "--root", root, "--kernel", self.kernel, "--initramfs", initramfs,
               "--output", work, "--cmdline", f"{CMDLINE} {options.cmdline}".strip(),
-              "--unchecked", *arguments)
+              "--unchecked", "--serial-only", *arguments)
         work.replace(out)
 
     def forget_old_runs(self) -> None:

@@ -13,7 +13,8 @@ from artifacts import HERE, TOP, Artifacts, build, digest, tree_digest
 from machine import Device, Disk, Hardware, Run
 
 # A guest under software emulation on a shared host is slow: PID 1's longest step was seen to take 20 s.
-CMDLINE = "console=ttyAMA0 bf.watchdog=120 cryptomgr.notests sysrq_always_enabled"
+CMDLINE = ("console=ttyAMA0 loglevel=7 systemd.show_status=1 bf.watchdog=120 cryptomgr.notests "
+           "sysrq_always_enabled")
 RELEASE = "2.0"                         # IMAGE_VERSION of the image
 # With a second processor the kernel's last word can get lost, see machine.last_words(); and once QEMU 7.2
 # gave a driver all ones for a register just when the other processor moved the watchdog's memory.
@@ -95,8 +96,8 @@ def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
             build(art.mkinitramfs, "--root", tree, "--kernel-version", version, "--init", art.bf_init,
                   "--output", initramfs)
             build(art.mkimage, "--root", tree, "--kernel", tree / f"boot/vmlinuz-{version}",
-                  "--initramfs", initramfs, "--output", work, "--cmdline", CMDLINE, "--slot-b",
-                  options.slot_b, "--data-size", "256M", "--artifacts", out.with_suffix(".artifacts"),
+                  "--initramfs", initramfs, "--output", work, "--cmdline", CMDLINE, "--serial-only",
+                  "--slot-b", options.slot_b, "--data-size", "256M", "--artifacts", out.with_suffix(".artifacts"),
                   *options.mkimage)
             work.replace(out)
         os.utime(out)
