@@ -82,6 +82,8 @@ class Settings:
     truncate_autoboot: bool = False
     # Bootloaders before 2024-05-13 reported partition 0 in the device tree.
     report_partition: bool = True
+    # kernel_watchdog_timeout came in July 2025; older ones take it for a property they do not know.
+    kernel_watchdog: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class Boot:
     cmdline: str
     config: str                         # config.txt or tryboot.txt
     device_tree: dict[str, int]         # cells of /chosen/bootloader
+    # Seconds after which the hardware watchdog resets, running since before the kernel's first
+    # instruction, if nobody has opened it; 0 = it does not run.
+    watchdog_sec: int = 0
     story: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -289,12 +294,18 @@ def load(view: View, partition: int, config: str, request: Request, settings: Se
     cmdline = file(values.get("cmdline", "cmdline.txt")) or b""
     # Only the first line counts.
     line = cmdline.decode("latin-1").split("\n", 1)[0].strip()
+    # kernel_watchdog_timeout: "handed over to the operating system", which is told on its command line
+    # (boot.adoc). Where on it: chosen. kernel_watchdog_partition is not modelled, nobody sets it.
+    watchdog = number(values.get("kernel_watchdog_timeout")) if settings.kernel_watchdog else 0
+    if watchdog:
+        line += f" watchdog.open_timeout={watchdog}"
+        story.append(f"watchdog started, {watchdog} s for the kernel")
     cells = {"partition": partition if settings.report_partition else 0,
              "tryboot": int(request.tryboot), "count": request.count}
     if request.boot_mode:
         cells["boot-mode"] = request.boot_mode
     return Boot(partition, request.tryboot, kernel, b"".join(parts), line, config, cells,
-                tuple(story))
+                watchdog, tuple(story))
 
 
 # -- the reboot argument ------------------------------------------------------------------------

@@ -35,6 +35,13 @@ ANSWER_SEC = 10.0                       # what QEMU may take to answer about a g
 STATE_SEC = 120.0                       # for the state of a guest to be written or read
 WAKE_SEC = 1.0                          # an idle guest is late by this at most
 LINE_PAUSE_SEC = 1.0                    # a prompt, if nothing follows it for so long
+# A second of the firmware's watchdog takes so many here: the guest is emulated, on a host that does more.
+WATCHDOG_SLOWER = 10
+# Where QEMU's board has the configuration space of its i6300esb, and in it the byte that says whether
+# the watchdog runs.
+WATCHDOG_SLOT = 0x1E
+WATCHDOG_LOCK = 0x40_1000_0000 + (WATCHDOG_SLOT << 15) + 0x68
+WATCHDOG_RUNS = 0x02
 
 DISK_KINDS = ("virtio", "nvme", "sd", "usb")
 
@@ -80,7 +87,7 @@ class Disk:
 class Hardware:
     smp: int = 2
     memory: int = 1024                  # MiB
-    watchdog: bool = False              # i6300esb, resets the machine
+    watchdog: bool = False              # i6300esb, resets the machine; see Machine.watch_start()
     icount: int | None = None           # -icount shift=N: 2^N ns of guest time per instruction
     plugin: str | None = None           # -plugin argument
     # A network of one server: this TCP port of the host's loopback is SERVER_ADDRESS, port 80, to
@@ -230,7 +237,7 @@ class Machine:
         self._seen = 0                  # everything before was matched by wait()
         self._grown = threading.Condition()
         self._console_closed = False
-        self._cut = False
+        self._cut = self._never_opened = False
         self._disks = list(disks)
         serial, serial_far = socket.socketpair()
         qmp, qmp_far = socket.socketpair()
@@ -246,7 +253,7 @@ class Machine:
         if dtb:
             argv += ["-dtb", str(dtb)]
         if hardware.watchdog:
-            argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
+            argv += ["-device", f"i6300esb,addr={WATCHDOG_SLOT:#x}", "-action", "watchdog=reset"]
         if hardware.icount is not None:
             argv += ["-icount", f"shift={hardware.icount},sleep=on"]
         if hardware.plugin:
@@ -390,6 +397,8 @@ class Machine:
     def end(self) -> End:
         if self._cut:
             return End("cut")
+        if self._never_opened:
+            return End("watchdog")
         shutdown = self.qmp.seen("SHUTDOWN")
         if shutdown is None:
             raise MachineError(f"QEMU died: code {self.process.returncode}: {self._qemu_says()}")
@@ -413,6 +422,37 @@ class Machine:
         self._cut = True
         self.kill()
         return End("cut")
+
+    def watch_start(self, seconds: float) -> None:
+        """Plays the part of a watchdog that runs before the kernel does, and ends the run if nobody
+        has opened it in time.
+
+        QEMU's i6300esb cannot run before its driver has started it. So the lab looks whether it
+        does; from then on it counts by itself. (The kernel's own watchdog.open_timeout= has
+        nothing to do here: it is for a device that ran when its driver came.)
+        """
+        threading.Thread(target=self._watch_start, args=(seconds,), daemon=True).start()
+
+    def _watch_start(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self.running and not self.watchdog_runs():
+            if time.monotonic() > until:
+                self._never_opened = True
+                self.process.send_signal(signal.SIGKILL)
+                return
+            time.sleep(WAKE_SEC)
+
+    def watchdog_runs(self) -> bool:
+        """Nobody can say of a guest that has just ended, or is late: then the next look does."""
+        try:
+            said = self.qmp.command("human-monitor-command",
+                                    **{"command-line": f"xp /1bx {WATCHDOG_LOCK:#x}"})
+        except (MachineError, OSError):
+            return False
+        found = re.search(r": 0x([0-9a-f]{2})\b", str(said))
+        if not found:
+            raise MachineError(f"the watchdog cannot be looked at: {said}")
+        return bool(int(found[1], 16) & WATCHDOG_RUNS)
 
     def link(self, up: bool) -> None:
         """Plug the network cable in, or pull it."""
@@ -565,6 +605,7 @@ class Device:
     settings: Settings = Settings()
     request: Request = Request()
     append: str = ""                    # added to every command line (the lab's own switches)
+    watchdog_slower: float = WATCHDOG_SLOWER
     # Change or drop what the firmware writes into the device tree, to play old or wrong firmware.
     edit_cells: Callable[[dict[str, int]], dict[str, int] | None] = lambda cells: cells
     edit_cmdline: Callable[[str], str] = lambda line: line
@@ -606,11 +647,13 @@ class Device:
         cells = self.edit_cells(dict(decision.device_tree))
         dtb = device_tree(self.hardware, cells, self.work / "dtb", self.work.parent / "dtb-cache")
         cmdline = " ".join(filter(None, (self.edit_cmdline(decision.cmdline), self.append, append)))
-        if "console=" not in cmdline:
-            cmdline += " console=ttyAMA0"
+        if "console=ttyAMA0" not in cmdline:
+            cmdline += " console=ttyAMA0"       # the image's own may be a screen, which QEMU has none of
         machine = Machine(kernel=kernel, initrd=initrd if decision.initramfs else None,
                           cmdline=cmdline, dtb=dtb, disks=[self.disk, *self.extra_disks],
                           log=self.log, hardware=self.hardware, echo=self.echo)
+        if decision.watchdog_sec and self.hardware.watchdog:
+            machine.watch_start(decision.watchdog_sec * self.watchdog_slower)
         run = Run(decision, machine)
         self.runs.append(run)
         return run

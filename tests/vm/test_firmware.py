@@ -35,6 +35,7 @@ def disk(autoboot: bytes | None = CANONICAL, a: dict[str, bytes] | None = boot_f
 
 
 T = Request(tryboot=True)
+WATCHDOG = b"kernel_watchdog_timeout="
 PLAIN = Request()
 
 # What is booted: (partition, tryboot in the device tree, config file), or Hang, or Fatal.
@@ -183,6 +184,20 @@ def test_filter_partition_is_what_was_asked_for():
     found = decide(DictView({3: files}), Request())
     assert isinstance(asked, Boot) and isinstance(found, Boot)
     assert (asked.cmdline, found.cmdline) == ("rauc.slot=B", "default")
+
+
+@pytest.mark.parametrize("config, seconds", [
+    (CONFIG, 0), (WATCHDOG + b"31\n" + CONFIG, 31), (CONFIG + WATCHDOG + b"31\n", 31),
+    (WATCHDOG + b"31\n" + CONFIG + WATCHDOG + b"0\n", 0), (WATCHDOG + b"soon\n" + CONFIG, 0),
+    (b"[tryboot]\n" + WATCHDOG + b"31\n[all]\n" + CONFIG, 0),
+    (b"[pi5]\n" + WATCHDOG + b"31\n[all]\n" + CONFIG, 31)])
+def test_kernel_watchdog_timeout(config, seconds):
+    """boot.adoc: the watchdog is started, and the kernel is told."""
+    found = decide(disk(a=boot_files(config_txt=config)))
+    assert isinstance(found, Boot) and found.watchdog_sec == seconds
+    assert found.cmdline == "rauc.slot=A" + (f" watchdog.open_timeout={seconds}" if seconds else "")
+    old = decide(disk(a=boot_files(config_txt=config)), PLAIN, Settings(kernel_watchdog=False))
+    assert isinstance(old, Boot) and (old.watchdog_sec, old.cmdline) == (0, "rauc.slot=A")
 
 
 # drivers/firmware/raspberrypi.c (" tryboot" with its space) and drivers/watchdog/bcm2835_wdt.c

@@ -150,6 +150,16 @@ def test_watchdog_resets_a_hanging_guest(guest):
     machine = guest("watchdog:5;hang", hardware=Hardware(smp=2, watchdog=True),
                     modules=["watchdog", "i6300esb"])
     machine.wait(r"MINI did watchdog:5=ok")
+    assert machine.watchdog_runs()
+    assert machine.wait_end(60) == End("watchdog")
+
+
+def test_a_watchdog_that_nobody_opens(guest):
+    """The firmware's, which runs before the kernel; QEMU has none such, the lab plays it."""
+    machine = guest("hang", hardware=Hardware(smp=2, watchdog=True))
+    machine.wait("MINI end")
+    assert not machine.watchdog_runs()
+    machine.watch_start(2)
     assert machine.wait_end(60) == End("watchdog")
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import bootrecord
-from artifacts import BuildError, build
-from machine import End
+from artifacts import BuildError, build, cpio
+from firmware import Settings
+from machine import WATCHDOG_SLOWER, End, Timeout
 from test_mini_boot import WATCHED, assert_booted, commit, image_of
 
 
@@ -95,6 +96,62 @@ def test_a_crash_in_a_trial_falls_back(device, artifacts, tmp_path):
     assert_booted(back, "A")
     record = bootrecord.load(image_of(device))
     assert (record["staged"], record["trials"]) == ("B", "1")
+
+
+# -- a kernel that hangs before bf-init ---------------------------------------------------------------
+
+def endless_program() -> bytes:
+    """The smallest static program for arm64: one instruction, which goes to itself."""
+    code = 64 + 56
+    return (b"\x7fELF\2\1\1" + bytes(9)
+            + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0x400000 + code, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+            + struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, code + 4, code + 4, 0x1000) + LOOP)
+
+
+def hang_slot_b(device, how: str) -> None:
+    """A new version that hangs before any instruction of bf-init; its watchdog is a short one."""
+    image, sec = image_of(device), b"kernel_watchdog_timeout="
+    config = image.fat_read("BF_BOOT_B", "config.txt")
+    kernel = bytearray(image.fat_read("BF_BOOT_B", "kernel8.img"))
+    assert config.count(sec + b"31\n") == 1
+    for name in ("config.txt", "tryboot.txt"):
+        image.fat_write("BF_BOOT_B", name, config.replace(sec + b"31\n", sec + b"8\n"))
+    if how == "kernel":
+        kernel[4:8] = LOOP                      # code1 of its header, where it is entered (arm64/booting.rst)
+        image.fat_write("BF_BOOT_B", "kernel8.img", bytes(kernel))
+    else:
+        image.fat_write("BF_BOOT_B", "initramfs.img", cpio({"init": (0o100755, endless_program())}))
+
+
+@pytest.mark.parametrize("how", ["kernel", "first program"])
+def test_k2_a_trial_that_hangs_before_bf_init_falls_back(make_device, how):
+    """The firmware's watchdog resets it; the record, which was told nothing, counts a dark trial."""
+    device = make_device(hardware=WATCHED)
+    hang_slot_b(device, how)
+    bootrecord.seasoned(image_of(device), committed="A", staged="B", attempts="1", last_slot="A",
+                        last_phase="attempt", last_count="1")
+    device.request = replace(device.request, tryboot=True, count=2)
+    device.watchdog_slower = 1
+    trial = device.boot()
+    assert trial.decision.partition == 3 and trial.ended == End("watchdog")
+    assert "bf-init" not in trial.console
+    assert ("Run /init" in trial.console) == (how == "first program")
+    device.watchdog_slower = WATCHDOG_SLOWER
+    back = device.boot()
+    assert_booted(back, "A")
+    record = bootrecord.load(image_of(device))
+    assert (record["staged"], record["trials"], record["committed"]) == ("B", "1", "A")
+
+
+def test_k2_without_the_firmwares_watchdog_it_stays_dark(make_device):
+    """An EEPROM that is too old for it: what the watchdog is for, and that nothing else here ends the guest."""
+    device = make_device(hardware=WATCHED, settings=Settings(kernel_watchdog=False))
+    hang_slot_b(device, "kernel")
+    device.request = replace(device.request, tryboot=True)
+    device.watchdog_slower = 1
+    run = device.start()
+    with pytest.raises(Timeout, match="did not end"):
+        run.machine.wait_end(20)
 
 
 def test_hang_in_bf_init_is_ended_by_the_watchdog(broken_device):
