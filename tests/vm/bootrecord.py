@@ -26,9 +26,10 @@ DEFAULTS = {
 SEASONED = {"state.A": "good", "state.B": "good", "proven.A": "yes", "proven.B": "yes"}
 
 
-def text(**changes: str) -> bytes:
-    """A record; "state.A" is given as state_A, "last.phase" as last_phase."""
-    values = dict(DEFAULTS)
+def text(later: dict[str, str] | None = None, **changes: str) -> bytes:
+    """A record; "state.A" is given as state_A, "last.phase" as last_phase. `later`: keys of a later
+    version, among the others."""
+    values = {**{key: DEFAULTS[key] for key in ("format", "gen")}, **(later or {}), **DEFAULTS}
     for name, value in changes.items():
         key = name if name in values else name.replace("_", ".", 1)
         if key not in values:

@@ -272,6 +272,43 @@ def test_sector_lost_while_armed(seasoned):
     assert sector(device) == SECTOR_A and run.ended == End("reboot", "0 tryboot")
 
 
+LATER = {"healthy_sec": "4711", "state.C": "worn", "note": "a = b \u00e4"}
+
+
+def test_a_record_of_a_later_version(seasoned):
+    """A later version has settled and written keys and words of its own; then the device goes back to
+    this version. It installs, stages, tries, commits and falls back, and loses none of them."""
+    device = seasoned()
+    bootrecord.seasoned(image_of(device), later=LATER, proven_A="cloned", history_0="1735689600 moved A why c=d")
+
+    def check(**expected: str) -> dict[str, str]:
+        record = record_of(device)
+        assert {key: record.get(key) for key in LATER} == LATER
+        assert "1735689600 moved A why c=d" in record.values()
+        for name, value in expected.items():
+            assert record[name.replace("_", ".", 1)] == value, name
+        return record
+
+    run = boot(device, *install("B"), boot_command("status"), boot_command("history"), *REBOOT)
+    assert_all_ran(run)
+    assert "moved" in run.console
+    check(staged="B", proven_A="cloned")
+    trial = boot(device, boot_command("set-state", "B", "good"), *REBOOT)
+    assert_all_ran(trial)
+    assert trial.trial
+    check(committed="B", proven_A="cloned")
+    run = boot(device, boot_command("settle"), *install("A"), *REBOOT)
+    assert_all_ran(run)
+    check(staged="A", proven_A="no")
+    trial = boot(device, boot_command("set-state", "A", "bad"), *REBOOT)
+    assert (trial.slot, trial.trial) == ("A", True)
+    check(committed="B", state_A="bad")
+    run = boot(device, boot_command("status"), *HALT)
+    assert_all_ran(run)
+    assert run.slot == "B"
+    check(committed="B", staged="-")
+
+
 def test_update_of_a_slot_left_by_fallback(seasoned):
     """A fails until B is tried and committed; then A gets a new image and is committed again."""
     device = seasoned()
