@@ -27,7 +27,7 @@ _Static_assert(LATE_COUNT <= 32, "late_read has 32 bits");
 
 /* The words of _OTHER follow those that have a name. */
 _Static_assert(STATE_OTHER == 3 && PROVEN_OTHER == 3 && KIND_OTHER == 2 && PHASE_OTHER == 8 &&
-		       HISTORY_OTHER == 9,
+		       HISTORY_OTHER == 10,
 	       "one name for each value but the last");
 
 /* Enums go through the tables below as unsigned, flags as one byte. */
@@ -43,9 +43,9 @@ static const char *const proven_values[] = { "unknown", "no", "yes" };
 static const char *const flag_values[] = { "no", "yes" };
 static const char *const phase_values[] = { "none",	 "started", "trial",  "attempt",
 					    "confirmed", "clean",   "failed", "settled" };
-static const char *const event_values[] = { "staged",	"trial",    "committed",
-					    "rejected", "given-up", "fallback",
-					    "failed",	"repaired", "rebuilt" };
+static const char *const event_values[] = { "staged",	"trial",    "committed", "rejected",
+					    "given-up", "fallback", "failed",	 "repaired",
+					    "rebuilt",	"changed" };
 
 enum field_type {
 	FIELD_GEN,
@@ -231,6 +231,22 @@ const char *record_kind_name(const struct record *rec)
 const char *record_phase_name(const struct record *rec)
 {
 	return WORD_OF(rec->last.phase, phase_values, rec->words.phase);
+}
+
+bool record_is_doubtful(const struct record *rec)
+{
+	for (size_t i = 0; i < rec->history_count; i++)
+		switch (rec->history[i].event) {
+		case HISTORY_CHANGED:
+			return true;
+		case HISTORY_STAGED:
+		case HISTORY_COMMITTED:
+		case HISTORY_REBUILT:
+			return false;
+		default:
+			break;
+		}
+	return false;
 }
 
 const char *history_event_name(enum history_event event)

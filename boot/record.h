@@ -94,6 +94,7 @@ enum history_event {
 	HISTORY_FAILED,	  /* a boot of the slot failed in early boot */
 	HISTORY_REPAIRED, /* autoboot.txt was made equal to the record */
 	HISTORY_REBUILT,  /* the record was lost and made anew */
+	HISTORY_CHANGED,  /* the slot holds another image than the record knew */
 	HISTORY_OTHER,
 };
 
@@ -209,6 +210,8 @@ const char *record_state_name(const struct record *rec, enum slot slot);
 const char *record_proven_name(const struct record *rec, enum slot slot);
 const char *record_kind_name(const struct record *rec);
 const char *record_phase_name(const struct record *rec);
+/* HISTORY_CHANGED, and nothing was installed or committed since. */
+bool record_is_doubtful(const struct record *rec);
 const char *history_event_name(enum history_event event);
 const char *history_entry_name(const struct history_entry *entry);
 /* Not in the record: "ok", "backup", "lost", "future", for those who say how it was read. */

@@ -149,8 +149,23 @@ static void increment(uint32_t *counter, uint32_t max)
 		(*counter)++;
 }
 
+/*
+ * The image that runs is not the one that the record knows in its slot. A disk that is worn out
+ * forgets what it took, so the record may be older than the slot, or the other way round; or
+ * somebody wrote the slot past us. Nothing is decided by it: it is told.
+ */
+static void note_changed_image(struct record *rec, const struct boot_facts *facts)
+{
+	const char *known = rec->hash[facts->running];
+
+	if (*known && record_is_hex(facts->roothash, RECORD_HASH_MAX) &&
+	    !streq(known, facts->roothash))
+		record_add_history(rec, facts->now_sec, HISTORY_CHANGED, facts->running, "");
+}
+
 static void stamp(struct record *rec, const struct boot_facts *facts, enum boot_phase phase)
 {
+	note_changed_image(rec, facts);
 	record_set_last(rec, facts->running, phase, facts->boot_id, facts->has_count, facts->count);
 	record_set_hash(rec->hash[facts->running], facts->roothash);
 }

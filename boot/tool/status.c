@@ -20,6 +20,7 @@ static const char *const event_words[] = {
 	[HISTORY_FAILED] = "boot failed",
 	[HISTORY_REPAIRED] = "autoboot.txt repaired",
 	[HISTORY_REBUILT] = "boot record rebuilt",
+	[HISTORY_CHANGED] = "holds another image than the record knew",
 };
 
 /* "A", "B", or NULL for no slot: null in JSON */
@@ -85,6 +86,10 @@ static void find_notes(struct status *s)
 	note(s, f->record_readable && s->running->record_status == RECORD_BACKUP,
 	     "One of the two copies of the boot record is damaged or missing.",
 	     "Nothing: the next change writes it again.");
+	note(s, f->record_readable && record_is_doubtful(&f->record),
+	     "The running slot holds another image than the boot record knew: the disk forgot what "
+	     "was written last, or the slot was written by hand.",
+	     "If it comes back after a power cut, replace the disk.");
 	note(s, f->selector == SELECTOR_INVALID, "autoboot.txt is damaged.",
 	     "Reboot: bf-init repairs it.");
 	note(s, f->selector == SELECTOR_GONE, "autoboot.txt is missing, or its partition is.",

@@ -328,6 +328,11 @@ static void decide(struct boot *b)
 		b->facts.record_lost = false;
 	}
 	b->decided = true;
+	if (written && record_is_doubtful(&d->record))
+		log_warning(
+			"slot %s holds another image than the boot record knew: the disk forgot "
+			"what was written last, or the slot was written by hand",
+			slot_name(b->slot));
 	if (d->next == NEXT_REBOOT || d->next == NEXT_REBOOT_TRIAL)
 		fail_reboot(b, d->next, d->reason);
 	log_notice("slot %s, %s%s%s", slot_name(b->slot),

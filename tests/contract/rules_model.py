@@ -183,6 +183,8 @@ def stamp(r: Record, f: Facts, phase: str) -> Record:
     good_id = len(f.boot_id) == 32 and HEX.issuperset(f.boot_id)
     last = Last(f.running, phase, f.boot_id if good_id else "-", f.count)
     good_hash = f.roothash != "-" and HEX.issuperset(f.roothash)
+    if good_hash and r.hash[f.running] not in ("-", f.roothash):
+        r = r.note("changed", f.running)
     hashes = {**r.hash, f.running: f.roothash} if good_hash else r.hash
     return replace(r, last=last, hash=hashes)
 

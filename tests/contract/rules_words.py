@@ -51,7 +51,7 @@ DEFAULT_WORDS = record_words(Record())
 
 def random_record(rng: random.Random) -> Record:
     committed = rng.choice("AB")
-    events = "staged trial committed rejected given-up fallback failed repaired rebuilt".split()
+    events = "staged trial committed rejected given-up fallback failed repaired rebuilt changed".split()
     hashes = [f"{n:04x}" for n in range(12)]
     return Record(
         committed=committed,

@@ -62,7 +62,7 @@ struct row {
 #define TRIAL_B	 "writes=W next=trial unwritten=trial committable=1" STAMP("B", "trial")
 #define FALLBACK " history=fallback:A:committed-failing"
 #define AS_TRIAL "running=B tryboot=1 "
-#define STAGED_B "staged=B hash.B=bb22 "
+#define STAGED_B "staged=B hash.B=cc33 "
 #define WRONG	 "limbo=1 reason=wrong-slot "
 #define STRAY                                                                                      \
 	"writes=W next=reboot repairs=1 reason=trial-not-staged "                                  \
@@ -159,6 +159,12 @@ static const struct row init_rows[] = {
 	{ "ordinary boot, B", "running=B committed=B selector=B",
 	  "writes=W" STAMP("B", "started") },
 	{ "with count", "count=1", BOOT_A " last.count=1" },
+	{ "the image the record knows", "hash.A=cc33", BOOT_A },
+	{ "another image than the record knows", "hash.A=dd44", BOOT_A " history=changed:A:-" },
+	{ "and nobody can say which runs", "hash.A=dd44 roothash=-",
+	  "writes=W last.slot=A last.phase=started last.boot_id=" ID },
+	{ "a trial of another image than was staged", AS_TRIAL "staged=B hash.B=dd44",
+	  TRIAL_B " trials=1 history=trial:B:-,changed:B:-" },
 	{ "no root hash, no boot id", "roothash=- boot_id=-",
 	  "writes=W last.slot=A last.phase=started" },
 	{ "sector lost", "selector=invalid",
@@ -181,7 +187,7 @@ static const struct row init_rows[] = {
 	{ "trial, power-on, but it left a reason",
 	  STAGED_B "trials=1 trial_reason=mount last.slot=B last.phase=trial last.count=4 count=1",
 	  BOOT_A UNTRIED_B
-	  " last.count=1 state.B=bad proven.B=no refused=bb22 history=rejected:B:mount" },
+	  " last.count=1 state.B=bad proven.B=no refused=cc33 history=rejected:B:mount" },
 	{ "trial, no count", STAGED_B "trials=2 last.slot=B last.phase=trial", BOOT_A },
 	{ "aborted trial, power-on",
 	  STAGED_B "trials=0 last.slot=B last.phase=trial last.count=4 count=1",
@@ -204,23 +210,23 @@ static const struct row init_rows[] = {
 	{ "third death before bf-init",
 	  STAGED_B "attempts=3 trials=2 last.slot=A last.phase=attempt last.count=4 count=6",
 	  BOOT_A UNTRIED_B
-	  " last.count=6 state.B=bad proven.B=no refused=bb22 history=rejected:B:trial-dark" },
+	  " last.count=6 state.B=bad proven.B=no refused=cc33 history=rejected:B:trial-dark" },
 
 	/* resolve */
 	{ "update with a reason",
 	  STAGED_B "attempts=1 trials=1 trial_reason=verity-corrupt proven.B=yes",
 	  BOOT_A UNTRIED_B
-	  " state.B=bad proven.B=no refused=bb22 history=rejected:B:verity-corrupt" },
+	  " state.B=bad proven.B=no refused=cc33 history=rejected:B:verity-corrupt" },
 	{ "update dark three times", STAGED_B "attempts=3 trials=3",
-	  BOOT_A UNTRIED_B " state.B=bad proven.B=no refused=bb22 history=rejected:B:trial-dark" },
+	  BOOT_A UNTRIED_B " state.B=bad proven.B=no refused=cc33 history=rejected:B:trial-dark" },
 	{ "update dark twice", STAGED_B "attempts=5 trials=2", BOOT_A },
 	{ "update never ran", STAGED_B "attempts=6",
-	  BOOT_A UNTRIED_B " refused=bb22 history=given-up:B:trial-never-ran" },
+	  BOOT_A UNTRIED_B " refused=cc33 history=given-up:B:trial-never-ran" },
 	{ "update lost and dark", STAGED_B "attempts=6 trials=2",
-	  BOOT_A UNTRIED_B " refused=bb22 history=given-up:B:trial-dark" },
+	  BOOT_A UNTRIED_B " refused=cc33 history=given-up:B:trial-dark" },
 	{ "update without a hash", "staged=B trials=3",
 	  BOOT_A UNTRIED_B " state.B=bad proven.B=no history=rejected:B:trial-dark" },
-	{ "update refused before", STAGED_B "trials=3 refused=aa,bb22",
+	{ "update refused before", STAGED_B "trials=3 refused=aa,cc33",
 	  BOOT_A UNTRIED_B " state.B=bad proven.B=no history=rejected:B:trial-dark" },
 	{ "fallback with a reason",
 	  STAGED_B "kind=fallback trial_reason=mount state.B=good proven.B=yes",
@@ -231,7 +237,7 @@ static const struct row init_rows[] = {
 	  BOOT_A UNTRIED_B " state.B=unknown history=given-up:B:trial-never-ran" },
 	{ "never both bad", STAGED_B "trials=3 state.A=bad",
 	  BOOT_A UNTRIED_B
-	  " state.A=unknown state.B=bad proven.B=no refused=bb22 history=rejected:B:trial-dark" },
+	  " state.A=unknown state.B=bad proven.B=no refused=cc33 history=rejected:B:trial-dark" },
 	{ "five attempts are not six", STAGED_B "attempts=5", BOOT_A },
 
 	/* count */
@@ -290,7 +296,7 @@ static const struct row init_rows[] = {
 	  LEAVE_A " attempts=1" FALLBACK },
 	{ "the last attempt", "hard=5 attempts=5 " STAGED_B, LEAVE_A " attempts=6" FALLBACK },
 	{ "attempts used up", "hard=5 attempts=6 proven.B=no " STAGED_B,
-	  BOOT_A UNTRIED_B " refused=bb22 history=given-up:B:trial-never-ran" },
+	  BOOT_A UNTRIED_B " refused=cc33 history=given-up:B:trial-never-ran" },
 	{ "used up, but good enough to retry",
 	  "hard=10 attempts=6 kind=fallback proven.B=yes " STAGED_B,
 	  LEAVE_A " attempts=1 hard=0 doublings=1"
