@@ -53,7 +53,7 @@ void text_copy(char *to, size_t size, const char *value)
 
 static unsigned text_event(const char *value)
 {
-	for (unsigned i = 0; i <= HISTORY_REBUILT; i++)
+	for (unsigned i = 0; i < HISTORY_OTHER; i++)
 		if (streq(value, history_event_name((enum history_event)i)))
 			return i;
 	text_die("not an event: %s", value);
