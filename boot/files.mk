@@ -1,6 +1,7 @@
 # The library: used by everything else, uses nothing of it. boot/pi/ is what another board would replace.
 boot_SRC := \
 	boot/base.c \
+	boot/bootfile.c \
 	boot/cmdline.c \
 	boot/io.c \
 	boot/json.c \

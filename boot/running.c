@@ -9,7 +9,6 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#define BOOT_FILE_MAX	65536
 #define SMALL_FILE_MAX	4096
 #define MOUNT_POINT	RUNNING_DIR "/mnt"
 #define MOUNT_FLAGS	(MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -18,139 +17,6 @@
 #define COUNTED_TEXT	"counted\n"
 #define PARAM_TEXT	FIRMWARE_REBOOT_TRIAL "\n"
 #define DEVICE_PATH_MAX (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
-
-/* ---- /run/bf/boot --------------------------------------------------------- */
-
-/* The values of an environment file as bf-init writes it: bare, or in double quotes. In place. */
-static char *unquote(char *value)
-{
-	char *to = value, *from = value;
-
-	if (*value != '"')
-		return value;
-	for (from++; *from && *from != '"'; from++) {
-		if (*from == '\\' && from[1])
-			from++;
-		*to++ = *from;
-	}
-	*to = '\0';
-	return value;
-}
-
-static int take_flag(const char *value, bool *ret)
-{
-	if (!streq(value, "yes") && !streq(value, "no"))
-		return -EBADMSG;
-	*ret = streq(value, "yes");
-	return 0;
-}
-
-static int take_text(const char *value, char *to, size_t size)
-{
-	if (strlen(value) >= size)
-		return -EBADMSG;
-	strcpy(to, value);
-	return 0;
-}
-
-static int take_count(const char *value, struct boot_file *b)
-{
-	if (streq(value, "-"))
-		return 0;
-	if (parse_u32(value, 10, &b->count) < 0)
-		return -EBADMSG;
-	b->has_count = true;
-	return 0;
-}
-
-/* A kernel name of a block device becomes part of paths in /dev and /sys. */
-static int take_part(const char *value, char to[static PART_NAME_SIZE])
-{
-	if (strchr(value, '/') || value[0] == '.')
-		return -EBADMSG;
-	return take_text(value, to, PART_NAME_SIZE);
-}
-
-static const char *const part_keys[] = {
-#define X(id) [PART_##id] = "BF_" #id "_DEV",
-	PARTS(X)
-#undef X
-};
-
-static int take_line(struct boot_file *b, const char *key, const char *value)
-{
-	const struct {
-		const char *key;
-		bool *flag;
-	} flags[] = {
-		{ "BF_TRIAL", &b->trial },	 { "BF_COMMITTABLE", &b->committable },
-		{ "BF_LIMBO", &b->limbo },	 { "BF_MISMATCH", &b->mismatch },
-		{ "BF_DEGRADED", &b->degraded }, { "BF_TRYBOOT", &b->tryboot },
-	};
-	const struct {
-		const char *key;
-		char *to;
-		size_t size;
-	} texts[] = {
-		{ "BF_REASON", b->reason, sizeof(b->reason) },
-		{ "BF_DATA", b->data, sizeof(b->data) },
-		{ "BF_DATA_DIR", b->data_dir, sizeof(b->data_dir) },
-		{ "BF_BOOT_ID", b->boot_id, sizeof(b->boot_id) },
-		{ "BF_ROOTHASH", b->roothash, sizeof(b->roothash) },
-	};
-
-	if (streq(key, "BF_SLOT")) {
-		b->slot = slot_parse(value);
-		return 0;
-	}
-	if (streq(key, "BF_COUNT"))
-		return take_count(value, b);
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		if (streq(key, flags[i].key))
-			return take_flag(value, flags[i].flag);
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (streq(key, texts[i].key))
-			return take_text(value, texts[i].to, texts[i].size);
-	for (size_t i = 0; i < PART_COUNT; i++)
-		if (streq(key, part_keys[i]))
-			return take_part(value, b->part[i]);
-	return 0;
-}
-
-static bool boot_file_is_sound(const struct boot_file *b)
-{
-	return (!*b->boot_id || record_is_hex(b->boot_id, sizeof(b->boot_id) - 1)) &&
-	       (!*b->roothash || record_is_hex(b->roothash, sizeof(b->roothash) - 1));
-}
-
-int boot_file_parse(const char *text, struct boot_file *ret)
-{
-	_cleanup_free_ char *copy = strdup(text);
-	struct boot_file b = { .slot = SLOT_NONE };
-	bool seen = false;
-	char *rest = copy;
-
-	if (!copy)
-		return -ENOMEM;
-	for (char *line; (line = strsep(&rest, "\n"));) {
-		char *value = strchr(line, '=');
-		int r;
-
-		if (!value)
-			continue;
-		*value++ = '\0';
-		seen = seen || streq(line, "BF_SLOT");
-		r = take_line(&b, line, unquote(value));
-		if (r < 0)
-			return r;
-	}
-	if (!seen || !boot_file_is_sound(&b))
-		return -EBADMSG;
-	if (streq(b.reason, "-"))
-		b.reason[0] = '\0';
-	*ret = b;
-	return 0;
-}
 
 /* ---- finding out ---------------------------------------------------------- */
 
@@ -192,17 +58,6 @@ static int take_lock(struct running *r, enum running_mode mode)
 			    "waiting for another program that changes the boot selection "
 			    "(" RUNNING_LOCK ")")
 		     : 0;
-}
-
-static int read_boot_file(struct running *r)
-{
-	_cleanup_free_ char *text = NULL;
-	int e;
-
-	e = sys_read_file(AT_FDCWD, RUNNING_BOOT_FILE, BOOT_FILE_MAX, &text, NULL);
-	if (e >= 0)
-		e = boot_file_parse(text, &r->boot);
-	return e < 0 ? note(r, e, RUNNING_BOOT_FILE) : 0;
 }
 
 static int read_selector(struct running *r)
@@ -250,7 +105,8 @@ static int open_data(struct running *r)
 {
 	int fd, e;
 
-	if (!*r->boot.data_dir || streq(r->boot.data, "missing") || !*r->boot.part[PART_DATA])
+	if (!*r->boot.data_dir || streq(r->boot.data, BOOT_DATA_MISSING) ||
+	    !*r->boot.part[PART_DATA])
 		return note(r, -ENODEV, PART_LABEL(DATA));
 	fd = sys_open(r->boot.data_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd < 0)
@@ -338,14 +194,15 @@ int running_open(enum running_mode mode, struct running *ret)
 	int e;
 
 	*r = (struct running) { .lock_fd = -1, .data_fd = -1, .record_status = RECORD_LOST };
-	r->boot.slot = SLOT_NONE;
+	r->boot.slot = r->boot.committed = SLOT_NONE;
 	if (!sys_is_root())
 		return note(r, -EPERM, "this needs root");
 	e = take_lock(r, mode);
-	if (e >= 0)
-		e = read_boot_file(r);
 	if (e < 0)
 		return e;
+	e = boot_file_read(&r->boot);
+	if (e < 0)
+		return note(r, e, BOOT_FILE_PATH);
 	/* What cannot be read stands in the facts, and in r->why. */
 	(void)read_selector(r);
 	(void)open_data(r);

@@ -4,7 +4,7 @@
  * what it decided. Stands on what bf-init left in /run/bf/boot.
  *
  * Files:
- *   /run/bf/boot                what bf-init said of this boot (bf-init(8))
+ *   /run/bf/boot                what bf-init said of this boot: bootfile.h
  *   /run/bf/lock                flock(2): one at a time changes anything
  *   /run/bf/staying             exists: the guard does not switch slots in this boot
  *   /run/bf/spare-*             what becomes of the next two when /run is full: a kiosk that
@@ -15,11 +15,10 @@
  */
 #pragma once
 
-#include "boot/parts.h"
+#include "boot/bootfile.h"
 #include "boot/requests.h"
 
-#define RUNNING_DIR	     "/run/bf"
-#define RUNNING_BOOT_FILE    RUNNING_DIR "/boot"
+#define RUNNING_DIR	     BOOT_FILE_DIR
 #define RUNNING_LOCK	     RUNNING_DIR "/lock"
 #define RUNNING_ARMED	     RUNNING_DIR "/armed"
 #define RUNNING_STAYING	     RUNNING_DIR "/staying"
@@ -27,23 +26,6 @@
 #define RUNNING_SPARE_ARMED  RUNNING_DIR "/spare-armed"
 #define RUNNING_SPARE_PARAM  RUNNING_DIR "/spare-reboot-param"
 #define RUNNING_LOCK_SEC     10
-
-/* /run/bf/boot, as far as somebody needs it; unknown keys are passed over. */
-struct boot_file {
-	enum slot slot;
-	bool trial, committable, limbo, mismatch, degraded, tryboot;
-	bool has_count;
-	uint32_t count;
-	char boot_id[33];
-	char roothash[RECORD_HASH_MAX + 1];
-	char reason[RECORD_CODE_MAX + 1];      /* "" */
-	char data[16];			       /* BF_DATA=: ok, readonly, missing */
-	char data_dir[256];		       /* where BF_DATA is mounted; "" nowhere */
-	char part[PART_COUNT][PART_NAME_SIZE]; /* kernel names; "" = missing */
-};
-
-/* -EBADMSG: no slot line, or a value that cannot be. Pure. */
-_must_check_ int boot_file_parse(const char *text, struct boot_file *ret);
 
 struct running {
 	int lock_fd;

@@ -168,7 +168,7 @@ static void ask_facts(const struct device_question *q, struct device_answer *a)
 	} else {
 		device_judge(&r.facts, a);
 		/* It was not there when the boot began, and it will not come. */
-		if (a->facts.role == ROLE_UNKNOWN && streq(r.boot.data, "missing"))
+		if (a->facts.role == ROLE_UNKNOWN && streq(r.boot.data, BOOT_DATA_MISSING))
 			a->facts.role = ROLE_LIMBO;
 		a->baseline = read_baseline(r.data_fd);
 		say(a, *r.why || r.facts.writable ? r.why : PART_LABEL(DATA) " cannot be written");

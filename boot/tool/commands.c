@@ -216,7 +216,7 @@ static int say_why_closed(const struct call *call, int error)
 		call_say(call, "must be run as root");
 		break;
 	case -ENOENT:
-		call_say(call, "bf-init did not start this system: there is no " RUNNING_BOOT_FILE);
+		call_say(call, "bf-init did not start this system: there is no " BOOT_FILE_PATH);
 		break;
 	case -ETIMEDOUT:
 		call_say(call, "somebody else keeps the boot selection locked (" RUNNING_LOCK ")");

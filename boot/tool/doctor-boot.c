@@ -20,7 +20,6 @@
 static void check_flags(struct doctor *d)
 {
 	const struct run_facts *f = &d->running.facts;
-	char value[16];
 
 	if (f->mismatch || f->limbo)
 		doctor_say(d, DOCTOR_FAULT, "slot", "%s",
@@ -28,11 +27,11 @@ static void check_flags(struct doctor *d)
 	else
 		doctor_say(d, f->running == SLOT_NONE ? DOCTOR_FAULT : DOCTOR_OK, "slot",
 			   "running %s", slot_name(f->running));
-	if (doctor_word(d->boot_text, "BF_VERITY", value, sizeof(value)) && streq(value, "V"))
+	if (streq(d->running.boot.verity, "V"))
 		doctor_say(d, DOCTOR_OK, "verity", "the root is the one that was built");
 	else
 		doctor_say(d, DOCTOR_FAULT, "verity", "the root is not verified, or damaged");
-	if (doctor_word(d->boot_text, "BF_RESCUE", value, sizeof(value)) && streq(value, "yes"))
+	if (d->running.boot.rescue)
 		doctor_say(d, DOCTOR_FAULT, "rescue", "this is a rescue image; never ship it");
 }
 
@@ -58,7 +57,7 @@ void doctor_record(struct doctor *d)
 			   *d->running.why ? d->running.why : "mounted read-only");
 	else if (d->running.boot.degraded)
 		doctor_say(d, DOCTOR_FAULT, "data", "degraded: see BF_DATA_WHY in %s",
-			   RUNNING_BOOT_FILE);
+			   BOOT_FILE_PATH);
 	else
 		doctor_say(d, DOCTOR_OK, "data", PART_LABEL(DATA) " at %s",
 			   d->running.boot.data_dir);

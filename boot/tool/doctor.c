@@ -88,7 +88,6 @@ static void find_out(struct doctor *d)
 			   strerror(-r));
 	else
 		d->open = true;
-	d->boot_text = doctor_read(RUNNING_BOOT_FILE);
 	d->cmdline = doctor_read("/proc/cmdline");
 	if (firmware_read(chosen, &d->fw) < 0)
 		d->fw = (struct firmware) { 0 };
@@ -103,7 +102,6 @@ int command_doctor(struct call *call)
 		checks[i](&d);
 	(void)fprintf(d.out, "\n%u faults, %u warnings\n", d.faults, d.warnings);
 	running_close(&d.running);
-	free(d.boot_text);
 	free(d.cmdline);
 	return d.faults ? BF_BOOT_FAILED : BF_BOOT_OK;
 }

@@ -13,9 +13,8 @@ enum verdict { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAULT };
 struct doctor {
 	FILE *out;
 	struct running running;
-	bool open;	 /* .running is */
-	char *boot_text; /* /run/bf/boot, NULL */
-	char *cmdline;	 /* the kernel's, NULL */
+	bool open;     /* .running is */
+	char *cmdline; /* the kernel's, NULL */
 	struct firmware fw;
 	unsigned faults, warnings;
 };

@@ -79,7 +79,7 @@ static void find_notes(struct status *s)
 	note_refusal(s, !f->writable && !f->record_future, REFUSAL_DEGRADED);
 	note(s, f->writable && s->running->boot.degraded,
 	     "Something that should be kept on BF_DATA is not.",
-	     "See BF_DATA_WHY in " RUNNING_BOOT_FILE " and the kernel log.");
+	     "See BF_DATA_WHY in " BOOT_FILE_PATH " and the kernel log.");
 	note(s, !f->record_readable && !f->record_future,
 	     "There is no boot record; what is shown is a guess from autoboot.txt.",
 	     "Reboot: bf-init makes a new one.");

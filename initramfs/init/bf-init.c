@@ -369,7 +369,7 @@ static int make_mounts(struct boot *b, struct failure *f)
 	if (r < 0 || !plan.data_target)
 		return r;
 	b->data.dir = strdup(plan.data_target);
-	return b->data.dir ? 0 : failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "/run/bf/boot");
+	return b->data.dir ? 0 : failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, BOOT_FILE_PATH);
 }
 
 /* All that reads the root itself: a bad block here is an error that can be reported. */

@@ -4,28 +4,11 @@
  */
 #pragma once
 
+#include "boot/bootfile.h"
 #include "boot/cmdline.h"
 #include "boot/rules.h"
 #include "initramfs/init/data.h"
 #include "initramfs/init/root.h"
-
-/* Stages of a boot, for the timings in /run/bf/boot and the log. */
-#define STAGES(X)                                                                                  \
-	X(START, "start")                                                                          \
-	X(MODULES, "modules")                                                                      \
-	X(DISK, "disk")                                                                            \
-	X(DATA, "data")                                                                            \
-	X(DECIDE, "decide")                                                                        \
-	X(ROOT, "root")                                                                            \
-	X(MOUNTS, "mounts")                                                                        \
-	X(HANDOVER, "handover")
-
-enum stage {
-#define X(id, name) STAGE_##id,
-	STAGES(X)
-#undef X
-		STAGE_COUNT
-};
 
 struct boot {
 	char **argv; /* the kernel's, for the real init */
@@ -48,5 +31,3 @@ struct boot {
 	const char *machine_id; /* what handover_prepare() did about it, see there; static */
 	bool clock_set;		/* the clock was behind and was set to the floor */
 };
-
-const char *stage_name(enum stage s);

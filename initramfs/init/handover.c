@@ -15,126 +15,72 @@
 #define DEPTH_MAX      32
 #define CLOCK_MAX_SEC  UINT64_C(4102444800) /* 2100: a record that says more is not believed */
 
-const char *stage_name(enum stage s)
-{
-	static const char *const names[] = {
-#define X(id, name) [STAGE_##id] = name,
-		STAGES(X)
-#undef X
-	};
-
-	return (unsigned)s < STAGE_COUNT ? names[s] : "?";
-}
-
 /* /run/bf/boot */
 
-/* Inside double quotes, for systemd and for a shell; no line breaks, no control characters. */
-static void put_text(FILE *out, const char *key, const char *value)
+static void describe_data(const struct data *d, struct boot_file *ret)
 {
-	(void)fprintf(out, "%s=\"", key);
-	for (const char *p = value; *p; p++) {
-		if (strchr("\"\\$`", *p))
-			(void)fputc('\\', out);
-		(void)fputc(text_is_control(*p) ? '?' : *p, out);
-	}
-	(void)fputs("\"\n", out);
-}
-
-static void put_flag(FILE *out, const char *key, bool value)
-{
-	(void)fprintf(out, "%s=%s\n", key, value ? "yes" : "no");
-}
-
-static void put_stages(FILE *out, const struct boot *b)
-{
-	for (enum stage s = 0; s < STAGE_COUNT; s++) {
-		if (!b->stage_end_usec[s])
-			continue;
-		(void)fputs("BF_USEC_", out);
-		for (const char *p = stage_name(s); *p; p++)
-			(void)fputc(*p - 'a' + 'A', out);
-		(void)fprintf(out, "=%llu\n", (unsigned long long)b->stage_end_usec[s]);
-	}
+	ret->degraded = d->degraded || d->readonly || d->lost_lines;
+	strcpy(ret->data, d->degraded	? BOOT_DATA_MISSING
+			  : d->readonly ? BOOT_DATA_READONLY
+					: BOOT_DATA_OK);
+	(void)snprintf(ret->data_dir, sizeof(ret->data_dir), "%s", d->dir ? d->dir : "");
+	ret->data_checked = d->checked;
+	ret->data_lost_lines = d->lost_lines;
+	(void)snprintf(ret->data_why, sizeof(ret->data_why), "%s", d->why);
 }
 
 /* So that nobody searches again, on a machine where a second disk may have come since. */
-static void put_partitions(FILE *out, const struct disk *disk)
+static void describe_disk(const struct disk *d, struct boot_file *ret)
 {
-	static const struct {
-		const char *key;
-		enum part part;
-	} rows[] = {
-		{ "BF_BOOTSEL_DEV", PART_BOOTSEL }, { "BF_DATA_DEV", PART_DATA },
-		{ "BF_BOOT_A_DEV", PART_BOOT_A },   { "BF_BOOT_B_DEV", PART_BOOT_B },
-		{ "BF_ROOT_A_DEV", PART_ROOT_A },   { "BF_ROOT_B_DEV", PART_ROOT_B },
-	};
-
-	put_text(out, "BF_DISK", disk->name);
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		put_text(out, rows[i].key, disk->part[rows[i].part].name);
+	memcpy(ret->disk, d->name, sizeof(ret->disk));
+	for (enum part p = 0; p < PART_COUNT; p++)
+		memcpy(ret->part[p], d->part[p].name, sizeof(ret->part[p]));
 }
 
-static void put_firmware(FILE *out, const struct firmware *fw)
-{
-	put_flag(out, "BF_TRYBOOT", fw->tryboot);
-	if (fw->has_count)
-		(void)fprintf(out, "BF_COUNT=%u\n", fw->count);
-	else
-		(void)fputs("BF_COUNT=-\n", out);
-}
-
-static void put_boot(FILE *out, const struct boot *b)
+void handover_describe(const struct boot *b, struct boot_file *ret)
 {
 	const struct boot_decision *d = &b->decision;
 
-	(void)fprintf(out, "BF_SLOT=%s\n", slot_name(b->slot));
-	(void)fprintf(out, "BF_COMMITTED=%s\n", slot_name(d->record.committed));
-	put_flag(out, "BF_TRIAL", d->next == NEXT_BOOT_TRIAL);
-	put_flag(out, "BF_COMMITTABLE", d->committable);
-	put_flag(out, "BF_LIMBO", d->limbo);
-	put_flag(out, "BF_MISMATCH", b->facts.mismatch);
-	(void)fprintf(out, "BF_REASON=%s\n", reason_text(d->reason)->code);
-	put_flag(out, "BF_DEGRADED", b->data.degraded || b->data.readonly || b->data.lost_lines);
-	(void)fprintf(out, "BF_DATA=%s\n",
-		      b->data.degraded	 ? "missing"
-		      : b->data.readonly ? "readonly"
-					 : "ok");
-	put_text(out, "BF_DATA_DIR", b->data.dir ? b->data.dir : "");
-	put_flag(out, "BF_DATA_CHECKED", b->data.checked);
-	(void)fprintf(out, "BF_DATA_LOST_LINES=%u\n", b->data.lost_lines);
-	put_text(out, "BF_DATA_WHY", b->data.why);
-	(void)fprintf(out, "BF_RECORD=%s\n", record_status_name(b->record_status));
-	(void)fprintf(out, "BF_SELECTOR=%s\n", selector_state_name(b->selector.state));
-	(void)fprintf(out, "BF_BOOT_ID=%s\n", b->facts.boot_id);
-	put_firmware(out, &b->firmware);
-	put_partitions(out, &b->disk);
-	put_text(out, "BF_ROOTHASH", b->cmdline.roothash ? b->cmdline.roothash : "");
-	(void)fprintf(out, "BF_VERITY=%c\n", b->root.status ? b->root.status : '-');
-	put_flag(out, "BF_VERITY_FEC", b->root.fec);
-	put_flag(out, "BF_VERITY_SIGNATURE", b->root.signature);
-	(void)fprintf(out, "BF_MACHINE_ID=%s\n", b->machine_id ? b->machine_id : "-");
-	put_flag(out, "BF_CLOCK_SET", b->clock_set);
-	put_flag(out, "BF_WATCHDOG", watchdog_is_open());
-	put_flag(out, "BF_RESCUE", b->rescue);
-	put_stages(out, b);
+	*ret = (struct boot_file) {
+		.slot = b->slot,
+		.committed = d->record.committed,
+		.trial = d->next == NEXT_BOOT_TRIAL,
+		.committable = d->committable,
+		.limbo = d->limbo,
+		.mismatch = b->facts.mismatch,
+		.tryboot = b->firmware.tryboot,
+		.has_count = b->firmware.has_count,
+		.count = b->firmware.count,
+		.verity = { b->root.status },
+		.verity_fec = b->root.fec,
+		.verity_signature = b->root.signature,
+		.clock_set = b->clock_set,
+		.watchdog = watchdog_is_open(),
+		.rescue = b->rescue,
+	};
+	record_set_code(ret->reason, reason_text(d->reason)->code);
+	describe_data(&b->data, ret);
+	strcpy(ret->record, record_status_name(b->record_status));
+	strcpy(ret->selector, selector_state_name(b->selector.state));
+	memcpy(ret->boot_id, b->facts.boot_id, sizeof(ret->boot_id));
+	describe_disk(&b->disk, ret);
+	record_set_hash(ret->roothash, b->cmdline.roothash ? b->cmdline.roothash : "");
+	(void)snprintf(ret->machine_id, sizeof(ret->machine_id), "%s",
+		       b->machine_id ? b->machine_id : "");
+	memcpy(ret->stage_end_usec, b->stage_end_usec, sizeof(ret->stage_end_usec));
 }
 
-char *handover_boot_file(const struct boot *b)
+/* Plain directories of /run: systemd would unmount anything else there at shutdown. */
+int handover_tell(const struct boot *b, struct failure *f)
 {
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-	bool failed;
+	struct boot_file file;
+	int r;
 
-	if (!out)
-		return NULL;
-	put_boot(out, b);
-	failed = ferror(out);
-	if (fclose(out) != 0 || failed) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	handover_describe(b, &file);
+	r = boot_file_write(&file);
+	if (r == -ENOMEM)
+		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, BOOT_FILE_PATH);
+	return r < 0 ? failure_set(f, REASON_HANDOVER, -r, BOOT_FILE_PATH) : 0;
 }
 
 /* Files */
@@ -173,20 +119,6 @@ static int announce_root(const struct boot *b, struct failure *f)
 	if (r < 0 && r != -EEXIST)
 		return failure_set(f, REASON_HANDOVER, -r, "/dev/mapper/" ROOT_DM_NAME);
 	return 0;
-}
-
-/* Plain directories of /run: systemd would unmount anything else there at shutdown. */
-int handover_tell(const struct boot *b, struct failure *f)
-{
-	_cleanup_free_ char *text = handover_boot_file(b);
-	int r;
-
-	if (!text)
-		return failure_set(f, REASON_OUT_OF_MEMORY, ENOMEM, "/run/bf/boot");
-	r = io_mkdirat(AT_FDCWD, "/run/bf", 0755);
-	if (r == 0)
-		r = write_new("/run/bf/boot", text);
-	return r < 0 ? failure_set(f, REASON_HANDOVER, -r, "/run/bf/boot") : 0;
 }
 
 /* The clock */

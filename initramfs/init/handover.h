@@ -7,13 +7,10 @@
 
 #include "initramfs/init/boot.h"
 
-/*
- * The text of /run/bf/boot, pure: an env-file (systemd.exec(5) EnvironmentFile=),
- * good for a shell too. Keys: bf-init(8). Caller frees. NULL when out of memory.
- */
-char *handover_boot_file(const struct boot *b);
+/* What the running system is to know of @b: pure. */
+void handover_describe(const struct boot *b, struct boot_file *ret);
 
-/* Writes /run/bf/boot: the last word before the switch, when every stage has its end. */
+/* Writes it to /run/bf/boot: the last word before the switch, when every stage has its end. */
 _must_check_ int handover_tell(const struct boot *b, struct failure *f);
 
 /*

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* boot_file_parse(): what is taken is in range, and only what is taken changes anything. */
-#include "boot/running.h"
+#include "boot/bootfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,7 +19,14 @@ static void check(const struct boot_file *b)
 		abort();
 	if (!is_terminated(b->reason, sizeof(b->reason)) ||
 	    !is_terminated(b->data, sizeof(b->data)) ||
-	    !is_terminated(b->data_dir, sizeof(b->data_dir)))
+	    !is_terminated(b->data_dir, sizeof(b->data_dir)) ||
+	    !is_terminated(b->data_why, sizeof(b->data_why)) ||
+	    !is_terminated(b->record, sizeof(b->record)) ||
+	    !is_terminated(b->selector, sizeof(b->selector)) ||
+	    !is_terminated(b->verity, sizeof(b->verity)) ||
+	    !is_terminated(b->machine_id, sizeof(b->machine_id)))
+		abort();
+	if (!is_terminated(b->disk, sizeof(b->disk)) || strchr(b->disk, '/'))
 		abort();
 	/* Kernel names become parts of paths. */
 	for (size_t i = 0; i < PART_COUNT; i++)

@@ -51,7 +51,7 @@ void device_boot_file(const struct device *d)
 {
 	const char *p = d->part_prefix;
 
-	device_text(RUNNING_BOOT_FILE,
+	device_text(BOOT_FILE_PATH,
 		    "BF_SLOT=%s\nBF_TRIAL=%s\nBF_COMMITTABLE=%s\nBF_LIMBO=no\nBF_MISMATCH=no\n"
 		    "BF_REASON=-\nBF_DEGRADED=no\nBF_DATA=ok\nBF_DATA_DIR=" DEVICE_DATA "\n"
 		    "BF_TRYBOOT=%s\nBF_COUNT=-\nBF_BOOT_ID=" DEVICE_BOOT_ID "\n"

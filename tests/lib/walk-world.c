@@ -408,6 +408,7 @@ static void tell_running_system(const struct world *w)
 	struct boot b = { .slot = w->running, .decision = w->decision, .decided = true };
 	char dir[] = WORLD_DATA, hash[RECORD_HASH_MAX + 1];
 	_cleanup_free_ char *text = NULL;
+	struct boot_file file;
 
 	b.firmware.tryboot = w->tryboot;
 	b.firmware.has_count = w->has_count;
@@ -421,10 +422,11 @@ static void tell_running_system(const struct world *w)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		(void)snprintf(b.disk.part[i].name, sizeof(b.disk.part[i].name), "%s%s", WORLD_DISK,
 			       names[i]);
-	text = handover_boot_file(&b);
+	handover_describe(&b, &file);
+	text = boot_file_format(&file);
 	if (!text)
 		text_die("out of memory");
-	fake_file(RUNNING_BOOT_FILE, text);
+	fake_file(BOOT_FILE_PATH, text);
 }
 
 static void spoil_facts(const struct world *w, struct boot_facts *f)

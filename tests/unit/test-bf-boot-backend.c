@@ -342,7 +342,7 @@ static void test_not_ours(void)
 	const struct answer *a;
 
 	play(QUIET);
-	fake_remove(RUNNING_BOOT_FILE);
+	fake_remove(BOOT_FILE_PATH);
 	a = ask("get-primary", NULL);
 	ok(a->status == 1 && !*a->out && strstr(a->err, "bf-init"), "not by bf-init: %s", a->err);
 	a = ask("is-refused", "aa", NULL);

@@ -411,7 +411,7 @@ static void test_boot(void)
 		check(rows[i].name, rows[i].expected);
 	}
 	make_good();
-	fake_remove(RUNNING_BOOT_FILE);
+	fake_remove(BOOT_FILE_PATH);
 	check("not by bf-init", "FAULT  bf-init");
 	make_good();
 	fake_remove(DEVICE_DATA "/bf/boot-record.old");

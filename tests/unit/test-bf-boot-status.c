@@ -174,7 +174,7 @@ static void test_trouble(void)
 
 	device_record(&rec, SLOT_A);
 	device_with(&rec, SLOT_A);
-	fake_remove(RUNNING_BOOT_FILE);
+	fake_remove(BOOT_FILE_PATH);
 	ok_int(ask("status", NULL)->status, 1, "not started by bf-init");
 	device_with(&rec, SLOT_A);
 	fake_remove(DEVICE_DATA "/bf");

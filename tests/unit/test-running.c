@@ -7,81 +7,6 @@
 
 #define SELECTOR_DEV "/dev/nvme0n1p1"
 #define HEX32	     "0123456789abcdef0123456789abcdef"
-#define LONG_NAME    "nvme0n1p123456789012345678901234" /* 32 */
-
-/* ---- /run/bf/boot ---------------------------------------------------------- */
-
-static void test_boot_file(void)
-{
-	static const char text[] = "BF_SLOT=B\nBF_COMMITTED=A\nBF_TRIAL=yes\nBF_COMMITTABLE=yes\n"
-				   "BF_LIMBO=no\nBF_MISMATCH=no\nBF_REASON=wrong-slot\n"
-				   "BF_DEGRADED=yes\nBF_DATA=readonly\nBF_DATA_DIR=\"/da\\\"ta\"\n"
-				   "BF_BOOT_ID=" HEX32 "\nBF_TRYBOOT=yes\nBF_COUNT=4294967295\n"
-				   "BF_BOOTSEL_DEV=\"sda1\"\nBF_DATA_DEV=\"sda6\"\n"
-				   "BF_ROOT_B_DEV=\"\"\nBF_ROOTHASH=\"aa11\"\nBF_NEW_KEY=whatever\n"
-				   "a line without any sign\n\nBF_USEC_START=12";
-	struct boot_file b;
-
-	ok_int(boot_file_parse(text, &b), 0, "boot file: read");
-	ok_int(b.slot, SLOT_B, "boot file: slot");
-	ok(b.trial && b.committable && !b.limbo && !b.mismatch && b.degraded && b.tryboot,
-	   "boot file: flags");
-	ok_str(b.reason, "wrong-slot", "boot file: reason");
-	ok_str(b.data, "readonly", "boot file: BF_DATA");
-	ok_str(b.data_dir, "/da\"ta", "boot file: quotes are taken off");
-	ok_str(b.boot_id, HEX32, "boot file: boot id");
-	ok_str(b.roothash, "aa11", "boot file: root hash");
-	ok(b.has_count && b.count == UINT32_MAX, "boot file: count");
-	ok_str(b.part[PART_BOOTSEL], "sda1", "boot file: BF_BOOTSEL");
-	ok_str(b.part[PART_DATA], "sda6", "boot file: BF_DATA");
-	ok_str(b.part[PART_ROOT_B], "", "boot file: a partition that is missing");
-}
-
-static void test_boot_file_bad(void)
-{
-	static const struct {
-		const char *name, *text;
-		int want;
-	} files[] = {
-		{ "only a slot", "BF_SLOT=A\n", 0 },
-		{ "a slot that is none", "BF_SLOT=-\n", 0 },
-		{ "no newline at the end", "BF_SLOT=A", 0 },
-		{ "no reason", "BF_SLOT=A\nBF_REASON=-\n", 0 },
-		{ "no count", "BF_SLOT=A\nBF_COUNT=-\n", 0 },
-		{ "quotes left open", "BF_SLOT=\"A\n", 0 },
-		{ "a backslash at the end", "BF_SLOT=A\nBF_DATA_DIR=\"x\\\n", 0 },
-		{ "empty", "", -EBADMSG },
-		{ "no slot", "BF_TRIAL=no\n", -EBADMSG },
-		{ "a slot without a sign", "BF_SLOT\n", -EBADMSG },
-		{ "a flag that is none", "BF_SLOT=A\nBF_TRIAL=1\n", -EBADMSG },
-		{ "an empty flag", "BF_SLOT=A\nBF_LIMBO=\n", -EBADMSG },
-		{ "another flag that is none", "BF_SLOT=A\nBF_COMMITTABLE=yes \n", -EBADMSG },
-		{ "a count that is none", "BF_SLOT=A\nBF_COUNT=x\n", -EBADMSG },
-		{ "a count too big", "BF_SLOT=A\nBF_COUNT=4294967296\n", -EBADMSG },
-		{ "a negative count", "BF_SLOT=A\nBF_COUNT=-1\n", -EBADMSG },
-		{ "a partition with a path", "BF_SLOT=A\nBF_DATA_DEV=\"../sda\"\n", -EBADMSG },
-		{ "a partition up there", "BF_SLOT=A\nBF_DATA_DEV=\"..\"\n", -EBADMSG },
-		{ "a partition too long", "BF_SLOT=A\nBF_DATA_DEV=\"" LONG_NAME "\"\n", -EBADMSG },
-		{ "a boot id that is none", "BF_SLOT=A\nBF_BOOT_ID=xyz\n", -EBADMSG },
-		{ "a boot id too long", "BF_SLOT=A\nBF_BOOT_ID=" HEX32 "0\n", -EBADMSG },
-		{ "a root hash that is none", "BF_SLOT=A\nBF_ROOTHASH=\"hash\"\n", -EBADMSG },
-		{ "a reason too long", "BF_SLOT=A\nBF_REASON=" HEX32 "\n", -EBADMSG },
-		{ "data too long", "BF_SLOT=A\nBF_DATA=" HEX32 "\n", -EBADMSG },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		struct boot_file b, before;
-
-		memset(&b, 0x5a, sizeof(b));
-		before = b;
-		ok_int(boot_file_parse(files[i].text, &b), files[i].want, "boot file: %s",
-		       files[i].name);
-		if (files[i].want < 0)
-			ok(memcmp(&b, &before, sizeof(b)) == 0, "boot file: nothing is changed");
-		else
-			ok_str(b.reason, "", "boot file: no reason");
-	}
-}
 
 /* ---- finding out ------------------------------------------------------------- */
 
@@ -161,12 +86,12 @@ static void rule_not_root(void)
 
 static void no_boot_file(void)
 {
-	fake_remove(RUNNING_BOOT_FILE);
+	fake_remove(BOOT_FILE_PATH);
 }
 
 static void bad_boot_file(void)
 {
-	fake_file(RUNNING_BOOT_FILE, "BF_SLOT=A\nBF_TRIAL=perhaps\n");
+	fake_file(BOOT_FILE_PATH, "BF_SLOT=A\nBF_TRIAL=perhaps\n");
 }
 
 static void other_device_number(void)
@@ -586,8 +511,6 @@ static void test_image_hash(void)
 
 int main(void)
 {
-	test_boot_file();
-	test_boot_file_bad();
 	test_open_usual();
 	test_open_odd();
 	test_nothing_kept_of_other_data();
