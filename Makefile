@@ -291,6 +291,7 @@ lint: lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format li
 WALLS := \
 	boot/*.[ch]:(boot/tool|initramfs|guard|tests)/ \
 	boot/pi/*.[ch]:(boot/tool|initramfs|guard|tests)/ \
+	$(foreach f,boot boot/tool initramfs/init guard,$(f)/*.[ch]:boot/pi/partition) \
 	boot/tool/*.[ch]:(initramfs|guard|tests)/ \
 	initramfs/init/*.[ch]:(boot/tool|initramfs/pack|guard|tests)/ \
 	initramfs/pack/*.[ch]:(boot/tool|initramfs/init|guard|tests)/ \

@@ -81,7 +81,7 @@
 
 enum slot identify_running(const struct firmware *fw, enum slot cmdline_slot, bool *ret_mismatch)
 {
-	enum slot slot = fw->present ? firmware_slot(fw->partition) : SLOT_NONE;
+	enum slot slot = firmware_booted(fw);
 
 	*ret_mismatch = slot != SLOT_NONE && cmdline_slot != SLOT_NONE && slot != cmdline_slot;
 	return slot != SLOT_NONE ? slot : cmdline_slot;

@@ -2,7 +2,7 @@
 #include "boot/pi/autoboot.h"
 
 #include "boot/io.h"
-#include "boot/pi/firmware.h"
+#include "boot/pi/partition.h"
 
 /*
  * Which boots a line counts for. The firmware reads the file once, from top to
@@ -97,8 +97,8 @@ int autoboot_parse(const char *text, size_t len, struct autoboot *ret)
 
 enum slot autoboot_committed(const struct autoboot *a)
 {
-	enum slot committed = firmware_slot(a->all_partition);
-	enum slot trial = firmware_slot(a->tryboot_partition);
+	enum slot committed = partition_slot(a->all_partition);
+	enum slot trial = partition_slot(a->tryboot_partition);
 
 	if (!a->tryboot_a_b || committed == SLOT_NONE || trial != slot_other(committed))
 		return SLOT_NONE;
@@ -112,7 +112,7 @@ void autoboot_format(enum slot committed, char buf[static AUTOBOOT_SIZE])
 
 	n = snprintf(text, sizeof(text),
 		     "[all]\ntryboot_a_b=1\nboot_partition=%u\n[tryboot]\nboot_partition=%u\n",
-		     firmware_partition(committed), firmware_partition(slot_other(committed)));
+		     partition_number(committed), partition_number(slot_other(committed)));
 	memset(buf, '\n', AUTOBOOT_SIZE);
 	memcpy(buf, text, (size_t)n);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/pi/firmware.h"
 
+#include "boot/pi/partition.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
@@ -87,7 +88,7 @@ int firmware_read(int chosen_fd, struct firmware *ret)
 	return 0;
 }
 
-enum slot firmware_slot(uint32_t partition)
+enum slot partition_slot(uint32_t partition)
 {
 	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++)
 		if (slot_partitions[slot] == partition)
@@ -95,7 +96,17 @@ enum slot firmware_slot(uint32_t partition)
 	return SLOT_NONE;
 }
 
-uint32_t firmware_partition(enum slot slot)
+uint32_t partition_number(enum slot slot)
 {
 	return slot < SLOT_COUNT ? slot_partitions[slot] : 0;
+}
+
+enum slot firmware_booted(const struct firmware *fw)
+{
+	return fw->present ? partition_slot(fw->partition) : SLOT_NONE;
+}
+
+const char *firmware_config_filter(enum slot slot)
+{
+	return slot == SLOT_A ? "[boot_partition=2]" : "[boot_partition=3]";
 }

@@ -35,7 +35,7 @@ enum boot_mode {
 
 struct firmware {
 	bool present;		  /* the node exists: this is a Raspberry Pi boot */
-	uint32_t partition;	  /* the partition booted from, 0 = unknown */
+	uint32_t partition;	  /* booted from, to be shown; 0 = unknown; see firmware_booted() */
 	bool tryboot;		  /* this boot was asked for as a trial */
 	enum boot_mode boot_mode; /* kinds that are not in the enum read as unknown */
 	bool has_count;
@@ -54,6 +54,8 @@ _must_check_ int firmware_cell(const void *data, size_t len, uint32_t *ret);
  */
 _must_check_ int firmware_read(int chosen_fd, struct firmware *ret);
 
-/* The slot a boot partition number belongs to: 2 A, 3 B, else SLOT_NONE. */
-enum slot firmware_slot(uint32_t partition);
-uint32_t firmware_partition(enum slot slot); /* A 2, B 3, else 0 */
+/* The slot it booted; SLOT_NONE when it does not say so, or names another partition. */
+enum slot firmware_booted(const struct firmware *fw);
+
+/* The filter by which config.txt picks what is only for @slot (A or B): "[boot_partition=2]". */
+const char *firmware_config_filter(enum slot slot);

@@ -303,7 +303,8 @@ static void check_boot_image(struct doctor *d, enum part part)
 		doctor_say(d, DOCTOR_FAULT, part_label(part),
 			   "tryboot.txt is not the same as config.txt; a lost autoboot.txt "
 			   "would hang the firmware");
-	else if (!strstr(config, "[boot_partition=2]") || !strstr(config, "[boot_partition=3]"))
+	else if (!strstr(config, firmware_config_filter(SLOT_A)) ||
+		 !strstr(config, firmware_config_filter(SLOT_B)))
 		doctor_say(d, DOCTOR_WARN, part_label(part),
 			   "config.txt does not choose by [boot_partition=]");
 	else
@@ -357,7 +358,7 @@ static void check_eeprom(struct doctor *d)
 void doctor_firmware(struct doctor *d)
 {
 	const struct firmware *fw = &d->fw;
-	enum slot slot = firmware_slot(fw->partition);
+	enum slot slot = firmware_booted(fw);
 
 	if (!fw->present) {
 		doctor_say(d, DOCTOR_WARN, "firmware",

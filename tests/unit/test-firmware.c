@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "boot/pi/firmware.h"
+#include "boot/pi/partition.h"
 #include "tests/lib/fake-sys.h"
 #include "tests/lib/tap.h"
 
@@ -163,11 +164,25 @@ static void test_slots(void)
 		     { 3, SLOT_B },    { 4, SLOT_NONE }, { UINT32_MAX, SLOT_NONE } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		ok_int(firmware_slot(rows[i].partition), rows[i].want, "slot of partition %u",
+		ok_int(partition_slot(rows[i].partition), rows[i].want, "slot of partition %u",
 		       rows[i].partition);
-	ok(firmware_partition(SLOT_A) == 2 && firmware_partition(SLOT_B) == 3 &&
-		   firmware_partition(SLOT_NONE) == 0,
+	ok(partition_number(SLOT_A) == 2 && partition_number(SLOT_B) == 3 &&
+		   partition_number(SLOT_NONE) == 0,
 	   "partitions of the slots");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct firmware here = { .present = true, .partition = rows[i].partition };
+		const struct firmware absent = { .partition = rows[i].partition };
+
+		ok_int(firmware_booted(&here), rows[i].want, "booted from partition %u",
+		       rows[i].partition);
+		ok_int(firmware_booted(&absent), SLOT_NONE, "partition %u without a node",
+		       rows[i].partition);
+	}
+	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++) {
+		_cleanup_free_ char *want = strf("[boot_partition=%u]", partition_number(slot));
+
+		ok_str(firmware_config_filter(slot), want, "filter of slot %s", slot_name(slot));
+	}
 }
 
 int main(void)
