@@ -271,15 +271,18 @@ packages:
 
 # ---- fuzzing: each target for FUZZ_SECONDS, new inputs kept under $(O)/fuzz --
 FUZZ_SECONDS ?= 60
-FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(fuzz_TARGETS))
-$(O)/fuzz/%: tests/fuzz/%.c $(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitramfs_SRC) $(bf-guard_SRC) $(bf-guard_DEVICE) $(tests_LIB)
-	$(call say,FUZZER,$@)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(fuzz_TARGETS))
+$(FUZZERS): $(B)/tests/%: $(B)/tests/fuzz/%.o $(UNIT_LIB)
+	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)clang $(ALL_CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
-fuzz: $(FUZZERS)
-	$(Q)set -e; for f in $(FUZZERS); do n=$$(basename $$f | sed 's/^fuzz-//'); \
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(UNIT_LIB) $(UNIT_LIBS)
+fuzzers: $(FUZZERS)
+fuzz:
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 O=$(O)/fuzz CC=clang \
+		CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' fuzzers
+	$(Q)set -e; for n in $(fuzz_TARGETS:tests/fuzz/fuzz-%.c=%); do \
 		echo "== $$n, $(FUZZ_SECONDS) s"; mkdir -p $(O)/fuzz/new/$$n; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+		$(O)/fuzz/host/tests/fuzz-$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
 			-artifact_prefix=$(O)/fuzz/ $(O)/fuzz/new/$$n tests/fuzz/corpus/$$n; done
 
 # ---- lint ------------------------------------------------------------------
@@ -395,7 +398,7 @@ help:
 	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench picture packages fuzz \
+	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench picture packages fuzz fuzzers \
 	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 
