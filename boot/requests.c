@@ -2,7 +2,8 @@
 /*
  * The boot rules of the running system; those of bf-init stand in rules.c, with
  * the meaning of W, S, R and RT. P+: the reboot argument is asked for, P-: it is
- * taken back. "ensure S": S(committed) unless autoboot.txt names it already.
+ * taken back. "ensure S": S(committed) unless autoboot.txt names it already; where it is not in
+ * place, S makes the file anew. F: the file made anew in any case.
  *
  *  request               | state                              | writes, in order          | next
  *  ----------------------+------------------------------------+---------------------------+-----
@@ -24,7 +25,10 @@
  *                        | committed, not settled             | W(last=clean)             |
  *  shutdown, no reboot   |                                    | as above, never a trial   |
  *  reconcile             | committed                          | ensure S                  |
- *                        | committed, staged, attempts < 6    | ensure S, P+              |
+ *                        | the same, repairs > 0, not in place| F                         |
+ *                        | committed, staged, attempts < 6    | the same, P+              |
+ *                        | wrong slot, repairs < 3            | F, W(repairs+1)           | R
+ *                        | wrong slot                         | ensure S; not in place: F |
  *  set-state X good      | X not running                      | refused                   |
  *                        | trial                              | W(committed=X …), S(X), P-|
  *                        | committed                          | S and W if they change    |
@@ -49,6 +53,11 @@
  *   right before the flag is set: a flag with a lost autoboot.txt could hang.
  * - Nothing but a trial itself makes the slot it left bad, and the slot left by
  *   a fallback is unknown: it was good once, and two bad slots are a dead end.
+ * - reconcile is where autoboot.txt is made anew: that takes a mount, which bf-init cannot do,
+ *   nor the guard's sandbox. In the committed slot a text that somebody wrote, and that the
+ *   firmware obeys, is left alone until it has to change; but where repairs were needed, it
+ *   reads otherwise than we do. In a wrong slot one reboot is left for it, after those of
+ *   bf-init, counted before it: a disk that forgets must not loop.
  * - Whether this is a trial is what bf-init found, not what the sector says now:
  *   the sector may have been lost since, and "commit" may come twice.
  */
@@ -245,6 +254,8 @@ static enum refusal committed_refusal(const struct ask *a)
 		return REFUSAL_MISMATCH;
 	if (requests_is_trial(f))
 		return REFUSAL_TRIAL_RUNS;
+	if (f->record_readable && f->record.committed != f->running)
+		return REFUSAL_NOT_COMMITTED;
 	if (f->limbo)
 		return REFUSAL_LIMBO;
 	if (a->plan->record.committed != f->running)
@@ -418,6 +429,8 @@ static void set_good(const struct ask *a)
 		refuse(a, REFUSAL_NOT_RUNNING);
 	else if (f->mismatch)
 		refuse(a, REFUSAL_MISMATCH);
+	else if (!trial && f->record_readable && f->record.committed != f->running)
+		refuse(a, REFUSAL_NOT_COMMITTED);
 	else if (f->limbo)
 		refuse(a, REFUSAL_LIMBO);
 	else if (!trial && a->plan->record.committed != f->running)
@@ -497,17 +510,51 @@ static void try_now(const struct ask *a)
 		try_staged(a);
 }
 
-/* A lost autoboot.txt takes a mount to make again: bf-init cannot, nor can the guard's sandbox. */
+bool requests_is_wrong_slot(const struct run_facts *facts)
+{
+	return is_slot(facts->running) && facts->record_readable && !facts->mismatch &&
+	       !facts->validated && facts->record.committed != facts->running;
+}
+
+static void add_file(const struct ask *a, enum slot slot)
+{
+	a->plan->sector = slot;
+	add_step(a->plan, STEP_FILE);
+}
+
+static void leave_wrong_slot(const struct ask *a)
+{
+	struct record *rec = &a->plan->record;
+
+	if (!can_write(a->facts) || rec->repairs >= RULES_REPAIRS_REBOOT_MAX) {
+		if (a->facts->selector_in_place)
+			add_sector(a, rec->committed);
+		else
+			add_file(a, rec->committed);
+		return;
+	}
+	add_file(a, rec->committed);
+	rec->repairs++;
+	add_history(a, HISTORY_REPAIRED, rec->committed, REASON_WRONG_SLOT);
+	add_record(a);
+	a->plan->next = NEXT_REBOOT;
+}
+
 static void reconcile(const struct ask *a)
 {
+	const struct run_facts *f = a->facts;
 	bool sure = committed_refusal(a) == REFUSAL_NONE;
-	bool wanted = sure && requests_armed_slot(a->facts) != SLOT_NONE;
+	bool wanted = sure && requests_armed_slot(f) != SLOT_NONE;
 
-	if (sure && a->facts->record_readable)
-		add_sector(a, a->plan->record.committed);
-	if (wanted && !a->facts->armed)
+	if (requests_is_wrong_slot(f))
+		leave_wrong_slot(a);
+	else if (sure && f->record_readable && f->record.repairs && !f->selector_in_place)
+		add_file(a, f->record.committed);
+	else if (sure && f->record_readable)
+		add_sector(a, f->record.committed);
+	if (wanted && !f->armed)
 		add_step(a->plan, STEP_ARM);
-	if (!wanted && a->facts->armed)
+	if (!wanted && f->armed)
 		add_step(a->plan, STEP_DISARM);
 }
 

@@ -45,6 +45,7 @@ struct run_facts {
 	bool armed;	   /* the reboot argument is asked for */
 	enum selector_state selector;
 	enum slot selector_committed; /* SLOT_NONE unless VALID */
+	bool selector_in_place;	      /* one write can change it, no mount */
 	bool record_readable;	      /* .record is set */
 	bool record_future;	      /* written by a newer version: never overwritten */
 	bool writable;		      /* BF_DATA is the real one, mounted rw */
@@ -68,14 +69,14 @@ struct run_facts {
 	  "The boot record cannot be written: BF_DATA is missing, full of errors or "              \
 	  "read-only.",                                                                            \
 	  "See BF_DATA_WHY in /run/bf/boot and the kernel log; repair or replace the disk.")       \
-	X(LIMBO, "It is not sure which slot the firmware starts next.",                            \
-	  "See 'bf-boot status'; reboot once, then try again.")                                    \
+	X(LIMBO, "Nothing says for sure which slot is the committed one.",                         \
+	  "See 'bf-boot status' for what is missing.")                                             \
 	X(TRIAL_RUNS,                                                                              \
 	  "A trial boot is running; the other slot is what the firmware falls back "               \
 	  "to.",                                                                                   \
 	  "Wait until the trial is committed or rejected.")                                        \
 	X(NOT_COMMITTED, "The running slot is neither the committed one nor on trial.",            \
-	  "Reboot, then try again.")                                                               \
+	  "See 'bf-boot status' for the way to the committed slot.")                               \
 	X(NOT_COMMITTABLE, "This trial boot was not written down, so it cannot be committed.",     \
 	  "Repair BF_DATA, then let the trial run again.")                                         \
 	X(PROBATION, "The committed slot is in probation and the other one is its only fallback.", \
@@ -106,6 +107,7 @@ const struct refusal_text *refusal_text(enum refusal refusal); /* never NULL */
 enum request_step {
 	STEP_END,
 	STEP_SECTOR,  /* autoboot.txt names .sector from now on, read back */
+	STEP_FILE,    /* the same, the file made anew through a mount in any case */
 	STEP_RECORD,  /* .record is stored, durable and read back */
 	STEP_ARM,     /* the next reboot is the trial, once the attempt is counted */
 	STEP_COUNTED, /* the same, and the attempt is counted */
@@ -120,7 +122,7 @@ enum request_step {
 struct request_plan {
 	enum refusal refusal; /* not NONE: no steps */
 	enum request_step steps[REQUEST_STEPS_MAX + 1];
-	enum slot sector;     /* for STEP_SECTOR */
+	enum slot sector;     /* for STEP_SECTOR and STEP_FILE */
 	struct record record; /* for STEP_RECORD */
 	enum boot_next next;  /* NEXT_BOOT: go on running; NEXT_REBOOT, NEXT_REBOOT_TRIAL */
 	bool always;	      /* .next also when a step failed, or the request was refused */
@@ -136,6 +138,11 @@ void requests_record(const struct run_facts *facts, struct record *ret);
 
 /* bf-init validated the trial, and nobody has decided on it yet. */
 bool requests_is_trial(const struct run_facts *facts);
+/*
+ * Neither the committed slot nor a trial, by a record that can be read: the firmware started
+ * what it should not have. A trial that was rejected since is none.
+ */
+bool requests_is_wrong_slot(const struct run_facts *facts);
 /* The staged slot, if its trial may still be asked for; else SLOT_NONE. */
 enum slot requests_armed_slot(const struct run_facts *facts);
 /* RAUC's get-primary: what is started next, as far as it goes by plan. */

@@ -6,8 +6,10 @@
  * T: the device tree says tryboot. [all], [tryboot]: the slots autoboot.txt
  * names. W: one record write. S: one write of autoboot.txt's sector. R: plain
  * reboot. RT: reboot into a trial, only with a sector that names the committed
- * slot. dark: ended without a recorded reason. The record is the truth, the
- * sector follows it.
+ * slot. RN: reboot into the committed slot by its partition number, past autoboot.txt. in
+ * place: the sector can be written; else the file has to be made anew, which takes
+ * a mount: bf-boot reconcile does it (requests.c). dark: ended without a recorded reason. The
+ * record is the truth, the sector follows it.
  *
  *  state                                                     | writes, in order        | next
  *  ----------------------------------------------------------+-------------------------+---------
@@ -19,17 +21,23 @@
  *  device tree and command line disagree                     | W(same, trial_reason)   | R
  *  STRAY: T, running == [tryboot], not staged, not           |                         |
  *  committed, repairs < 2                                    | W(repairs+1)            | R
- *  repairs = 2, proven.running not "no"                      | W(staged=running        |
- *                                                            | kind=fallback, as trial)| trial
- *  repairs = 2, proven.running "no"                          | -                       | boot (2)
+ *  2 <= repairs < 6, proven.running not "no"                 | W(staged=running        |
+ *                                                            | kind=fallback repairs+1,|
+ *                                                            | as trial)               | trial
+ *  else                                                      | -                       | boot (2)
  *  W failed or impossible, proven.running not "no"           | -                       | trial (1)
- *  WRONG SLOT: no trial, running != committed, repairs < 2   | S(committed)            |
+ *  WRONG SLOT: no trial, running != committed, repairs < 2   |                         |
+ *  in place                                                  | S(committed)            |
  *                                                            | W(repairs+1)            | R
- *  repairs = 2, or W failed or impossible                    | S(committed)            | boot (2)
- *  sector gone, or neither record nor W                      | -                       | boot (2)
+ *  not in place                                              | W(repairs+1)            | RN
+ *  3 <= repairs < 6, proven.running not "no", or staged      | W(staged=running        |
+ *                                                            | kind=fallback repairs+1,|
+ *                                                            | as trial)               | trial (5)
+ *  else, or W failed or impossible                           | S(committed) if in place| boot (2)
+ *  neither record nor W                                      | -                       | boot (2)
  *  COMMITTED SLOT: evidence, resolve, count, decide, stamp   | W(all of it)            | boot
- *  sector does not name it                                   | W(same) S(committed)    | boot
- *  decide: leave it (never with the sector gone)             | W(same)                 | RT
+ *  sector does not name it, in place                         | W(same) S(committed)    | boot
+ *  decide: leave it (only if the sector names it, or can)    | W(same)                 | RT
  *  decide: leave it, sector does not name it                 | S(committed) W(same)    | RT
  *  W failed                                                  | -                       | boot
  *  W impossible                                              | S(committed) if needed  | boot
@@ -53,10 +61,11 @@
  *  in the committed slot                                     | W(last=failed, reason)  | R (3)
  *  in the committed slot, W impossible, sector right,        |                         |
  *  proven.other not "no" or record unreadable                | -                       | RT
- *  in a wrong slot                                           | W(history)              | R (3)
+ *  in a wrong slot                                           | W(history)              | RN (3)
+ *  there, with neither record nor W                          | -                       | R (3)
  *  W failed or impossible, where that means R                | -                       | R (4)
  *  (1) not committable (2) limbo: no install, no commit (3) after a delay
- *  (4) after one that grows with the firmware's count of resets
+ *  (4) after one that grows with the firmware's count of resets (5) staged: as it is
  *
  * Why it is like this, where a simpler rule looks possible:
  * - The trial is checked against sector and record: the flag alone can be stale
@@ -64,6 +73,13 @@
  * - A wrong slot is repaired here, before anything risky: nothing later is sure
  *   to run in it. Sector first: counter first, and two cuts in between would
  *   use the repairs up. Two repairs: a sector that does not stay must not loop.
+ *   S also when the sector names the committed slot: the firmware may read a text
+ *   otherwise than we do, but never our own.
+ * - A wrong slot whose autoboot.txt is not in place is left by number: nothing
+ *   that comes later is sure to run in it, and the committed slot has the mount.
+ * - A slot that is started again and again, though all that can be done was done,
+ *   is what the firmware can start: it stages itself, and is committed if it proves good. At
+ *   most four times: a slot that cannot prove itself stays up then, and says so.
  * - A stray trial is sent back twice, not for ever: the committed slot may send
  *   it because it cannot start, and cannot use BF_DATA to say so, though the
  *   other slot can (a module is missing, its kernel is older).
@@ -366,6 +382,28 @@ static void decide_trial(const struct boot_facts *facts, struct boot_decision *d
 }
 
 /*
+ * The firmware starts this slot, and nothing that was done against it has helped: so it is
+ * the fallback, staged by itself, unless it is known to be bad. False: it is not.
+ */
+static bool decide_own_trial(const struct boot_facts *facts, enum reason reason,
+			     struct boot_decision *d)
+{
+	struct record *rec = &d->record;
+	bool staged = rec->staged == facts->running;
+
+	if (!can_write(facts) || rec->repairs >= RULES_REPAIRS_MAX ||
+	    (!staged && rec->proven[facts->running] == PROVEN_NO))
+		return false;
+	if (!staged) {
+		rules_stage_fallback(rec);
+		add_history(d, facts, HISTORY_FALLBACK, rec->committed, reason);
+	}
+	rec->repairs++;
+	decide_trial(facts, d);
+	return true;
+}
+
+/*
  * A reboot argument left behind: back. But when nothing can be written, it is
  * the committed slot that sent us here because it cannot start
  * (rules_bf_init_failed()), and back would be a loop. Only a write that is
@@ -377,14 +415,10 @@ static void decide_stray(const struct boot_facts *facts, struct boot_decision *d
 {
 	struct record *rec = &d->record;
 	bool rescue = rec->proven[facts->running] != PROVEN_NO;
-	bool again = can_write(facts) && rec->repairs >= RULES_REPAIRS_MAX;
+	bool again = can_write(facts) && rec->repairs >= RULES_REPAIRS_INIT_MAX;
 
-	if (again && rescue) {
-		rules_stage_fallback(rec);
-		add_history(d, facts, HISTORY_FALLBACK, rec->committed, REASON_COMMITTED_FAILING);
-		decide_trial(facts, d);
+	if (again && decide_own_trial(facts, REASON_COMMITTED_FAILING, d))
 		return;
-	}
 	d->reason = REASON_TRIAL_NOT_STAGED;
 	if (again) {
 		d->limbo = true;
@@ -403,26 +437,34 @@ static void decide_stray(const struct boot_facts *facts, struct boot_decision *d
 static void decide_wrong(const struct boot_facts *facts, struct boot_decision *d)
 {
 	struct record *rec = &d->record;
+	bool named = sector_names(facts, rec->committed);
 
+	if (rec->repairs >= RULES_REPAIRS_REBOOT_MAX &&
+	    decide_own_trial(facts, REASON_WRONG_SLOT, d))
+		return;
 	d->limbo = true;
 	d->reason = REASON_WRONG_SLOT;
-	/* Nothing to repair by, or nothing that a reboot would make better. */
-	if (!knows_committed(facts) || facts->selector == SELECTOR_GONE)
+	if (!knows_committed(facts))
 		return;
-	if (!sector_names(facts, rec->committed))
+	if (facts->selector_in_place && !named)
 		add_sector(d, facts, REASON_WRONG_SLOT);
-	else /* the firmware could not start it */
+	else /* the firmware could not start it, or reads otherwise than we do */
 		add_history(d, facts, HISTORY_FAILED, rec->committed, REASON_WRONG_SLOT);
-	if (!can_write(facts) || rec->repairs >= RULES_REPAIRS_MAX)
+	if (facts->selector_in_place && named) {
+		add_write(d, WRITE_SECTOR); /* nothing is written when the text is our own */
+		d->sector = rec->committed;
+	}
+	if (!can_write(facts) || rec->repairs >= RULES_REPAIRS_INIT_MAX)
 		return;
 	rec->repairs++;
 	add_write(d, WRITE_RECORD);
-	d->next = NEXT_REBOOT;
+	d->next = facts->selector_in_place ? NEXT_REBOOT : NEXT_REBOOT_OTHER;
 }
 
 static void decide_committed(const struct boot_facts *facts, struct boot_decision *d)
 {
-	bool repair = facts->selector != SELECTOR_GONE && !sector_names(facts, facts->running);
+	bool named = sector_names(facts, facts->running);
+	bool repair = facts->selector_in_place && !named;
 	struct record *rec = &d->record;
 
 	if (facts->mismatch) {
@@ -434,7 +476,7 @@ static void decide_committed(const struct boot_facts *facts, struct boot_decisio
 		rules_resolve(rec, facts->now_sec);
 		count_last_boot(rec, facts);
 		stamp(rec, facts, PHASE_STARTED);
-		if (facts->selector != SELECTOR_GONE && decide_to_leave(rec)) {
+		if ((named || repair) && decide_to_leave(rec)) {
 			rec->last.phase = PHASE_ATTEMPT;
 			d->next = NEXT_REBOOT_TRIAL;
 			d->reason = REASON_COMMITTED_FAILING;
@@ -530,11 +572,16 @@ static void fail_committed(const struct boot_facts *facts, enum reason reason,
 	*delay = delay_sec(rec->hard + 1);
 }
 
-/* Repaired as often as it may be, and the firmware still starts it: nothing left but to wait. */
+/*
+ * Repaired as often as it may be, and the firmware still starts it: nothing left but to wait,
+ * and to name the partition, should autoboot.txt be what cannot be repaired.
+ */
 static void fail_wrong(const struct boot_facts *facts, enum reason reason, struct boot_decision *d,
 		       uint32_t *delay)
 {
 	*delay = RULES_DELAY_STEP_SEC;
+	if (knows_committed(facts))
+		d->next = d->next_if_unwritten = NEXT_REBOOT_OTHER;
 	if (!can_write(facts))
 		return;
 	add_history(d, facts, HISTORY_FAILED, facts->running, reason);

@@ -14,7 +14,14 @@
 #define RULES_ATTEMPTS_MAX 6
 #define RULES_HARD_MAX	   5
 #define RULES_SOFT_MAX	   15
-#define RULES_REPAIRS_MAX  2
+/*
+ * record.repairs counts the reboots out of a slot that the firmware should not have
+ * started, and after those the trials that such a slot stages of itself. The last of the
+ * reboots is for bf-boot, which can make autoboot.txt anew.
+ */
+#define RULES_REPAIRS_INIT_MAX	 2
+#define RULES_REPAIRS_REBOOT_MAX 3
+#define RULES_REPAIRS_MAX	 6
 /* Retry of an other slot that is only proven: these, doubled record.doublings times. */
 #define RULES_RETRY_HARD_BASE 10
 #define RULES_RETRY_SOFT_BASE 30
@@ -33,6 +40,7 @@ struct boot_facts {
 	uint32_t count;
 	enum selector_state selector;
 	enum slot selector_committed; /* SLOT_NONE unless the selector is valid */
+	bool selector_in_place;	      /* WRITE_SECTOR can change it */
 	bool record_readable;	      /* OK or BACKUP: .record is set */
 	bool record_lost;	      /* no generation left: to be rebuilt, if writable */
 	bool writable;		      /* BF_DATA is the real one, mounted rw, record not FUTURE */
@@ -55,7 +63,13 @@ enum boot_next {
 	NEXT_BOOT_TRIAL,   /* go on as a valid trial boot */
 	NEXT_REBOOT,	   /* plain reboot */
 	NEXT_REBOOT_TRIAL, /* with FIRMWARE_REBOOT_TRIAL */
+	NEXT_REBOOT_OTHER, /* into the other slot, the committed one, with firmware_reboot_into() */
 };
+
+static inline bool next_is_reboot(enum boot_next next)
+{
+	return next == NEXT_REBOOT || next == NEXT_REBOOT_TRIAL || next == NEXT_REBOOT_OTHER;
+}
 
 enum boot_write { WRITE_NOTHING, WRITE_RECORD, WRITE_SECTOR };
 
@@ -85,7 +99,7 @@ void rules_bf_init(const struct boot_facts *facts, struct boot_decision *ret);
  * record. The facts must be filled in either case; what could not be read is
  * SELECTOR_GONE, no record, not writable.
  *
- * Writes at most one record; .next says how to reboot (always one of the two).
+ * Writes at most one record; .next says how to reboot (it always is one).
  * *ret_delay_sec: how long to wait before it. For a committed slot it grows
  * with the failures over the limit, this one included; 0 in a trial that is resolved next.
  * @ret may be @decision.

@@ -9,14 +9,17 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#define SMALL_FILE_MAX	4096
-#define MOUNT_POINT	RUNNING_DIR "/mnt"
-#define MOUNT_FLAGS	(MS_NOSUID | MS_NODEV | MS_NOEXEC)
-#define SELECTOR_FILE	"autoboot.txt"
-#define ARMED_TEXT	"armed\n"
-#define COUNTED_TEXT	"counted\n"
-#define PARAM_TEXT	FIRMWARE_REBOOT_TRIAL "\n"
-#define DEVICE_PATH_MAX (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
+#define SMALL_FILE_MAX 4096
+#define MOUNT_POINT    RUNNING_DIR "/mnt"
+#define MOUNT_FLAGS    (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define SELECTOR_FILE  "autoboot.txt"
+/* As FAT stores it: another case would take entries for a long name beside the short one. */
+#define SELECTOR_PATH	  MOUNT_POINT "/AUTOBOOT.TXT"
+#define SELECTOR_SAME_MAX 16 /* files that answer to that name, by a short or a long one */
+#define ARMED_TEXT	  "armed\n"
+#define COUNTED_TEXT	  "counted\n"
+#define PARAM_TEXT	  FIRMWARE_REBOOT_TRIAL "\n"
+#define DEVICE_PATH_MAX	  (sizeof("/dev/") + sizeof(((struct boot_file *)0)->part[0]))
 
 /* ---- finding out ---------------------------------------------------------- */
 
@@ -182,6 +185,7 @@ static void take_facts(struct running *r)
 	f->armed = exists(RUNNING_ARMED);
 	f->selector = r->selector.state;
 	f->selector_committed = r->selector.committed;
+	f->selector_in_place = r->selector.in_place;
 	f->has_count = b->has_count;
 	f->count = b->count;
 	f->now_sec = sys_realtime_usec() / 1000000;
@@ -263,14 +267,6 @@ static int write_file(const char *path, const char *text, const char *spare)
 	return e < 0 ? e : sys_renameat(AT_FDCWD, spare, path);
 }
 
-bool running_disk_forgets(const struct running *r)
-{
-	const struct run_facts *f = &r->facts;
-
-	return f->record_readable && f->writable && !f->limbo && *r->boot.boot_id &&
-	       !streq(f->record.last.boot_id, r->boot.boot_id);
-}
-
 int running_make_spares(void)
 {
 	int e = io_mkdirat(AT_FDCWD, RUNNING_DIR, 0755);
@@ -349,20 +345,27 @@ static int mount_boot(struct running *r, enum part part, unsigned long flags)
 	return sys_mount(path, MOUNT_POINT, "vfat", MOUNT_FLAGS | flags, NULL);
 }
 
-static int write_selector_file(void)
+static int remove_selector_files(void)
+{
+	int e = 0;
+
+	for (unsigned i = 0; e >= 0 && i < SELECTOR_SAME_MAX; i++)
+		e = sys_unlinkat(AT_FDCWD, SELECTOR_PATH, 0);
+	return e == -ENOENT ? 0 : e;
+}
+
+static int write_selector_file(enum slot slot)
 {
 	char text[AUTOBOOT_SIZE];
 	int fd, e;
 
-	e = remove_file(MOUNT_POINT "/" SELECTOR_FILE);
+	e = remove_selector_files();
 	if (e < 0)
 		return e;
-	fd = sys_open(MOUNT_POINT "/" SELECTOR_FILE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-		      0644);
+	fd = sys_open(SELECTOR_PATH, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return fd;
-	/* The place only; what it says is written by selector_write(), as ever. */
-	memset(text, '\n', sizeof(text));
+	autoboot_format(slot, text);
 	e = io_write(fd, text, sizeof(text));
 	if (e >= 0)
 		e = sys_fsync(fd);
@@ -370,18 +373,15 @@ static int write_selector_file(void)
 	return e;
 }
 
-/*
- * The firmware has no selection to lose any more: the one case in which
- * BF_BOOTSEL is mounted and its filesystem changed.
- */
-static int make_selector_file(struct running *r)
+/* The one case in which BF_BOOTSEL is mounted and its filesystem changed: see running.h. */
+static int make_selector_file(struct running *r, enum slot slot)
 {
 	int e, u;
 
-	e = mount_boot(r, PART_BOOTSEL, 0);
+	e = mount_boot(r, PART_BOOTSEL, MS_SYNCHRONOUS | MS_DIRSYNC);
 	if (e < 0)
 		return note(r, e, "mounting " PART_LABEL(BOOTSEL) " to make " SELECTOR_FILE);
-	e = write_selector_file();
+	e = write_selector_file(slot);
 	u = sys_umount(MOUNT_POINT, 0);
 	if (e >= 0)
 		e = u;
@@ -414,23 +414,25 @@ int running_image_hash(struct running *r, enum slot slot, char ret[static RECORD
 
 /* ---- carrying out ---------------------------------------------------------- */
 
-static int write_sector(struct running *r, enum slot slot)
+/* @anew: also a file that could be written in place. */
+static int write_selection(struct running *r, enum slot slot, bool anew)
 {
 	char path[DEVICE_PATH_MAX];
 	int e = -ENOENT;
 
 	device_path(r, PART_BOOTSEL, path);
-	if (*r->boot.part[PART_BOOTSEL])
+	if (*r->boot.part[PART_BOOTSEL] && !anew)
 		e = selector_write(path, slot);
 	if (e == -ENOENT) {
-		e = make_selector_file(r);
-		if (e >= 0)
+		e = make_selector_file(r, slot);
+		if (e >= 0) /* writes nothing: it is the proof that the file is in place */
 			e = selector_write(path, slot);
 	}
 	if (e < 0)
 		return note(r, e, SELECTOR_FILE " on %s", path);
 	r->facts.selector = SELECTOR_VALID;
 	r->facts.selector_committed = slot;
+	r->facts.selector_in_place = true;
 	return 0;
 }
 
@@ -455,7 +457,10 @@ int running_carry_out(struct running *r, const struct request_plan *plan)
 	for (size_t i = 0; e >= 0 && plan->steps[i] != STEP_END; i++) {
 		switch (plan->steps[i]) {
 		case STEP_SECTOR:
-			e = write_sector(r, plan->sector);
+			e = write_selection(r, plan->sector, false);
+			break;
+		case STEP_FILE:
+			e = write_selection(r, plan->sector, true);
 			break;
 		case STEP_RECORD:
 			e = write_record(r, &plan->record);

@@ -54,19 +54,21 @@ void running_close(struct running *r);
 /*
  * Carries out the steps of @plan, which was made from r->facts. Each is durable
  * before the next. On success r->facts is what holds now, so that the next plan can be made.
- * STEP_SECTOR when autoboot.txt is gone: made anew through a mount, the one exception.
+ *
+ * STEP_FILE, and STEP_SECTOR where autoboot.txt is not in place, make the file anew through a
+ * mount. FAT has no transaction, and its rename leaves two entries on one chain for a
+ * moment, which the next removal turns into damage. So the old file is removed, and the
+ * new one made with every write on the disk before the next, its space before its entry. A
+ * power cut in between leaves the old file, none, an empty one or the new one; never half of
+ * a text, and never a damaged filesystem (at worst some clusters that belong to nobody, and the
+ * mark "not unmounted"). Without a selection the firmware starts A: bf-init, or the
+ * next reconcile, goes on from there.
  */
 _must_check_ int running_carry_out(struct running *r, const struct request_plan *plan);
 
 /* requests_plan() and running_carry_out() in one. A refusal is no error: see *ret. */
 _must_check_ int running_request(struct running *r, enum request request,
 				 const struct request_args *args, struct request_plan *ret);
-
-/*
- * bf-init writes every boot down, and reads it back from the disk. It is not there, although
- * BF_DATA takes writes: a disk at the end of its life that has become read-only in silence.
- */
-bool running_disk_forgets(const struct running *r);
 
 /* Makes the spare files, while there is room for them. */
 _must_check_ int running_make_spares(void);

@@ -9,6 +9,7 @@
 #define NODE "bootloader"
 
 static const uint32_t slot_partitions[SLOT_COUNT] = { [SLOT_A] = 2, [SLOT_B] = 3 };
+static const char *const slot_arguments[SLOT_COUNT] = { [SLOT_A] = "2", [SLOT_B] = "3" };
 
 int firmware_cell(const void *data, size_t len, uint32_t *ret)
 {
@@ -109,4 +110,9 @@ enum slot firmware_booted(const struct firmware *fw)
 const char *firmware_config_filter(enum slot slot)
 {
 	return slot == SLOT_A ? "[boot_partition=2]" : "[boot_partition=3]";
+}
+
+const char *firmware_reboot_into(enum slot slot)
+{
+	return slot_arguments[slot];
 }

@@ -25,6 +25,13 @@
  */
 #define FIRMWARE_REBOOT_TRIAL "0 tryboot"
 
+/*
+ * The one by which the next boot is that of @slot, once, past autoboot.txt ("boot_partition …
+ * unless the partition number was already specified as a parameter to the reboot command",
+ * config_txt/autoboot.adoc). Another firmware takes no notice of it. @slot: A or B; static.
+ */
+const char *firmware_reboot_into(enum slot slot);
+
 /* Same document, "boot-mode" */
 enum boot_mode {
 	BOOT_MODE_UNKNOWN = 0,

@@ -152,9 +152,10 @@ int selector_read(int fd, struct selector *ret)
 	if (r < 0)
 		return 0;
 	ret->offset_bytes = file.offset_bytes;
+	ret->in_place = is_writable(&file, b.block_bytes);
 	if (committed != SLOT_NONE)
 		ret->state = SELECTOR_VALID;
-	else if (is_writable(&file, b.block_bytes))
+	else if (ret->in_place)
 		ret->state = SELECTOR_INVALID;
 	return 0;
 }

@@ -9,16 +9,17 @@
 #include "boot/pi/fat.h"
 
 /*
- * Where we can write: where the file's size is exactly AUTOBOOT_SIZE (the
+ * In place means: where the file's size is exactly AUTOBOOT_SIZE (the
  * firmware reads as many bytes as the FAT says, and we do not touch the FAT),
  * and its 512 bytes lie within one logical block. A selection that somebody
  * wrote shorter is obeyed by the firmware, so it is VALID, although
- * selector_write() refuses it; longer than AUTOBOOT_SIZE is never valid.
+ * selector_write() refuses it; longer than AUTOBOOT_SIZE is never valid. Where it
+ * cannot be written in place, only a mount makes the file anew.
  */
 enum selector_state {
 	SELECTOR_VALID,	  /* a complete A/B selection: committed says which */
-	SELECTOR_INVALID, /* the file's sector is known, its text is lost or garbage: repairable */
-	SELECTOR_GONE,	  /* no FAT, no file, or not where we can write: only a mount repairs it */
+	SELECTOR_INVALID, /* in place, but its text is lost, garbage, or no A/B selection */
+	SELECTOR_GONE,	  /* no FAT, no file, or neither a selection nor in place */
 };
 
 const char *selector_state_name(enum selector_state state); /* "valid", "invalid", "gone" */
@@ -26,6 +27,7 @@ const char *selector_state_name(enum selector_state state); /* "valid", "invalid
 struct selector {
 	enum selector_state state;
 	enum slot committed;   /* SLOT_NONE unless VALID */
+	bool in_place;	       /* selector_write() can change it; GONE: never, INVALID: always */
 	uint64_t offset_bytes; /* of the text on the partition; meaningless when GONE */
 	uint32_t block_bytes;  /* logical block of the device */
 };

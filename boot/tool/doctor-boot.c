@@ -23,7 +23,10 @@ static void check_flags(struct doctor *d)
 
 	if (f->mismatch || f->limbo)
 		doctor_say(d, DOCTOR_FAULT, "slot", "%s",
-			   refusal_text(f->mismatch ? REFUSAL_MISMATCH : REFUSAL_LIMBO)->what);
+			   refusal_text(f->mismatch		    ? REFUSAL_MISMATCH
+					: requests_is_wrong_slot(f) ? REFUSAL_NOT_COMMITTED
+								    : REFUSAL_LIMBO)
+				   ->what);
 	else
 		doctor_say(d, f->running == SLOT_NONE ? DOCTOR_FAULT : DOCTOR_OK, "slot",
 			   "running %s", slot_name(f->running));
@@ -62,10 +65,6 @@ void doctor_record(struct doctor *d)
 		doctor_say(d, DOCTOR_OK, "data", PART_LABEL(DATA) " at %s",
 			   d->running.boot.data_dir);
 	doctor_say(d, rows[status].verdict, "record", "%s", rows[status].text);
-	if (running_disk_forgets(&d->running))
-		doctor_say(d, DOCTOR_FAULT, "disk",
-			   "takes writes and forgets them (this boot is not in the record): "
-			   "replace it");
 	if (f->record_readable && record_is_doubtful(&f->record))
 		doctor_say(d, DOCTOR_WARN, "record",
 			   "a slot holds another image than it knew: does the disk forget writes?");

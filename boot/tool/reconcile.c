@@ -18,6 +18,7 @@ static void report(const struct call *call)
 		 facts->limbo ? ", in limbo" : "", facts->writable ? "" : ", record not writable");
 }
 
+/* A reboot here is bounded: it is counted in the record that was just written. */
 int command_reconcile(struct call *call)
 {
 	struct request_plan plan;
@@ -27,7 +28,11 @@ int command_reconcile(struct call *call)
 		call_say(call, "%s: %s", RUNNING_SPARE_ARMED, strerror(-r));
 	status = call_request(call, REQUEST_RECONCILE, NULL, &plan);
 	report(call);
-	return status;
+	if (status != BF_BOOT_OK || plan.next == NEXT_BOOT)
+		return status;
+	call_say(call, "autoboot.txt names slot %s again: rebooting into it",
+		 slot_name(plan.record.committed));
+	return call_reboot(call, plan.next);
 }
 
 int command_shutdown(struct call *call)

@@ -67,6 +67,51 @@ static void note_refusal(struct status *s, bool when, enum refusal refusal)
 	note(s, when, text->what, text->todo);
 }
 
+/*
+ * Where this is not the committed slot, or nothing says so: what a reboot really does. The
+ * sector and the record are what they are now, after 'reconcile'.
+ */
+static void find_wrong_slot(struct status *s)
+{
+	const struct run_facts *f = s->facts;
+	bool wrong = requests_is_wrong_slot(f);
+	bool rejected = f->validated && !s->trial && f->record_readable &&
+			f->record.committed != f->running;
+	bool named = s->on_power_on == s->rec.committed;
+	bool may_stay = named && s->rec.repairs < RULES_REPAIRS_MAX && f->running != SLOT_NONE &&
+			s->rec.proven[f->running] != PROVEN_NO;
+
+	note(s, rejected, "This trial boot was given up.",
+	     "Reboot: the committed slot is started.");
+	note(s, wrong && named,
+	     "The running slot is not the committed one, which autoboot.txt names.",
+	     may_stay ? "Reboot. If this slot comes up again, the firmware cannot start the other "
+			"one: then this one gets a trial, and is committed if it proves good."
+		      : "Reboot. If this slot comes up again, the firmware cannot start the other "
+			"one: write the disk anew, or replace it.");
+	note(s, wrong && !named,
+	     "The running slot is not the committed one, and autoboot.txt is not right.",
+	     "Run '" BF_BOOT " reconcile': it makes the file again, or says why it cannot.");
+	note_refusal(s, f->limbo && !f->mismatch && !wrong && !rejected, REFUSAL_LIMBO);
+}
+
+/* In a trial its end makes the file again: nothing to be done. */
+static void find_selector_notes(struct status *s)
+{
+	const struct run_facts *f = s->facts;
+	bool committed = f->record_readable && f->record.committed == f->running;
+
+	if (s->trial || requests_is_wrong_slot(f))
+		return;
+	note(s, f->selector == SELECTOR_INVALID, "autoboot.txt is no selection of two slots.",
+	     "Reboot: bf-init repairs it.");
+	note(s, f->selector == SELECTOR_GONE && committed,
+	     "autoboot.txt is missing, or no selection of two slots.",
+	     "Run '" BF_BOOT " reconcile': it makes the file again, or says why it cannot.");
+	note(s, f->selector == SELECTOR_GONE && !committed,
+	     "autoboot.txt is missing, or no selection of two slots.", "See '" BF_BOOT " doctor'.");
+}
+
 static void find_notes(struct status *s)
 {
 	const struct run_facts *f = s->facts;
@@ -74,7 +119,7 @@ static void find_notes(struct status *s)
 
 	note_refusal(s, f->running == SLOT_NONE, REFUSAL_UNKNOWN_SLOT);
 	note_refusal(s, f->mismatch, REFUSAL_MISMATCH);
-	note_refusal(s, f->limbo && !f->mismatch, REFUSAL_LIMBO);
+	find_wrong_slot(s);
 	note_refusal(s, f->record_future, REFUSAL_FUTURE);
 	note_refusal(s, !f->writable && !f->record_future, REFUSAL_DEGRADED);
 	note(s, f->writable && s->running->boot.degraded,
@@ -86,19 +131,11 @@ static void find_notes(struct status *s)
 	note(s, f->record_readable && s->running->record_status == RECORD_BACKUP,
 	     "One of the two copies of the boot record is damaged or missing.",
 	     "Nothing: the next change writes it again.");
-	note(s, running_disk_forgets(s->running),
-	     "The disk takes writes and forgets them: the boot record does not hold what was "
-	     "written "
-	     "in this boot.",
-	     "Replace the disk; until then nothing can be installed.");
 	note(s, f->record_readable && record_is_doubtful(&f->record),
 	     "The running slot holds another image than the boot record knew: the disk forgot what "
 	     "was written last, or the slot was written by hand.",
 	     "If it comes back after a power cut, replace the disk.");
-	note(s, f->selector == SELECTOR_INVALID, "autoboot.txt is damaged.",
-	     "Reboot: bf-init repairs it.");
-	note(s, f->selector == SELECTOR_GONE, "autoboot.txt is missing, or its partition is.",
-	     "See '" BF_BOOT " doctor'.");
+	find_selector_notes(s);
 	note_refusal(s, trial_runs, REFUSAL_NOT_COMMITTABLE);
 	note(s, f->staying, "The guard gave up switching slots in this boot.",
 	     "Install a good version.");
@@ -184,7 +221,7 @@ static void print_counters(FILE *out, const struct record *rec)
 		{ "failed boots", rec->hard, RULES_HARD_MAX },
 		{ "unfinished boots", rec->soft, RULES_SOFT_MAX },
 		{ "reboots by the guard", rec->ladder, REQUEST_LADDER_MAX },
-		{ "repairs of autoboot.txt", rec->repairs, RULES_REPAIRS_MAX },
+		{ "starts of the wrong slot", rec->repairs, RULES_REPAIRS_MAX },
 		{ "slow retries", rec->doublings, RULES_DOUBLINGS_MAX },
 	};
 	bool any = false;

@@ -274,6 +274,7 @@ static void collect_facts(struct boot *b)
 	facts->count = b->firmware.count;
 	facts->selector = b->selector.state;
 	facts->selector_committed = b->selector.committed;
+	facts->selector_in_place = b->selector.in_place;
 	facts->now_sec = sys_realtime_usec() / 1000000;
 	read_boot_id(facts->boot_id);
 	if (b->cmdline.roothash && strlen(b->cmdline.roothash) <= RECORD_HASH_MAX)
@@ -302,7 +303,7 @@ static bool write_decided(struct boot *b, enum boot_write what)
 		log_error("autoboot.txt cannot be repaired on %s: %s", path ? path : "?",
 			  strerror(-r));
 	else
-		log_notice("autoboot.txt repaired: slot %s is committed",
+		log_notice("autoboot.txt is as it must be: slot %s is committed",
 			   slot_name(b->decision.sector));
 	return true;
 }
@@ -333,7 +334,7 @@ static void decide(struct boot *b)
 			"slot %s holds another image than the boot record knew: the disk forgot "
 			"what was written last, or the slot was written by hand",
 			slot_name(b->slot));
-	if (d->next == NEXT_REBOOT || d->next == NEXT_REBOOT_TRIAL)
+	if (next_is_reboot(d->next))
 		fail_reboot(b, d->next, d->reason);
 	log_notice("slot %s, %s%s%s", slot_name(b->slot),
 		   d->next == NEXT_BOOT_TRIAL ? "trial boot" : "committed",

@@ -32,7 +32,7 @@ static char *countdown_line(const struct boot *b, enum boot_next next, uint32_t 
 	if (next == NEXT_REBOOT_TRIAL && b->slot != SLOT_NONE)
 		(void)snprintf(where, sizeof(where), ", trying slot %s",
 			       slot_name(slot_other(b->slot)));
-	else if (is_trial(b) && b->slot != SLOT_NONE)
+	else if ((is_trial(b) || next == NEXT_REBOOT_OTHER) && b->slot != SLOT_NONE)
 		(void)snprintf(where, sizeof(where), ", back to slot %s",
 			       slot_name(slot_other(b->slot)));
 	return strf("Restarting in %u s%s.", seconds, where);
@@ -139,13 +139,15 @@ static void count_down(const struct consoles *c, const struct boot *b, enum boot
 /* The end */
 
 /* Each step is for when the one before did not work. */
-static _Noreturn void reboot_now(enum boot_next next)
+static _Noreturn void reboot_now(const struct boot *b, enum boot_next next)
 {
 	watchdog_kick();
 	/* It can hang on a dead disk. Nobody kicks from here on, so the watchdog ends that. */
 	sys_sync();
 	if (next == NEXT_REBOOT_TRIAL)
 		(void)sys_reboot(FIRMWARE_REBOOT_TRIAL);
+	if (next == NEXT_REBOOT_OTHER && b->slot != SLOT_NONE)
+		(void)sys_reboot(firmware_reboot_into(slot_other(b->slot)));
 	(void)sys_reboot(NULL);
 	(void)sys_write_file("/proc/sysrq-trigger", "b");
 	_exit(1); /* the kernel panics without PID 1, and restarts: panic= is set */
@@ -162,6 +164,7 @@ static struct boot_facts facts_so_far(const struct boot *b)
 	facts.tryboot = b->firmware.tryboot;
 	facts.selector = SELECTOR_GONE;
 	facts.selector_committed = SLOT_NONE;
+	facts.selector_in_place = false;
 	facts.record_readable = facts.record_lost = facts.writable = false;
 	return facts;
 }
@@ -239,19 +242,19 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 		rescue_shell(&consoles);
 	else
 		count_down(&consoles, b, next, seconds);
-	reboot_now(next);
+	reboot_now(b, next);
 }
 
 _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reason)
 {
 	const struct reason_text *why = reason_text(reason);
 	char *text = strf("\n%s: %s Restarting%s.\n", BF_PRODUCT, why->what,
-			  next == NEXT_REBOOT_TRIAL ? " into the other slot" : "");
+			  next == NEXT_REBOOT ? "" : " into the other slot");
 	struct consoles consoles;
 
 	log_error("slot %s: %s: %s", slot_name(b->slot), why->code, why->what);
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);
 	free(text);
-	reboot_now(next);
+	reboot_now(b, next);
 }

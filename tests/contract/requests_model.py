@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rules_model import ATTEMPTS, DOUBLINGS, Last, Record, other, resolve
+from rules_model import ATTEMPTS, DOUBLINGS, REPAIRS_REBOOT, Last, Record, other, resolve
 
 LADDER = 2
 HEX = frozenset("0123456789abcdef")
@@ -43,12 +43,21 @@ class RunFacts:
     committable: bool = False
     staying: bool = False
     armed: bool = False
-    selector: str = "A"  # the slot under [all], or "invalid", or "gone"
+    # the slot under [all]; with "-file" only a mount could change it; or "invalid", or "gone"
+    selector: str = "A"
     status: str = "ok"  # of the record: ok, lost, future
     writable: bool = True
     count: int | None = None
     boot_id: str = "-"
     record: Record = Record()
+
+    @property
+    def named(self) -> str:
+        return self.selector[0] if self.selector[0] in "AB" else "-"
+
+    @property
+    def in_place(self) -> bool:
+        return self.selector in ("A", "B", "invalid")
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Args:
 class Plan:
     record: Record
     refusals: frozenset[str] = frozenset()
-    steps: str = "none"  # S: sector, W: record, +: arm, C: counted, -: disarm
+    steps: str = "none"  # S: sector, F: file made anew, W: record, +: arm, C: counted, -: disarm
     sector: str = "-"
     next: str = "boot"
     always: bool = False
@@ -75,10 +84,10 @@ class Plan:
 def believed(f: RunFacts) -> Record:
     """The record, or the guess that stands for a lost one."""
     if f.running == "-" and f.status != "ok":
-        return Record(committed=f.selector if f.selector in ("A", "B") else "A")
+        return Record(committed="A" if f.named == "-" else f.named)
     if f.status == "ok":
         return f.record
-    committed = f.selector if f.selector in ("A", "B") else f.running
+    committed = f.running if f.named == "-" else f.named
     trial = f.validated and f.running != committed
     r = Record(committed=committed, staged=f.running if trial else "-")
     return r.note("rebuilt", committed)
@@ -107,7 +116,7 @@ def gate(f: RunFacts) -> set[str]:
         why.add("future")
     if not f.writable:
         why.add("degraded")
-    if f.status == "lost" and f.validated and f.selector not in ("A", "B"):
+    if f.status == "lost" and f.validated and f.named == "-":
         why.add("limbo")  # committed since, or not: nothing says so
     return why
 
@@ -167,7 +176,7 @@ def last(f: RunFacts, phase: str) -> Last:
 
 
 def ensure(f: RunFacts, r: Record) -> str:
-    return "" if f.selector == r.committed else "S"
+    return "" if f.named == r.committed else "S"
 
 
 def mark_bad(r: Record, slot: str) -> Record:
@@ -183,7 +192,7 @@ def plan(before: Record, steps: str, after: Record, **more: object) -> Plan:
     """Steps without those that would change nothing; the sector is always the committed slot's."""
     if after == before:
         steps = steps.replace("W", "")
-    sector = after.committed if "S" in steps else "-"
+    sector = after.committed if "S" in steps or "F" in steps else "-"
     return Plan(after, steps=steps or "none", sector=sector, **more)  # type: ignore[arg-type]
 
 
@@ -224,7 +233,7 @@ def set_good(f: RunFacts, a: Args) -> Plan:
         return refused(r, "not-running", *gate(f))
     if is_trial(f):
         why = gate(f) | (set() if f.committable else {"not-committable"})
-        steps = "W-" if f.selector == f.running else "WS-"
+        steps = "W-" if f.named == f.running else "WS-"
         return refused(r, *why) if why else plan(r, steps, commit(f, r))
     why = gate(f) | not_committed(f, r)
     if why:
@@ -314,12 +323,27 @@ def try_staged(f: RunFacts, a: Args) -> Plan:
 
 def reconcile(f: RunFacts, a: Args) -> Plan:
     r = believed(f)
+    if f.status == "ok" and not f.validated and not f.mismatch and r.committed != f.running:
+        return wrong_slot(f, r)
     wanted = not gate(f) and armed_slot(f) != "-"
     sure = f.status == "ok" and not gate(f) | not_committed(f, r)
-    sector = ensure(f, r) if sure else ""
-    if wanted == f.armed:
-        return plan(r, sector, r)
-    return plan(r, sector + ("+" if wanted else "-"), r)
+    # Repairs: somebody's text, which was read otherwise before.
+    anew = "F" if r.repairs and not f.in_place else ensure(f, r)
+    steps = anew if sure else ""
+    if wanted != f.armed:
+        steps += "+" if wanted else "-"
+    return plan(r, steps, r)
+
+
+def wrong_slot(f: RunFacts, r: Record) -> Plan:
+    """The firmware should not have started this one: autoboot.txt, and one more reboot, counted."""
+    after = r
+    if f.writable and r.repairs < REPAIRS_REBOOT:
+        after = replace(r, repairs=r.repairs + 1).note("repaired", r.committed, "wrong-slot")
+        steps = "FW"
+    else:
+        steps = ensure(f, r) if f.in_place else "F"
+    return plan(r, steps + ("-" if f.armed else ""), after, next="boot" if after is r else "reboot")
 
 
 def end(f: RunFacts, r: Record) -> Record:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-TRIALS, ATTEMPTS, HARD, SOFT, REPAIRS = 3, 6, 5, 15, 2
+TRIALS, ATTEMPTS, HARD, SOFT = 3, 6, 5, 15
+REPAIRS_INIT, REPAIRS_REBOOT, REPAIRS = 2, 3, 6  # by bf-init, and by bf-boot, and own trials
 RETRY_HARD, RETRY_SOFT, DOUBLINGS = 10, 30, 10
 COUNTER_MAX = 1_000_000
 REFUSED_MAX, HISTORY_MAX = 8, 16
@@ -74,7 +75,8 @@ class Facts:
     mismatch: bool = False
     tryboot: bool = False
     count: int | None = None
-    selector: str = "A"  # the slot under [all], or "invalid", or "gone"
+    # the slot under [all]; with "-file" only a mount could change it; or "invalid", or "gone"
+    selector: str = "A"
     status: str = "ok"  # of the record: ok, lost, none
     writable: bool = True
     boot_id: str = "-"
@@ -85,6 +87,16 @@ class Facts:
     def recordable(self) -> bool:
         """W is possible: a record that can be read, or one that can be made anew."""
         return self.writable and self.status in ("ok", "lost")
+
+    @property
+    def named(self) -> str:
+        """The slot that autoboot.txt names, or "-"."""
+        return self.selector[0] if self.selector[0] in "AB" else "-"
+
+    @property
+    def in_place(self) -> bool:
+        """S is possible."""
+        return self.selector in ("A", "B", "invalid")
 
 
 @dataclass(frozen=True)
@@ -193,18 +205,17 @@ def stamp(r: Record, f: Facts, phase: str) -> Record:
 
 
 def bf_init(f: Facts) -> Decision:
-    valid = f.selector in ("A", "B")
     known = f.status == "ok" or f.recordable
     if f.status == "ok":
         r = f.record
     else:
-        r = Record(committed=f.selector if valid else f.running)
+        r = Record(committed=f.running if f.named == "-" else f.named)
         if f.recordable:
             r = r.note("rebuilt", r.committed)
 
     if f.running == r.committed:
         return _committed(f, r, known)
-    if f.tryboot and valid and f.running != f.selector:
+    if f.tryboot and f.named == other(f.running):
         if f.status != "ok" or r.staged == f.running:
             return _trial(f, r)
         return _stray(f, r)
@@ -234,29 +245,43 @@ def _stray(f: Facts, r: Record) -> Decision:
     otherwise = "trial" if rescue else "reboot"
     if not f.recordable:
         return Decision(r, next=otherwise, unwritten=otherwise, limbo=limbo, reason=why)
-    if r.repairs >= REPAIRS:
-        if not rescue:
-            return Decision(r, limbo=True, reason=why)
-        return _trial(f, r.fallback().note("fallback", r.committed, "committed-failing"))
+    if r.repairs >= REPAIRS_INIT:
+        own = _own_trial(f, r, "committed-failing")
+        return Decision(r, limbo=True, reason=why) if own is None else own
     r = replace(r, repairs=r.repairs + 1).note("failed", f.running, why)
     return Decision(r, "W", next="reboot", unwritten=otherwise, limbo=limbo, reason=why)
 
 
+def _own_trial(f: Facts, r: Record, why: str) -> Decision | None:
+    """What the firmware starts in spite of everything tries itself: what is staged, or a fallback."""
+    if not f.recordable or r.repairs >= REPAIRS:
+        return None
+    if r.staged != f.running:
+        if r.proven[f.running] == "no":
+            return None
+        r = r.fallback().note("fallback", r.committed, why)
+    return _trial(f, replace(r, repairs=r.repairs + 1))
+
+
 def _wrong(f: Facts, r: Record, known: bool) -> Decision:
+    if r.repairs >= REPAIRS_REBOOT and (own := _own_trial(f, r, "wrong-slot")):
+        return own
     limbo = dict(limbo=True, reason="wrong-slot")
-    if not known or f.selector == "gone":
+    if not known:
         return Decision(r, **limbo)
-    repair = f.selector != r.committed
-    r = r.note("repaired" if repair else "failed", r.committed, "wrong-slot")
-    sector = r.committed if repair else "-"
-    if f.recordable and r.repairs < REPAIRS:
+    repaired = f.in_place and f.named != r.committed
+    r = r.note("repaired" if repaired else "failed", r.committed, "wrong-slot")
+    sector = dict(sector=r.committed if f.in_place else "-")
+    if f.recordable and r.repairs < REPAIRS_INIT:
         r = replace(r, repairs=r.repairs + 1)
-        return Decision(r, "SW" if repair else "W", sector, next="reboot", **limbo)
-    return Decision(r, "S" if repair else "-", sector, **limbo)
+        if f.in_place:
+            return Decision(r, "SW", next="reboot", **sector, **limbo)
+        return Decision(r, "W", next="reboot-other", **sector, **limbo)
+    return Decision(r, "S" if f.in_place else "-", **sector, **limbo)
 
 
 def _committed(f: Facts, r: Record, known: bool) -> Decision:
-    repair = known and f.selector not in (r.committed, "gone")
+    repair = known and f.in_place and f.named != r.committed
     sector = r.committed if repair else "-"
     crossed = dict(limbo=True, reason="slot-mismatch") if f.mismatch else {}
     if not f.recordable:
@@ -264,7 +289,7 @@ def _committed(f: Facts, r: Record, known: bool) -> Decision:
             r = r.note("repaired", r.committed)
         return Decision(r, "S" if repair else "-", sector, **crossed)
     r = stamp(count_last(resolve(evidence(r, f.count)), f.count), f, "started")
-    leave = decide(r) if f.selector != "gone" else None
+    leave = decide(r) if f.in_place or f.named == r.committed else None
     if leave is None:
         if repair:
             r = r.note("repaired", r.committed)
@@ -293,7 +318,7 @@ def delay(failures: int) -> int:
 def bf_init_failed(f: Facts, carried_out: Decision | None, reason: str) -> Decision:
     d = bf_init(f) if carried_out is None else replace(carried_out, writes="-", sector="-")
     d = replace(d, committable=False, delay=0)
-    if d.next in ("reboot", "reboot-trial"):
+    if d.next in ("reboot", "reboot-trial", "reboot-other"):
         return d
     was_trial, r = d.next == "trial", d.record
     d = replace(d, next="reboot", unwritten="reboot", reason=reason)
@@ -305,10 +330,12 @@ def bf_init_failed(f: Facts, carried_out: Decision | None, reason: str) -> Decis
             d = replace(d, record=replace(r, trial_reason=reason), writes=with_record)
         return d
     if f.running != r.committed:
+        if f.recordable or f.status == "ok":
+            d = replace(d, next="reboot-other", unwritten="reboot-other")
         if f.recordable:
             d = replace(d, record=r.note("failed", f.running, reason), writes=with_record)
         return replace(d, delay=60)
-    can_rescue = f.selector == r.committed and r.proven[other(r.committed)] != "no"
+    can_rescue = f.named == r.committed and r.proven[other(r.committed)] != "no"
     rescue = "reboot-trial" if can_rescue else "reboot"
     if not f.recordable:
         return replace(

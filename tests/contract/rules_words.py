@@ -68,7 +68,7 @@ def random_record(rng: random.Random) -> Record:
         doublings=rng.choice([0, 0, 1, 2, 10, 12, 1_000_000]),
         ladder=rng.randrange(4),
         probation=rng.choice(BOOLS),
-        repairs=rng.choice([0, 1, 2, 3]),
+        repairs=rng.choice([0, 0, 1, 2, 3, 4, 5, 6, 7]),
         last=Last(
             rng.choice("AB-"),
             rng.choice("none started trial attempt confirmed clean failed settled".split()),

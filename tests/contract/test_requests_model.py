@@ -116,7 +116,7 @@ def compare(requests_eval: Path, cases: Iterable[Case]) -> int:
 # -- cases ---------------------------------------------------------------------------------
 
 REASONS = ("-", "kiosk-failing", "verity-corrupt")
-SELECTORS = ("A", "B", "invalid", "gone")
+SELECTORS = ("A", "B", "A-file", "B-file", "invalid", "gone")
 
 
 def every_request() -> list[tuple[str, Args]]:
@@ -210,7 +210,7 @@ def random_cases(n: int) -> Iterator[Case]:
             committable=rng.random() < 0.7,
             staying=rng.random() < 0.3,
             armed=rng.choice(BOOLS),
-            selector=rng.choice(["A", "A", "B", "B", "invalid", "gone"]),
+            selector=rng.choice(["A", "A", "B", "B", *SELECTORS]),
             status=rng.choice(["ok"] * 10 + ["lost", "future"]),
             writable=rng.random() < 0.9,
             count=rng.choice([None, 1, 2, rng.randrange(2**32)]),

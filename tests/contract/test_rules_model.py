@@ -98,7 +98,7 @@ def compare(rules_eval: Path, cases: Iterable[Case]) -> int:
 
 CALLS = ("init", "failed", "after", "unwritten")
 BOOLS = (False, True)
-SELECTORS = ("A", "B", "invalid", "gone")
+SELECTORS = ("A", "B", "A-file", "B-file", "invalid", "gone")
 HASHES = {"A": "aa11", "B": "bb22"}
 
 
@@ -125,7 +125,7 @@ def every_selection() -> Iterator[Case]:
     """Which slot runs, and why: everything that chooses the row of the table."""
     stagings = [("-", "update"), ("other", "update"), ("other", "fallback")]
     for committed, (staged, kind), repairs, proven, hard, call in itertools.product(
-        "AB", stagings, (0, 1, 2), ("unknown", "no", "yes"), (0, 5), CALLS
+        "AB", stagings, (0, 1, 2, 3, 5, 6), ("unknown", "no", "yes"), (0, 5), CALLS
     ):
         there = model.other(committed)
         record = Record(
@@ -205,7 +205,7 @@ def random_cases(n: int) -> Iterator[Case]:
                 mismatch=rng.random() < 0.2,
                 tryboot=rng.choice(BOOLS),
                 count=rng.choice(counts),
-                selector=rng.choice(["A", "A", "B", "B", "invalid", "gone"]),
+                selector=rng.choice(["A", "A", "B", "B", *SELECTORS]),
                 status=rng.choice(["ok", "ok", "ok", "ok", "lost", "none"]),
                 writable=rng.random() < 0.8,
                 boot_id=rng.choice(["-", "0" * 32, "0" * 31, "X" * 32]),

@@ -29,6 +29,7 @@ void text_question_defaults(struct text_question *q)
 		.facts = { .running = SLOT_A,
 			   .selector = SELECTOR_VALID,
 			   .selector_committed = SLOT_A,
+			   .selector_in_place = true,
 			   .record_readable = true,
 			   .writable = true },
 		.args.slot = SLOT_NONE,
@@ -83,7 +84,8 @@ static void text_set_question_word(struct text_question *q, const char *key, cha
 	} else if (streq(key, "running")) {
 		f->running = (enum slot)text_name(value, text_slots);
 	} else if (streq(key, "selector")) {
-		text_set_selector(value, &f->selector, &f->selector_committed);
+		text_set_selector(value, &f->selector, &f->selector_committed,
+				  &f->selector_in_place);
 	} else if (streq(key, "record")) {
 		f->record_readable = streq(value, "ok");
 		f->record_future = streq(value, "future");
@@ -124,7 +126,7 @@ void text_print_question(FILE *out, const struct text_question *q)
 		f->validated, f->committable);
 	fprintf(out, " staying=%d armed=%d writable=%d selector=%s record=%s boot_id=%s count=",
 		f->staying, f->armed, f->writable,
-		text_selector(f->selector, f->selector_committed),
+		text_selector(f->selector, f->selector_committed, f->selector_in_place),
 		f->record_readable ? "ok"
 		: f->record_future ? "future"
 				   : "lost",
@@ -143,7 +145,7 @@ void text_print_question(FILE *out, const struct text_question *q)
 void text_print_plan(FILE *out, const struct run_facts *f, const struct request_plan *p)
 {
 	static const char letters[] = {
-		[STEP_END] = '?', [STEP_SECTOR] = 'S',	[STEP_RECORD] = 'W',
+		[STEP_END] = '?', [STEP_SECTOR] = 'S',	[STEP_FILE] = 'F',  [STEP_RECORD] = 'W',
 		[STEP_ARM] = '+', [STEP_COUNTED] = 'C', [STEP_DISARM] = '-'
 	};
 

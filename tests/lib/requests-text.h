@@ -4,11 +4,10 @@
  * words are those of rules-text.h.
  *
  * Question: request=WORD running=A|B|- mismatch limbo validated committable staying armed writable
- *           selector=A|B|invalid|gone record=ok|lost|future count=-|N now=N boot_id=TEXT
- *           arg.slot=A|B|- arg.reason=CODE arg.force=0|1 arg.hash=TEXT, and the record
- * Answer:   refusal=WORD steps=[SW+C-]…|none sector next always trial armed primary
- *           good.A good.B, and the record
- * Steps:    S sector, W record, + armed, C counted, - disarmed
+ *           selector=A|B|A-file|B-file|invalid|gone record=ok|lost|future count=-|N now=N
+ * boot_id=TEXT arg.slot=A|B|- arg.reason=CODE arg.force=0|1 arg.hash=TEXT, and the record Answer:
+ * refusal=WORD steps=[SFW+C-]…|none sector next always trial armed primary good.A good.B, and the
+ * record Steps:    S sector, F file made anew, W record, + armed, C counted, - disarmed
  */
 #pragma once
 

@@ -9,7 +9,7 @@ static enum slot other_slot(enum slot slot)
 
 void power_off(struct device *d)
 {
-	d->flag = d->off = false;
+	d->flag = d->by_number = d->off = false;
 	d->count = 0;
 	d->running = SLOT_NONE;
 }
@@ -73,6 +73,7 @@ static struct boot_facts device_facts(const struct device *d)
 			    : d->all == SLOT_NONE ? SELECTOR_INVALID
 						  : SELECTOR_VALID,
 		.selector_committed = d->gone ? SLOT_NONE : d->all,
+		.selector_in_place = !d->gone,
 		.record_readable = !d->no_data && !d->lost,
 		.record_lost = !d->no_data && d->lost,
 		.writable = !d->no_data && !d->read_only,
@@ -118,8 +119,10 @@ static void check_decision(struct device *d, const struct boot_facts *f)
 
 static void restart(struct device *d, enum boot_next next)
 {
-	d->running = SLOT_NONE;
+	d->number = slot_other(d->running);
+	d->by_number = next == NEXT_REBOOT_OTHER;
 	d->flag = next == NEXT_REBOOT_TRIAL;
+	d->running = SLOT_NONE;
 }
 
 /* What the firmware starts. */
@@ -131,12 +134,15 @@ static void firmware(struct device *d)
 	d->count++;
 	d->tryboot = d->flag;
 	d->flag = false;
-	if (slot == SLOT_NONE || d->gone)
+	if (d->by_number && !d->deaf)
+		slot = d->number;
+	else if (slot == SLOT_NONE || d->gone)
 		slot = SLOT_A;
 	else if (d->tryboot)
 		slot = other_slot(slot);
 	if (d->content[slot] == CONTENT_EMPTY)
 		slot = other_slot(slot);
+	d->by_number = false;
 	d->running = slot;
 	if (d->tryboot && slot == d->record.staged)
 		d->trial_ran = true;
@@ -155,7 +161,7 @@ void boot_once(struct device *d)
 	rules_bf_init(&f, &d->decision);
 	check_decision(d, &f);
 	carry_out(d, &f);
-	if (!d->off && d->decision.next != NEXT_REBOOT && d->decision.next != NEXT_REBOOT_TRIAL &&
+	if (!d->off && !next_is_reboot(d->decision.next) &&
 	    d->content[d->running] == CONTENT_INIT) {
 		rules_bf_init_failed(&f, &d->decision, REASON_VERITY_CORRUPT, &d->decision,
 				     &d->delay_sec);
@@ -163,7 +169,7 @@ void boot_once(struct device *d)
 	}
 	if (d->off)
 		power_off(d);
-	else if (d->decision.next == NEXT_REBOOT || d->decision.next == NEXT_REBOOT_TRIAL)
+	else if (next_is_reboot(d->decision.next))
 		restart(d, d->decision.next);
 	else if (d->content[d->running] == CONTENT_DARK)
 		restart(d, NEXT_REBOOT);
@@ -202,6 +208,38 @@ static bool ensure_sector(struct device *d)
 	return d->all == d->record.committed || write_sector(d, d->record.committed);
 }
 
+/* autoboot.txt is made anew: for a moment there is none. */
+static bool make_file(struct device *d)
+{
+	d->gone = true;
+	if (!written(d))
+		return false;
+	d->gone = false;
+	d->all = d->record.committed;
+	d->sector_writes++;
+	return written(d);
+}
+
+/* What bf-boot reconcile does about autoboot.txt. False: nothing. */
+static bool reconcile(struct device *d)
+{
+	struct record r = d->record;
+	bool wrong = !in_trial(d) && r.committed != d->running;
+	bool counted = wrong && !d->read_only && r.repairs < RULES_REPAIRS_REBOOT_MAX;
+
+	if (d->lost || d->no_data || in_trial(d) || !(d->gone || counted))
+		return false;
+	r.repairs++;
+	if (!make_file(d) || (counted && (write_record(d, &r) < 0 || d->off))) {
+		if (d->off)
+			power_off(d);
+		return true;
+	}
+	if (counted)
+		end_with(d, NEXT_REBOOT);
+	return true;
+}
+
 void guard_commit(struct device *d)
 {
 	struct record r = d->record;
@@ -223,7 +261,7 @@ void guard_commit(struct device *d)
 	r.trial_reason[0] = '\0';
 	r.last.phase = PHASE_CONFIRMED;
 	if (write_record(d, &r) == 0 && !d->off)
-		(void)write_sector(d, d->running);
+		(void)(d->gone ? make_file(d) : write_sector(d, d->running));
 	d->decision.next = NEXT_BOOT;
 }
 
@@ -360,6 +398,8 @@ bool guard_step(struct device *d)
 	bool healthy = d->content[d->running] == CONTENT_GOOD;
 	struct record r = d->record;
 
+	if (!d->write_fails && reconcile(d))
+		return true;
 	if (in_trial(d)) {
 		if (healthy && !d->decision.committable)
 			return false;

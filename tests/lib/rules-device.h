@@ -19,9 +19,12 @@ enum content {
 };
 
 struct device {
-	enum slot all; /* under [all] in autoboot.txt; SLOT_NONE: lost */
-	bool gone;     /* autoboot.txt cannot even be found */
-	bool flag;     /* the next boot is a trial */
+	enum slot all;	/* under [all] in autoboot.txt; SLOT_NONE: lost */
+	bool gone;	/* autoboot.txt cannot even be found */
+	bool flag;	/* the next boot is a trial */
+	bool by_number; /* the next boot is of .number, past autoboot.txt */
+	enum slot number;
+	bool deaf; /* a firmware that takes no partition number */
 	bool has_count;
 	uint32_t count;
 	bool read_only; /* BF_DATA */

@@ -4,7 +4,14 @@
 #include <stdarg.h>
 
 const char *const text_slots[] = { "A", "B", "-", NULL };
-const char *const text_next[] = { "boot", "trial", "reboot", "reboot-trial", NULL };
+const char *const text_next[] = {
+	[NEXT_BOOT] = "boot",
+	[NEXT_BOOT_TRIAL] = "trial",
+	[NEXT_REBOOT] = "reboot",
+	[NEXT_REBOOT_TRIAL] = "reboot-trial",
+	[NEXT_REBOOT_OTHER] = "reboot-other",
+	NULL,
+};
 
 void text_die(const char *fmt, ...)
 {
@@ -155,13 +162,19 @@ bool text_set_record(struct record *rec, const char *key, char *value)
 	return true;
 }
 
-void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed)
+static const char *const text_files[] = { [SLOT_A] = "A-file", [SLOT_B] = "B-file" };
+
+void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed,
+		       bool *ret_in_place)
 {
-	*ret_committed = slot_parse(value);
+	*ret_committed = streq(value, text_files[SLOT_A])   ? SLOT_A
+			 : streq(value, text_files[SLOT_B]) ? SLOT_B
+							    : slot_parse(value);
 	if (*ret_committed != SLOT_NONE)
 		*ret = SELECTOR_VALID;
 	else
 		TEXT_FIND(*ret, SELECTOR_GONE, selector_state_name(*ret), value);
+	*ret_in_place = *ret == SELECTOR_INVALID || streq(value, slot_name(*ret_committed));
 }
 
 static void text_set_fact(struct boot_facts *f, const char *key, char *value)
@@ -181,7 +194,8 @@ static void text_set_fact(struct boot_facts *f, const char *key, char *value)
 	} else if (streq(key, "roothash")) {
 		text_copy(f->roothash, sizeof(f->roothash), value);
 	} else if (streq(key, "selector")) {
-		text_set_selector(value, &f->selector, &f->selector_committed);
+		text_set_selector(value, &f->selector, &f->selector_committed,
+				  &f->selector_in_place);
 	} else if (streq(key, "count")) {
 		f->has_count = !streq(value, "-");
 		f->count = f->has_count ? text_number(value) : 0;
@@ -215,6 +229,7 @@ void text_defaults(struct boot_facts *f)
 		.running = SLOT_A,
 		.selector = SELECTOR_VALID,
 		.selector_committed = SLOT_A,
+		.selector_in_place = true,
 		.record_readable = true,
 		.writable = true,
 	};
@@ -254,16 +269,18 @@ void text_print_record(FILE *out, const struct record *r)
 			text_slots[r->history[i].slot], text_or_dash(r->history[i].reason));
 }
 
-const char *text_selector(enum selector_state state, enum slot committed)
+const char *text_selector(enum selector_state state, enum slot committed, bool in_place)
 {
-	return state == SELECTOR_VALID ? text_slots[committed] : selector_state_name(state);
+	if (state != SELECTOR_VALID)
+		return selector_state_name(state);
+	return in_place ? text_slots[committed] : text_files[committed];
 }
 
 void text_print_facts(FILE *out, const struct boot_facts *f)
 {
 	fprintf(out, " running=%s mismatch=%d tryboot=%d selector=%s record=%s writable=%d",
 		text_slots[f->running], f->mismatch, f->tryboot,
-		text_selector(f->selector, f->selector_committed),
+		text_selector(f->selector, f->selector_committed, f->selector_in_place),
 		f->record_readable ? "ok"
 		: f->record_lost   ? "lost"
 				   : "none",

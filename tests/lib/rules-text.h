@@ -44,5 +44,7 @@ unsigned text_name(const char *value, const char *const *names); /* its place in
 uint32_t text_number(const char *value);
 void text_copy(char *to, size_t size, const char *value); /* "-" is "" */
 const char *text_or_dash(const char *s);
-const char *text_selector(enum selector_state state, enum slot committed);
-void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed);
+/* "A", "B": in place; "A-file", "B-file": valid, but only a mount could change it. */
+const char *text_selector(enum selector_state state, enum slot committed, bool in_place);
+void text_set_selector(const char *value, enum selector_state *ret, enum slot *ret_committed,
+		       bool *ret_in_place);

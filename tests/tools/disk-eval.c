@@ -51,10 +51,11 @@ static void read_disk(const char *selector_path, int data_fd, struct boot_facts 
 		text_die("%s: %s", selector_path, strerror(-r));
 	facts->selector = selector.state;
 	facts->selector_committed = selector.committed;
+	facts->selector_in_place = selector.in_place;
 	if (data_fd < 0) {
 		facts->record_readable = facts->record_lost = facts->writable = false;
 		printf("found.selector=%s found.record=none found.gen=0",
-		       text_selector(selector.state, selector.committed));
+		       text_selector(selector.state, selector.committed, selector.in_place));
 		return;
 	}
 	r = record_load(data_fd, &facts->record);
@@ -64,7 +65,7 @@ static void read_disk(const char *selector_path, int data_fd, struct boot_facts 
 	facts->record_lost = r == RECORD_LOST;
 	facts->writable = r != RECORD_FUTURE;
 	printf("found.selector=%s found.record=%s found.gen=%llu",
-	       text_selector(selector.state, selector.committed),
+	       text_selector(selector.state, selector.committed, selector.in_place),
 	       record_status_name((enum record_status)r),
 	       (unsigned long long)(facts->record_readable ? facts->record.gen : 0));
 }

@@ -292,7 +292,7 @@ static void test_degraded(void)
 		{ "BF_DATA missing", "BF_DATA=missing\nBF_DATA_DIR=\nBF_DEGRADED=yes\n", "A\n",
 		  "BF_DATA" },
 		{ "mismatch", "BF_MISMATCH=yes\n", "A\n", "different slots" },
-		{ "limbo", "BF_LIMBO=yes\n", "A\n", "not sure" },
+		{ "limbo", "BF_LIMBO=yes\n", "A\n", "Nothing says for sure" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -398,7 +398,7 @@ static void test_boot(void)
 		{ "rescue image", "BF_RESCUE=yes\n", "FAULT  rescue" },
 		{ "corrupt root", "BF_VERITY=C\n", "FAULT  verity" },
 		{ "mismatch", "BF_MISMATCH=yes\n", "FAULT  slot          Firmware" },
-		{ "limbo", "BF_LIMBO=yes\n", "FAULT  slot          It is not sure" },
+		{ "limbo", "BF_LIMBO=yes\n", "FAULT  slot          Nothing says for sure" },
 		{ "degraded", "BF_DEGRADED=yes\n", "FAULT  data          degraded" },
 	};
 

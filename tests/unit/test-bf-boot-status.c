@@ -73,7 +73,7 @@ static void test_staged(void)
 	says("staged", "slot B", "unknown, waits for its trial");
 	says("staged", "trial ended", "verity-corrupt: The root image");
 	says("staged", "counters", "failed boots 3 of 5");
-	ok(strstr(ask("status", NULL)->out, "repairs of autoboot.txt 1 of 2"), "more counters");
+	ok(strstr(ask("status", NULL)->out, "starts of the wrong slot 1 of 6"), "more counters");
 	says("staged", "last reason", "some-new-reason (not known to this version)");
 	says("staged", "next boot", "A");
 	(void)ask("reconcile", NULL);
@@ -138,7 +138,8 @@ static void test_notes(void)
 		  "\"record\": \"lost\"" },
 		{ "a mount is lost", "BF_DEGRADED=yes\n", "! Something that should be kept",
 		  "\"writable\": true" },
-		{ "limbo", "BF_LIMBO=yes\n", "! It is not sure", "\"limbo\": true" },
+		{ "limbo", "BF_LIMBO=yes\n", "! Nothing says for sure which slot is the committed",
+		  "\"limbo\": true" },
 		{ "mismatch", "BF_MISMATCH=yes\n", "! Firmware, command line and root",
 		  "\"mismatch\": true" },
 		{ "unknown", "BF_SLOT=-\n", "! Nothing says which slot", "\"running\": null" },

@@ -495,7 +495,7 @@ static void leave(void *arg)
 {
 	(void)arg;
 	fail_reboot(&boot, next,
-		    next == NEXT_REBOOT ? REASON_WRONG_SLOT : REASON_COMMITTED_FAILING);
+		    next == NEXT_REBOOT_TRIAL ? REASON_COMMITTED_FAILING : REASON_WRONG_SLOT);
 }
 
 static void test_reboot(void)
@@ -515,6 +515,14 @@ static void test_reboot(void)
 	next = NEXT_REBOOT_TRIAL;
 	ok_int(fake_run(leave, NULL), FAKE_REBOOT, "a decided fallback");
 	ok_str(fake_log(), "sync\nreboot 0 tryboot\n", "a trial");
+	for (enum slot slot = SLOT_A; slot < SLOT_COUNT; slot++) {
+		prepare();
+		boot.slot = slot;
+		next = NEXT_REBOOT_OTHER;
+		ok_int(fake_run(leave, NULL), FAKE_REBOOT, "into the other slot");
+		ok_str(fake_log(), slot == SLOT_A ? "sync\nreboot 3\n" : "sync\nreboot 2\n",
+		       "by its number");
+	}
 }
 
 /* In a process of its own: 0 rebooted, 1 the end of PID 1, 2 done: there is no k-th call. */

@@ -32,6 +32,7 @@ struct row {
 #define COUNTED	     "hard=4 soft=9 ladder=1 repairs=1 "
 #define REFUSED(why) "refusal=" why
 #define ATTEMPT(n)   " attempts=" n LAST_A("attempt")
+#define AGAIN(n)     "steps=FW sector=A next=reboot repairs=" n " history=repaired:A:wrong-slot"
 #define TO_TRIAL     "steps=WC next=reboot-trial"
 #define LEAVE(why)                                                                                 \
 	TO_TRIAL ATTEMPT("1") " staged=B kind=fallback trials=0 trial_reason=- "                   \
@@ -64,7 +65,8 @@ static const struct row rows[] = {
 	  REFUSED("TRIAL_RUNS") },
 	{ "bad: the committed one, from a wrong slot", "request=set-bad arg.slot=A running=B",
 	  REFUSED("NOT_COMMITTED") },
-	{ "bad: in limbo", "request=set-bad arg.slot=A running=B limbo=1", REFUSED("LIMBO") },
+	{ "bad: in limbo", "request=set-bad arg.slot=A running=B limbo=1",
+	  REFUSED("NOT_COMMITTED") },
 	{ "bad: slots disagree", "request=set-bad arg.slot=B mismatch=1", REFUSED("MISMATCH") },
 	{ "bad: read-only", "request=set-bad arg.slot=B writable=0", REFUSED("DEGRADED") },
 	{ "bad: newer record", "request=set-bad arg.slot=B record=future", REFUSED("FUTURE") },
@@ -169,7 +171,7 @@ static const struct row rows[] = {
 	{ "primary: committed, in a trial", "request=set-primary arg.slot=A " TRIAL_B,
 	  REFUSED("TRIAL_RUNS") },
 	{ "primary: wrong slot runs", "request=set-primary arg.slot=B running=B limbo=1",
-	  REFUSED("LIMBO") },
+	  REFUSED("NOT_COMMITTED") },
 	{ "primary: read-only", "request=set-primary arg.slot=B writable=0", REFUSED("DEGRADED") },
 	{ "primary: slots disagree", "request=set-primary arg.slot=B mismatch=1",
 	  REFUSED("MISMATCH") },
@@ -201,7 +203,8 @@ static const struct row rows[] = {
 	{ "try nothing", "request=try", REFUSED("NOTHING_STAGED") },
 	{ "try, read-only", "request=try writable=0 " STAGED_B, REFUSED("DEGRADED") },
 	{ "try in a trial", "request=try " TRIAL_B, REFUSED("TRIAL_RUNS") },
-	{ "try in limbo", "request=try limbo=1 running=B staged=B", REFUSED("LIMBO") },
+	{ "try in limbo", "request=try limbo=1 running=B staged=B", REFUSED("NOT_COMMITTED") },
+	{ "try, but not sure", "request=try limbo=1 " STAGED_B, REFUSED("LIMBO") },
 
 	/* reconcile */
 	{ "reconcile", "request=reconcile " STAGED_B, "steps=+" },
@@ -219,6 +222,32 @@ static const struct row rows[] = {
 	{ "reconcile: trial", "request=reconcile " TRIAL_B, "" },
 	{ "reconcile: read-only", "request=reconcile writable=0 " STAGED_B, "" },
 	{ "reconcile: limbo", "request=reconcile limbo=1 " STAGED_B, "" },
+	{ "reconcile: edited, obeyed, not in place", "request=reconcile selector=A-file", "" },
+	{ "reconcile: edited, not in place", "request=reconcile selector=B-file",
+	  "steps=S sector=A" },
+	{ "reconcile: obeyed, but it was read otherwise",
+	  "request=reconcile selector=A-file repairs=1", "steps=F sector=A" },
+	{ "reconcile: repaired, in place", "request=reconcile repairs=1", "" },
+	{ "reconcile: wrong slot", "request=reconcile running=B limbo=1 selector=gone",
+	  AGAIN("1") },
+	{ "reconcile: wrong slot, sector right", "request=reconcile running=B limbo=1",
+	  AGAIN("1") },
+	{ "reconcile: wrong slot, the last time",
+	  "request=reconcile running=B limbo=1 selector=B-file repairs=2", AGAIN("3") },
+	{ "reconcile: wrong slot, too often",
+	  "request=reconcile running=B limbo=1 selector=gone repairs=3", "steps=F sector=A" },
+	{ "reconcile: wrong slot, too often, in place",
+	  "request=reconcile running=B limbo=1 selector=B repairs=3", "steps=S sector=A" },
+	{ "reconcile: wrong slot, all was done", "request=reconcile running=B limbo=1 repairs=3",
+	  "" },
+	{ "reconcile: wrong slot, read-only",
+	  "request=reconcile running=B limbo=1 selector=gone writable=0", "steps=F sector=A" },
+	{ "reconcile: wrong slot, record lost", "request=reconcile running=B limbo=1 record=lost",
+	  "" },
+	{ "reconcile: wrong slot, slots disagree",
+	  "request=reconcile running=B limbo=1 mismatch=1 selector=gone", "" },
+	{ "reconcile: trial, rejected since", "request=reconcile selector=gone " TRIAL_B "staged=-",
+	  "" },
 
 	/* the system goes down */
 	{ "reboots: armed", "request=reboots armed=1 " STAGED_B, "steps=WC" ATTEMPT("1") },
@@ -298,7 +327,7 @@ static const struct row rows[] = {
 	{ "kiosk: ladder, no other", "request=kiosk-fails ladder=2 state.B=unknown", "" },
 	{ "kiosk: in a trial", "request=kiosk-fails " TRIAL_B, REFUSED("TRIAL_RUNS") },
 	{ "kiosk: read-only", "request=kiosk-fails writable=0", REFUSED("DEGRADED") },
-	{ "kiosk: limbo", "request=kiosk-fails running=B limbo=1", REFUSED("LIMBO") },
+	{ "kiosk: limbo", "request=kiosk-fails running=B limbo=1", REFUSED("NOT_COMMITTED") },
 
 	/* the growing interval is over */
 	{ "retry", "request=retry-other state.B=unknown", "doublings=1 " LEAVE("kiosk-failing") },
@@ -383,7 +412,10 @@ static void test_row(const struct row *row)
 	ok(memcmp(&q, &before, sizeof(q)) == 0, "the facts stay as they are");
 }
 
-/* What is asked twice is written once. A kiosk that fails twice has failed twice. */
+/*
+ * What is asked twice is written once. A kiosk that fails twice has failed twice, and a wrong
+ * slot asks for its reboot as often as it is started.
+ */
 static void test_again(const struct row *row)
 {
 	struct request_plan plan;
@@ -391,12 +423,14 @@ static void test_again(const struct row *row)
 
 	question(row->question, &q);
 	requests_plan(&q.facts, q.request, &q.args, &plan);
-	if (plan.refusal != REFUSAL_NONE || q.request == REQUEST_KIOSK_FAILS)
+	if (plan.refusal != REFUSAL_NONE || q.request == REQUEST_KIOSK_FAILS ||
+	    (q.request == REQUEST_RECONCILE && plan.next == NEXT_REBOOT))
 		return;
 	for (size_t i = 0; plan.steps[i] != STEP_END; i++) {
-		if (plan.steps[i] == STEP_SECTOR) {
+		if (plan.steps[i] == STEP_SECTOR || plan.steps[i] == STEP_FILE) {
 			q.facts.selector = SELECTOR_VALID;
 			q.facts.selector_committed = plan.sector;
+			q.facts.selector_in_place = true;
 		} else if (plan.steps[i] == STEP_RECORD) {
 			q.facts.record = plan.record;
 			q.facts.record_readable = true;
@@ -425,6 +459,7 @@ static void test_order(const struct row *row)
 	for (size_t i = 0; plan.steps[i] != STEP_END; i++) {
 		enum request_step s = plan.steps[i];
 
+		sector = sector || s == STEP_FILE;
 		if (s == STEP_SECTOR && plan.record.committed != q.facts.record.committed)
 			order = order && record;
 		if (s == STEP_RECORD || s == STEP_SECTOR)

@@ -67,6 +67,9 @@ struct row {
 #define STRAY                                                                                      \
 	"writes=W next=reboot repairs=1 reason=trial-not-staged "                                  \
 	"history=failed:B:trial-not-staged "
+#define OWN_B TRIAL_B
+#define OWN_B_STAGED                                                                               \
+	" staged=B kind=fallback attempts=1 trials=1 history=trial:B:-,fallback:A:wrong-slot"
 #define UNTRIED_B " staged=- kind=update attempts=0 trials=0 trial_reason=-"
 
 static const struct row init_rows[] = {
@@ -79,7 +82,8 @@ static const struct row init_rows[] = {
 						 "started") " history=repaired:B:-,rebuilt:B:-" },
 	{ "lost, sector gone", "record=lost selector=gone", BOOT_A " history=rebuilt:A:-" },
 	{ "lost, wrong slot", "record=lost running=B",
-	  WRONG "writes=W next=reboot repairs=1 history=failed:A:wrong-slot,rebuilt:A:-" },
+	  WRONG
+	  "writes=SW sector=A next=reboot repairs=1 history=failed:A:wrong-slot,rebuilt:A:-" },
 	{ "lost, trial", "record=lost " AS_TRIAL,
 	  TRIAL_B " staged=B trials=1 history=trial:B:-,rebuilt:A:-" },
 	{ "lost, not writable", "record=lost writable=0", "" },
@@ -110,12 +114,13 @@ static const struct row init_rows[] = {
 	{ "not staged, disagree", AS_TRIAL "mismatch=1", STRAY "unwritten=trial limbo=1" },
 	{ "not staged, again", AS_TRIAL "repairs=1", STRAY "unwritten=trial repairs=2" },
 	{ "not staged, and again: the committed slot cannot", AS_TRIAL "repairs=2",
-	  TRIAL_B " staged=B kind=fallback attempts=1 trials=1 "
+	  TRIAL_B " staged=B kind=fallback attempts=1 trials=1 repairs=3 "
 		  "history=trial:B:-,fallback:A:committed-failing" },
+	{ "not staged, too often", AS_TRIAL "repairs=6", "limbo=1 reason=trial-not-staged" },
 	{ "not staged, and again, disagree", AS_TRIAL "repairs=2 mismatch=1",
 	  "writes=W next=reboot unwritten=trial limbo=1 reason=slot-mismatch staged=B "
 	  "kind=fallback "
-	  "attempts=1 trials=1 trial_reason=slot-mismatch "
+	  "attempts=1 trials=1 trial_reason=slot-mismatch repairs=3 "
 	  "history=trial:B:-,fallback:A:committed-failing" STAMP("B", "trial") },
 	{ "not staged, and again, unproven", AS_TRIAL "repairs=2 proven.B=no",
 	  "limbo=1 reason=trial-not-staged" },
@@ -145,12 +150,36 @@ static const struct row init_rows[] = {
 	{ "sector edited", "running=B selector=B",
 	  WRONG "writes=SW sector=A next=reboot repairs=1 history=repaired:A:wrong-slot" },
 	{ "sector right: the firmware went on", "running=B",
-	  WRONG "writes=W next=reboot repairs=1 history=failed:A:wrong-slot" },
+	  WRONG "writes=SW sector=A next=reboot repairs=1 history=failed:A:wrong-slot" },
 	{ "sector right, repairs used up", "running=B repairs=2",
+	  WRONG "writes=S sector=A history=failed:A:wrong-slot" },
+	{ "right, but a file: read otherwise", "running=B selector=A-file",
+	  WRONG "writes=W next=reboot-other repairs=1 history=failed:A:wrong-slot" },
+	{ "edited, not in place", "running=B selector=B-file",
+	  WRONG "writes=W next=reboot-other repairs=1 history=failed:A:wrong-slot" },
+	{ "edited, not in place, once more", "running=B selector=B-file repairs=1",
+	  WRONG "writes=W next=reboot-other repairs=2 history=failed:A:wrong-slot" },
+	{ "edited, not in place, and again", "running=B selector=B-file repairs=2",
 	  WRONG "history=failed:A:wrong-slot" },
+	{ "edited, not in place, W impossible", "running=B selector=B-file writable=0",
+	  WRONG "history=failed:A:wrong-slot" },
+	{ "started again and again", "running=B repairs=3", OWN_B " repairs=4" OWN_B_STAGED },
+	{ "started again and again, gone", "running=B repairs=5 selector=gone",
+	  OWN_B " repairs=6" OWN_B_STAGED },
+	{ "started too often", "running=B repairs=6",
+	  WRONG "writes=S sector=A history=failed:A:wrong-slot" },
+	{ "started again and again, W impossible", "running=B repairs=3 writable=0",
+	  WRONG "writes=S sector=A history=failed:A:wrong-slot" },
+	{ "started again and again, unproven", "running=B repairs=3 proven.B=no",
+	  WRONG "writes=S sector=A history=failed:A:wrong-slot" },
+	{ "started again and again, staged", "running=B repairs=3 proven.B=no " STAGED_B,
+	  OWN_B " repairs=4 trials=1 history=trial:B:-" },
 	{ "wrong slot, W impossible", "running=B selector=invalid writable=0",
 	  WRONG "writes=S sector=A history=repaired:A:wrong-slot" },
-	{ "wrong slot, sector gone", "running=B selector=gone", WRONG },
+	{ "wrong slot, sector gone", "running=B selector=gone",
+	  WRONG "writes=W next=reboot-other repairs=1 history=failed:A:wrong-slot" },
+	{ "wrong slot, sector gone, no record", "running=B selector=gone record=none",
+	  "committed=B" },
 	{ "wrong slot, slots disagree", "running=B selector=B mismatch=1",
 	  WRONG "writes=SW sector=A next=reboot repairs=1 history=repaired:A:wrong-slot" },
 
@@ -172,6 +201,8 @@ static const struct row init_rows[] = {
 	{ "sector edited", "selector=B",
 	  "sector=A writes=WS history=repaired:A:-" STAMP("A", "started") },
 	{ "sector gone", "selector=gone", BOOT_A },
+	{ "edited, not in place", "selector=B-file", BOOT_A },
+	{ "right, not in place", "selector=A-file", BOOT_A },
 	{ "slots disagree", "mismatch=1", BOOT_A " limbo=1 reason=slot-mismatch" },
 	{ "W impossible", "writable=0 last.slot=A last.phase=failed last.reason=mount hard=9", "" },
 	{ "W impossible, sector lost", "writable=0 selector=invalid",
@@ -320,14 +351,18 @@ static const struct row init_rows[] = {
 	  LEAVE_A " writes=SW sector=A staged=B kind=fallback attempts=1"
 		  " history=fallback:A:committed-failing,repaired:A:-" },
 	{ "sector gone: no trial", "hard=5 state.B=good selector=gone", BOOT_A },
+	{ "sector cannot be repaired: no trial", "hard=5 state.B=good selector=B-file", BOOT_A },
+	{ "sector right, not in place", "hard=5 state.B=good selector=A-file",
+	  LEAVE_A " staged=B kind=fallback attempts=1" FALLBACK },
 	{ "slots disagree: left all the same", "hard=5 state.B=good mismatch=1",
 	  LEAVE_A " limbo=1 staged=B kind=fallback attempts=1" FALLBACK },
 	{ "W impossible: no reboot", "hard=50 soft=50 state.B=good writable=0", "" },
 };
 
-#define GAVE_UP "next=reboot unwritten=reboot reason=verity-corrupt "
-#define FAILED	"history=failed:A:verity-corrupt last.phase=failed last.reason=verity-corrupt "
-#define STAMPED "last.slot=A last.boot_id=" ID " hash.A=cc33 "
+#define BY_NUMBER "next=reboot-other unwritten=reboot-other "
+#define GAVE_UP	  "next=reboot unwritten=reboot reason=verity-corrupt "
+#define FAILED	  "history=failed:A:verity-corrupt last.phase=failed last.reason=verity-corrupt "
+#define STAMPED	  "last.slot=A last.boot_id=" ID " hash.A=cc33 "
 
 /* bf-init fails after its decision was carried out. */
 static const struct row after_rows[] = {
@@ -345,7 +380,7 @@ static const struct row after_rows[] = {
 	  "next=reboot unwritten=trial reason=trial-not-staged repairs=1 "
 	  "history=failed:B:trial-not-staged" },
 	{ "stray trial, unproven, stays", AS_TRIAL "repairs=2 proven.B=no",
-	  GAVE_UP "writes=W limbo=1 delay=60 history=failed:B:verity-corrupt" },
+	  GAVE_UP BY_NUMBER "writes=W limbo=1 delay=60 history=failed:B:verity-corrupt" },
 	{ "committed", "", GAVE_UP FAILED STAMPED "writes=W unwritten=reboot-trial" },
 	{ "committed, other not proven", "proven.B=no", GAVE_UP FAILED STAMPED "writes=W" },
 	{ "committed, sector lost", "selector=invalid",
@@ -368,8 +403,13 @@ static const struct row after_rows[] = {
 	  GAVE_UP "next=reboot-trial unwritten=reboot-trial" },
 	{ "committed, record of a newer version", "record=none writable=0 selector=gone", GAVE_UP },
 	{ "wrong slot, repairs used up", "running=B selector=invalid repairs=2",
-	  GAVE_UP
+	  GAVE_UP BY_NUMBER
 	  "writes=W limbo=1 delay=60 history=failed:B:verity-corrupt,repaired:A:wrong-slot" },
+	{ "wrong slot, and no way but by number", "running=B selector=gone repairs=2",
+	  GAVE_UP BY_NUMBER
+	  "writes=W limbo=1 delay=60 history=failed:B:verity-corrupt,failed:A:wrong-slot" },
+	{ "wrong slot, W impossible", "running=B selector=gone writable=0",
+	  GAVE_UP BY_NUMBER "limbo=1 delay=60 history=failed:A:wrong-slot" },
 	{ "wrong slot, no record", "running=B record=none writable=0", GAVE_UP "limbo=1 delay=60" },
 };
 
@@ -381,7 +421,7 @@ static const struct row unwritten_rows[] = {
 	  GAVE_UP "next=reboot-trial unwritten=reboot-trial" STAMP("A", "started") },
 	{ "committed, other not proven", "proven.B=no", GAVE_UP STAMP("A", "started") },
 	{ "wrong slot", "running=B selector=B",
-	  GAVE_UP "limbo=1 delay=60 repairs=1 history=repaired:A:wrong-slot" },
+	  GAVE_UP BY_NUMBER "limbo=1 delay=60 repairs=1 history=repaired:A:wrong-slot" },
 };
 
 /* bf-init fails before it has decided. */
@@ -573,11 +613,60 @@ static void test_v3_repair_in_vain(void)
 	ok(d.running == SLOT_A && d.decision.limbo, "the third time A runs, in limbo");
 	ok_int(d.decision.reason, REASON_WRONG_SLOT, "and says why");
 	ok(!install(&d, CONTENT_GOOD, "a1"), "no install there");
+	ok(run_on(&d, 5), "reconcile makes the file anew: ends");
+	done(&d, SLOT_B, "a sector that did not stay");
 
 	d = new_device(SLOT_B);
 	d.content[SLOT_B] = CONTENT_EMPTY;
 	ok(boot_up(&d, 5), "committed slot without a boot filesystem: the other one runs");
 	ok(d.running == SLOT_A && d.decision.limbo && d.boots == 3, "in limbo, after two reboots");
+	ok(guard_step(&d) && d.running == SLOT_NONE, "reconcile reboots once more");
+	ok(boot_up(&d, 1) && in_trial(&d), "then A is tried, by its own word");
+	ok(run_on(&d, 5), "committed slot without a boot filesystem: ends");
+	done(&d, SLOT_A, "committed slot without a boot filesystem");
+	ok(install(&d, CONTENT_GOOD, "b1"), "and the lost slot is written again");
+}
+
+/* autoboot.txt is gone, or a text that cannot be written in place: A runs, B is committed. */
+static void test_limbo(void)
+{
+	struct device d = new_device(SLOT_B);
+
+	d.gone = true;
+	ok(run_on(&d, 5), "gone: ends");
+	done(&d, SLOT_B, "gone");
+	ok_int(d.boots, 2, "gone: one reboot");
+	ok(!d.gone, "gone: made again, in the committed slot");
+
+	d = new_device(SLOT_B);
+	d.gone = true;
+	d.content[SLOT_A] = CONTENT_INIT;
+	ok(run_on(&d, 5), "gone, the wrong slot is corrupt: ends");
+	done(&d, SLOT_B, "gone, the wrong slot is corrupt");
+
+	d = new_device(SLOT_B);
+	d.gone = d.deaf = true;
+	ok(run_on(&d, 5), "a firmware that takes no number: ends");
+	done(&d, SLOT_B, "a firmware that takes no number");
+	ok_int(d.boots, 4, "a firmware that takes no number: two in vain, one that helps");
+}
+
+/* What the firmware can start is bad: some trials of its own, then it stays up. */
+static void test_limbo_bounded(void)
+{
+	struct device d = new_device(SLOT_B);
+	unsigned trials = 0;
+
+	d.content[SLOT_B] = CONTENT_EMPTY;
+	d.content[SLOT_A] = CONTENT_KIOSK;
+	for (int i = 0; i < 20 && (d.running == SLOT_NONE || guard_step(&d)); i++) {
+		if (d.running == SLOT_NONE)
+			boot_once(&d);
+		trials += d.running != SLOT_NONE && in_trial(&d);
+	}
+	ok_int(trials, RULES_REPAIRS_MAX - RULES_REPAIRS_REBOOT_MAX, "three trials of its own");
+	ok(d.running == SLOT_A && d.decision.limbo, "then it stays up");
+	ok_str(d.violation ? d.violation : "", "", "bounded: no violation");
 }
 
 /* V4: flag set, autoboot.txt lost: not a trial. */
@@ -943,6 +1032,30 @@ static void begin_sector_lost_and_fails(struct device *d)
 	d->content[SLOT_B] = CONTENT_INIT;
 }
 
+static void begin_file_lost(struct device *d)
+{
+	*d = new_device(SLOT_B);
+	d->gone = true;
+}
+
+static void begin_file_lost_and_corrupt(struct device *d)
+{
+	begin_file_lost(d);
+	d->content[SLOT_A] = CONTENT_INIT;
+}
+
+static void begin_file_lost_and_deaf(struct device *d)
+{
+	begin_file_lost(d);
+	d->deaf = true;
+}
+
+static void begin_boot_lost(struct device *d)
+{
+	*d = new_device(SLOT_B);
+	d->content[SLOT_B] = CONTENT_EMPTY;
+}
+
 static void begin_edited(struct device *d)
 {
 	d->all = SLOT_B;
@@ -969,6 +1082,10 @@ static const struct story {
 	{ "committed slot hangs", begin_committed_dark, story_run },
 	{ "sector lost, committed slot corrupt", begin_sector_lost_and_fails, story_run },
 	{ "sector edited by hand", begin_edited, story_run },
+	{ "autoboot.txt deleted", begin_file_lost, story_run },
+	{ "autoboot.txt deleted, wrong slot corrupt", begin_file_lost_and_corrupt, story_run },
+	{ "autoboot.txt deleted, no number", begin_file_lost_and_deaf, story_run },
+	{ "committed slot's boot filesystem lost", begin_boot_lost, story_run },
 };
 
 /* After the cut nothing more goes wrong: a good slot runs, is committed, and autoboot.txt says so.
@@ -1135,6 +1252,8 @@ int main(void)
 	test_v2_commit_cut();
 	test_v3_wrong_slot();
 	test_v3_repair_in_vain();
+	test_limbo();
+	test_limbo_bounded();
 	test_v4_flag_without_sector();
 	test_v5_reason_of_another();
 	test_v7_never_ran();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "boot/running.h"
 #include "tests/lib/bf-boot-device.h"
+#include "tests/lib/fat-make.h"
 #include "tests/lib/tap.h"
 
 #include <sys/file.h>
@@ -450,8 +451,13 @@ static void selector_appears(void)
 static void test_selector_gone(void)
 {
 	static const char *const order[] = { "mount " SELECTOR_DEV " /run/bf/mnt vfat",
-					     "open /run/bf/mnt/autoboot.txt", "umount /run/bf/mnt",
-					     "pwrite " SELECTOR_DEV, NULL };
+					     "unlink /run/bf/mnt/AUTOBOOT.TXT",
+					     "open /run/bf/mnt/AUTOBOOT.TXT",
+					     "write /run/bf/mnt/AUTOBOOT.TXT",
+					     "fsync /run/bf/mnt/AUTOBOOT.TXT",
+					     "umount /run/bf/mnt",
+					     "open " SELECTOR_DEV,
+					     NULL };
 	struct device d = device_default;
 
 	d.selector = SLOT_NONE;
@@ -466,6 +472,60 @@ static void test_selector_gone(void)
 	ok_int(ask(REQUEST_SET_GOOD, SLOT_A, ""), -EIO, "autoboot.txt gone, mount fails");
 	make_device(&d);
 	ok_int(ask(REQUEST_SET_GOOD, SLOT_A, ""), -ENOENT, "autoboot.txt gone, and stays so");
+}
+
+/* Several entries may answer to the name, by a long or a short one: the next unlink finds the next.
+ */
+static unsigned more_files;
+
+static void another_file(void)
+{
+	if (more_files && more_files--)
+		fake_file("/run/bf/mnt/AUTOBOOT.TXT", "boot_partition=3\n");
+}
+
+static const char *made_text(void)
+{
+	static char text[AUTOBOOT_SIZE + 1];
+	_cleanup_free_ char *got = fake_read("/run/bf/mnt/AUTOBOOT.TXT", NULL);
+
+	(void)snprintf(text, sizeof(text), "%s", got ? got : "");
+	return text;
+}
+
+static void test_selector_of_somebody(void)
+{
+	static const char text[] = "[all]\ntryboot_a_b=1\nboot_partition=3\n[tryboot]\n"
+				   "boot_partition=2\n";
+	const struct fat_make_file file = { "AUTOBOOTTXT", text, 0 };
+	struct device d = device_default;
+	char ours[AUTOBOOT_SIZE + 1] = "";
+	struct record rec;
+	struct running r;
+
+	make_device(&d);
+	fat_make(fake_path(SELECTOR_DEV), 12, 512, &file, 1);
+	ok_int(running_open(RUNNING_READ, &r), 0, "somebody's text");
+	ok(r.facts.selector == SELECTOR_VALID && r.facts.selector_committed == SLOT_B &&
+		   !r.facts.selector_in_place,
+	   "somebody's text: valid, not in place");
+	running_close(&r);
+
+	/* The firmware obeyed it: B runs, A is committed. */
+	d.running = SLOT_B;
+	make_device(&d);
+	fat_make(fake_path(SELECTOR_DEV), 12, 512, &file, 1);
+	fake_then("umount /run/bf/mnt -", selector_appears);
+	more_files = 3;
+	fake_then("unlink /run/bf/mnt/AUTOBOOT.TXT", another_file);
+	ok_int(ask(REQUEST_RECONCILE, SLOT_NONE, ""), 0, "wrong slot: reconcile");
+	ok(strstr(fake_log(), "mount " SELECTOR_DEV " /run/bf/mnt vfat "), "wrong slot: mounted");
+	ok(strstr(fake_log(), "sync"), "wrong slot: each write before the next");
+	autoboot_format(SLOT_A, ours);
+	ok_str(made_text(), ours, "wrong slot: the text is whole at once");
+	ok_int(sector_on_disk(), SLOT_A, "wrong slot: and found in place");
+	ok(on_disk(&rec) && rec.repairs == 1, "wrong slot: counted");
+	more_files = 0;
 }
 
 static int image_hash(const char *cmdline, char ret[static RECORD_HASH_MAX + 1])
@@ -523,6 +583,7 @@ int main(void)
 		test_sweep(&sweeps[i], true);
 	}
 	test_selector_gone();
+	test_selector_of_somebody();
 	test_image_hash();
 	return tap_done();
 }

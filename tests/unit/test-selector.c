@@ -140,6 +140,7 @@ static void test_read(void)
 		ok_int(read_selector(&got), 0, "read: %s", rows[i].name);
 		ok_int(got.state, rows[i].state, "state");
 		ok_int(got.committed, rows[i].committed, "committed");
+		ok_int(got.in_place, rows[i].size == AUTOBOOT_SIZE, "in place");
 		ok_int(got.block_bytes, 512, "block");
 		ok(got.state == SELECTOR_GONE || got.offset_bytes == text_offset(), "offset");
 		ok(fake_open_fds() == 0 && fake_violations() == 0, "clean");
