@@ -3,7 +3,6 @@
 
 #include "boot/sys.h"
 #include "tests/lib/fake-sys.h"
-#include "tests/lib/fat-make.h"
 #include "tests/lib/requests-text.h"
 
 #include <fcntl.h>
@@ -93,7 +92,7 @@ static bool guard_step(struct world *w, const struct fault *fault, struct outcom
 
 	*ret = (struct outcome) { .next = NEXT_BOOT };
 	if (!w->reconciled) {
-		*ret = world_ask(w, REQUEST_RECONCILE, NULL, fault);
+		*ret = world_ask_and_do(w, REQUEST_RECONCILE, NULL, fault);
 		w->reconciled = true;
 		return true;
 	}
@@ -190,10 +189,6 @@ static void judge_future(struct world *w, const struct world *start, const char 
 	end.in_memory = true;
 	end.dump = NULL;
 	stands = run_on(&end, boots_needed(start));
-	if (stands && end.decision.limbo) { /* "reboot once", says bf-boot */
-		world_power_off(&end);
-		stands = run_on(&end, boots_needed(start));
-	}
 	if (*end.violation)
 		world_violate(w, "%s: %s", when, end.violation);
 	else if (stands)
@@ -206,7 +201,8 @@ static bool is_as_before(const struct world *w, const struct world *before)
 {
 	return w->disk.has_record == before->disk.has_record &&
 	       w->disk.record.gen == before->disk.record.gen && w->disk.all == before->disk.all &&
-	       w->disk.usable == before->disk.usable && w->flag == before->flag &&
+	       w->disk.usable == before->disk.usable && w->disk.in_place == before->disk.in_place &&
+	       w->flag == before->flag && w->number == before->number &&
 	       memcmp(w->content, before->content, sizeof(w->content)) == 0 &&
 	       memcmp(w->version, before->version, sizeof(w->version)) == 0 &&
 	       memcmp(w->proven, before->proven, sizeof(w->proven)) == 0;
@@ -223,6 +219,8 @@ static void check_future(struct world *w, const struct world *before)
 	start.violation[0] = '\0';
 	if (!w->up && w->flag)
 		judge_future(w, &start, "with its flag");
+	if (!w->up && w->number != SLOT_NONE)
+		judge_future(w, &start, "by number");
 	world_power_off(&start);
 	judge_future(w, &start, "after a power cut");
 }
@@ -269,7 +267,8 @@ static void check_commit(struct world *w, const struct record *b, const struct r
 {
 	bool fallback = b->kind == KIND_FALLBACK;
 
-	if (w->asked != REQUEST_SET_GOOD || w->running != a->committed || !w->tryboot)
+	if (w->asked != REQUEST_SET_GOOD || w->running != a->committed ||
+	    w->decision.next != NEXT_BOOT_TRIAL)
 		world_violate(w, "I3: slot %s was committed, but not by itself",
 			      slot_name(a->committed));
 	if (!w->proven[a->committed])
@@ -317,8 +316,8 @@ static void check_order(struct world *w, const struct disk_view *before)
 {
 	const struct disk_view *now = &w->disk;
 
-	if (now->usable && now->all != before->all && now->has_record && !w->unread &&
-	    now->record.committed != now->all)
+	if (now->usable && now->in_place && now->all != before->all && now->has_record &&
+	    !w->unread && now->record.committed != now->all)
 		world_violate(w, "the sector was written before the record");
 }
 
@@ -343,9 +342,11 @@ static void check_step(struct world *w, const struct world *old)
 		    (!before->has_record ||
 		     (a->gen > b->gen &&
 		      (b->staged != a->staged || a->attempts < b->attempts || a->kind != b->kind))))
-			w->trial_ran = w->tryboot && w->running == a->staged;
+			w->trial_ran = w->running == a->staged &&
+				       (w->tryboot || w->decision.next == NEXT_BOOT_TRIAL);
 	}
-	if (w->disk.usable && !w->proven[w->disk.all])
+	/* What a person wrote is nobody's fault here, but none of it is in place. */
+	if (w->disk.usable && w->disk.in_place && !w->proven[w->disk.all])
 		world_violate(w, "I3: autoboot.txt names slot %s, which was never confirmed",
 			      slot_name(w->disk.all));
 	check_order(w, before);
@@ -385,16 +386,14 @@ static void did(struct life *l, const char *fmt, ...)
 
 static void real_disk(struct world *w, enum slot committed)
 {
-	struct fat_make_file file = { "AUTOBOOTTXT", "", AUTOBOOT_SIZE };
-	struct stat st;
 	char number[32], text[AUTOBOOT_SIZE + 1] = "";
+	struct stat st;
 	int fd;
 
 	fake_reset();
+	world_disk_begins();
 	autoboot_format(committed, text);
-	file.text = text;
-	fake_file(WORLD_SELECTOR, "");
-	fat_make(fake_path(WORLD_SELECTOR), 12, 512, &file, 1);
+	world_make_selector(text, AUTOBOOT_SIZE);
 	fake_dir(WORLD_DATA);
 	fake_dir("/run/systemd");
 	if (stat(fake_path(WORLD_DATA), &st) < 0)
@@ -420,6 +419,8 @@ void life_begins(struct life *l, uint64_t seed)
 		.proven = { true, true },
 		.version = { 1, 2 },
 		.has_count = chance(&l->dice, 60),
+		.number = SLOT_NONE,
+		.deaf = chance(&l->dice, 20),
 		.dump = dump,
 		.mistake = mistake,
 	};
@@ -478,15 +479,44 @@ static void note_calls(struct life *l, unsigned calls)
 static void lose_selector(struct life *l)
 {
 	char junk[AUTOBOOT_SIZE];
-	FILE *f = fopen(fake_path(WORLD_SELECTOR), "r+e");
 	bool zeroes = chance(&l->dice, 40);
 
 	for (size_t i = 0; i < sizeof(junk); i++)
 		junk[i] = zeroes ? 0 : (char)roll(&l->dice, 256);
-	if (!f || fseek(f, (long)world_selector_offset(), SEEK_SET) != 0 ||
-	    fwrite(junk, sizeof(junk), 1, f) != 1 || fclose(f) != 0)
-		text_die("the selector cannot be damaged");
+	world_damage_selector(junk);
 	did(l, "autoboot.txt is lost");
+}
+
+/* What people make of it. None of it has the size that one write can change. */
+static void edit_selector(struct life *l)
+{
+	enum slot s = roll(&l->dice, 2) ? SLOT_B : SLOT_A;
+	char text[AUTOBOOT_SIZE + 1] = "";
+	size_t len;
+
+	autoboot_format(s, text);
+	len = strlen(text);
+	while (len > 1 && text[len - 2] == '\n')
+		text[--len] = '\0';
+	switch (roll(&l->dice, 4)) {
+	case 0:
+		world_make_selector(NULL, 0);
+		did(l, "autoboot.txt is deleted");
+		break;
+	case 1:
+		(void)snprintf(text, sizeof(text), "boot_partition=%d\n", s == SLOT_A ? 2 : 3);
+		world_make_selector(text, strlen(text));
+		did(l, "autoboot.txt has one line: %s", slot_name(s));
+		break;
+	case 2:
+		world_make_selector(text, 600);
+		did(l, "autoboot.txt has 600 bytes: %s", slot_name(s));
+		break;
+	default:
+		world_make_selector(text, len);
+		did(l, "autoboot.txt is written by hand: %s", slot_name(s));
+		break;
+	}
 }
 
 static void damage_record(struct life *l, bool both)
@@ -658,7 +688,7 @@ static void step_down(struct life *l)
 		world_power_off(&l->w);
 		did(l, "the power is cut");
 	} else if (n < 6) {
-		lose_selector(l);
+		(chance(&l->dice, 50) ? lose_selector : edit_selector)(l);
 	} else if (n < 9) {
 		damage_record(l, n < 7 && chance(&l->dice, 50));
 	} else {
@@ -730,7 +760,7 @@ static void step_up(struct life *l)
 	else if (n < 96)
 		any_request(l);
 	else if (n < 97)
-		lose_selector(l);
+		(chance(&l->dice, 50) ? lose_selector : edit_selector)(l);
 	else if (n < 99)
 		damage_record(l, chance(&l->dice, 20));
 	else
@@ -742,13 +772,16 @@ static void step_up(struct life *l)
 static enum excluded is_excluded(const struct life *l)
 {
 	const struct world *w = &l->w;
-	bool b_committed = l->committed == SLOT_B;
+	bool lost = !w->disk.usable || !w->disk.in_place;
+	enum slot next = world_firmware_choice(w, false);
 
-	if (b_committed && !w->disk.usable && !w->disk.has_record)
+	if (!lost || next == l->committed)
+		return EXCLUDED_NONE;
+	if (!w->disk.has_record)
 		return EXCLUDED_R4;
-	if (b_committed && w->disk.all == SLOT_NONE && w->content[SLOT_A] == CONTENT_PRE)
-		return EXCLUDED_R1;
-	return EXCLUDED_NONE;
+	return w->content[next] == CONTENT_PRE || (w->deaf && w->content[next] == CONTENT_INIT)
+		       ? EXCLUDED_R1
+		       : EXCLUDED_NONE;
 }
 
 static void print_step(const struct life *l, unsigned step)
@@ -757,12 +790,12 @@ static void print_step(const struct life *l, unsigned step)
 	const struct record *r = &w->disk.record;
 
 	fprintf(l->trace,
-		"%4u %-60s | sector %s%s flag %d ran %d %s%s | A %s v%u%s B %s v%u%s\n     ", step,
-		l->did, slot_name(w->disk.all), w->disk.usable ? "" : "!", w->flag, w->trial_ran,
-		w->up ? "runs " : "down", w->up ? slot_name(w->running) : "",
-		content_names[w->content[SLOT_A]], w->version[SLOT_A], w->proven[SLOT_A] ? "+" : "",
-		content_names[w->content[SLOT_B]], w->version[SLOT_B],
-		w->proven[SLOT_B] ? "+" : "");
+		"%4u %-60s | sector %s%s%s flag %d ran %d %s%s | A %s v%u%s B %s v%u%s\n     ",
+		step, l->did, slot_name(w->disk.all), w->disk.usable ? "" : "!",
+		w->disk.in_place ? "" : "~", w->flag, w->trial_ran, w->up ? "runs " : "down",
+		w->up ? slot_name(w->running) : "", content_names[w->content[SLOT_A]],
+		w->version[SLOT_A], w->proven[SLOT_A] ? "+" : "", content_names[w->content[SLOT_B]],
+		w->version[SLOT_B], w->proven[SLOT_B] ? "+" : "");
 	if (w->disk.has_record)
 		text_print_record(l->trace, r);
 	fputc('\n', l->trace);

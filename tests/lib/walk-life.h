@@ -9,10 +9,10 @@
  *   left has a reason; and the sector never runs ahead of the record
  *
  * Left out, each counted, and the device is thrown away then:
- *   R1  B committed, the sector lost, and the kernel of A dies before bf-init: none
- *       of our programs ever runs again.
- *   R4  B committed, the sector and both generations of the record lost: the
- *       firmware starts A, and the new record believes it.
+ *   R1  the sector lost, or written by hand, and the firmware then starts the other slot, whose
+ *       kernel dies before bf-init: none of our programs ever runs again. With a firmware that
+ *       takes no partition number also one whose bf-init fails: nothing mounts BF_BOOTSEL.
+ *   R4  the same, and both generations of the record lost: the new record believes it.
  * R2 (the kernel of the committed slot rots) does not happen here: nothing turns a
  * committed slot into CONTENT_PRE. R3 (BF_DATA unwritable for ever) neither: in what
  * must work out in the end, BF_DATA has come back.

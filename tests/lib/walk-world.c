@@ -3,6 +3,7 @@
 
 #include "initramfs/init/handover.h"
 #include "tests/lib/fake-sys.h"
+#include "tests/lib/fat-make.h"
 #include "tests/lib/requests-text.h"
 
 #include <fcntl.h>
@@ -45,6 +46,10 @@ enum slot the_other(enum slot slot)
 	return slot == SLOT_A ? SLOT_B : SLOT_A;
 }
 
+#define VOLUME_START 16384 /* FAT and root directory are in it */
+#define MOUNTED	     RUNNING_DIR "/mnt"
+#define MOUNTED_FILE MOUNTED "/AUTOBOOT.TXT"
+
 /* ---- the firmware ------------------------------------------------------- */
 
 static enum slot slot_of_number(const char *text)
@@ -78,45 +83,112 @@ static void firmware_parse(char *text, struct disk_view *v)
 	v->usable = two && v->all != SLOT_NONE && v->trial != SLOT_NONE && v->all != v->trial;
 }
 
-/* Where a volume keeps the one cluster of AUTOBOOT.TXT; d: its start. */
-static size_t text_offset(const uint8_t *d)
+/* Where a volume keeps AUTOBOOT.TXT, whose clusters are one sector each; d: its start. */
+struct text_place {
+	size_t offset, size; /* bytes; offset 0: there is no such file */
+};
+
+static struct text_place text_place(const uint8_t *d)
 {
 	size_t sector = d[11] | (size_t)d[12] << 8, reserved = d[14] | (size_t)d[15] << 8;
 	size_t fats = d[16] * (d[22] | (size_t)d[23] << 8), entries = d[17] | (size_t)d[18] << 8;
 	const uint8_t *entry = d + (reserved + fats) * sector;
+	size_t size, cluster;
 
 	for (size_t i = 0; i < entries && memcmp(entry, "AUTOBOOTTXT", 11) != 0; i++)
 		entry += 32;
-	if (memcmp(entry, "AUTOBOOTTXT", 11) != 0)
-		text_die("no autoboot.txt");
-	return (reserved + fats) * sector + entries * 32 +
-	       ((entry[26] | (size_t)entry[27] << 8) - 2) * d[13] * sector;
+	size = entry[28] | (size_t)entry[29] << 8;
+	cluster = entry[26] | (size_t)entry[27] << 8;
+	if (memcmp(entry, "AUTOBOOTTXT", 11) != 0 || size == 0)
+		return (struct text_place) { 0, 0 };
+	return (struct text_place) {
+		(reserved + fats) * sector + entries * 32 + (cluster - 2) * d[13] * sector, size
+	};
 }
 
-size_t world_selector_offset(void)
+static FILE *open_selector(struct text_place *ret)
 {
-	static size_t offset;
-	_cleanup_free_ char *all = NULL;
+	static uint8_t start[VOLUME_START + 32];
+	FILE *f = fopen(fake_path(WORLD_SELECTOR), "r+e");
 
-	if (offset)
-		return offset;
-	all = fake_read(WORLD_SELECTOR, NULL);
-	if (!all)
+	if (!f || fread(start, VOLUME_START, 1, f) != 1)
 		text_die("the selector cannot be read");
-	offset = text_offset((const uint8_t *)all);
-	return offset;
+	*ret = text_place(start);
+	return f;
 }
 
+void world_damage_selector(const char junk[static AUTOBOOT_SIZE])
+{
+	struct text_place place;
+	FILE *f = open_selector(&place);
+
+	if (place.offset &&
+	    (fseek(f, (long)place.offset, SEEK_SET) != 0 || fwrite(junk, AUTOBOOT_SIZE, 1, f) != 1))
+		text_die("the selector cannot be damaged");
+	if (fclose(f) != 0)
+		text_die("the selector cannot be damaged");
+}
+
+void world_make_selector(const char *text, size_t size)
+{
+	const struct fat_make_file file = { "AUTOBOOTTXT", text ? text : "", size };
+
+	fat_make(fake_path(WORLD_SELECTOR), 12, 512, &file, text != NULL);
+}
+
+/* What the firmware reads: a longer file is none, a shorter one has its own end. */
 static void look_at_selector(struct disk_view *v)
 {
 	char text[AUTOBOOT_SIZE + 1] = "";
-	FILE *f = fopen(fake_path(WORLD_SELECTOR), "re");
+	struct text_place place;
+	FILE *f = open_selector(&place);
 
-	if (!f || fseek(f, (long)world_selector_offset(), SEEK_SET) != 0 ||
-	    fread(text, AUTOBOOT_SIZE, 1, f) != 1)
+	if (place.size <= AUTOBOOT_SIZE && place.offset &&
+	    (fseek(f, (long)place.offset, SEEK_SET) != 0 || fread(text, place.size, 1, f) != 1))
 		text_die("the selector cannot be read");
 	(void)fclose(f);
 	firmware_parse(text, v); /* as far as the first NUL, like the firmware */
+	v->in_place = place.size == AUTOBOOT_SIZE;
+}
+
+/* -- the same, mounted: files at MOUNTED, whose changes are on the disk at once -- */
+
+static bool is_mounted;
+
+static void on_mount(void)
+{
+	char text[2 * AUTOBOOT_SIZE + 1] = "";
+	struct text_place place;
+	FILE *f = open_selector(&place);
+
+	fake_remove(MOUNTED_FILE);
+	fake_dir(MOUNTED);
+	is_mounted = true;
+	if (place.offset && fseek(f, (long)place.offset, SEEK_SET) == 0 &&
+	    fread(text, 1, place.size, f) == place.size)
+		fake_file_data(MOUNTED_FILE, text, place.size);
+	(void)fclose(f);
+}
+
+static void mounted_is_on_disk(void)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+
+	if (!is_mounted)
+		return;
+	is_mounted = false;
+	text = fake_read(MOUNTED_FILE, &size);
+	world_make_selector(text, size);
+	fake_remove(MOUNTED_FILE);
+}
+
+void world_disk_begins(void)
+{
+	is_mounted = false;
+	fake_file(WORLD_SELECTOR, "");
+	fake_then("mount " WORLD_SELECTOR " " MOUNTED " vfat", on_mount);
+	fake_then("umount " MOUNTED " -", mounted_is_on_disk);
 }
 
 /* Reading costs more than comparing: what has not changed is what it was. */
@@ -157,6 +229,7 @@ void world_look(struct world *w)
 {
 	if (w->in_memory)
 		return;
+	mounted_is_on_disk();
 	look_at_selector(&w->disk);
 	look_at_record(&w->disk);
 }
@@ -174,7 +247,9 @@ static void firmware(struct world *w)
 {
 	w->boots++;
 	w->count++;
-	w->running = world_firmware_choice(w, w->flag);
+	w->running =
+		w->number != SLOT_NONE && !w->deaf ? w->number : world_firmware_choice(w, w->flag);
+	w->number = SLOT_NONE;
 	w->tryboot = w->flag;
 	w->flag = false;
 	w->data = w->next_data;
@@ -196,6 +271,7 @@ static void firmware(struct world *w)
 void world_power_off(struct world *w)
 {
 	w->up = w->flag = false;
+	w->number = SLOT_NONE;
 	w->count = 0;
 }
 
@@ -271,7 +347,12 @@ static void memory_select(struct world *w, enum slot slot)
 {
 	w->disk.all = slot;
 	w->disk.trial = the_other(slot);
-	w->disk.usable = true;
+	w->disk.usable = w->disk.in_place = true;
+}
+
+static enum selector_state selector_state(const struct disk_view *v)
+{
+	return v->usable ? SELECTOR_VALID : v->in_place ? SELECTOR_INVALID : SELECTOR_GONE;
 }
 
 static void read_selector(struct boot_facts *f)
@@ -283,6 +364,7 @@ static void read_selector(struct boot_facts *f)
 		sel = (struct selector) { .state = SELECTOR_GONE, .committed = SLOT_NONE };
 	f->selector = sel.state;
 	f->selector_committed = sel.committed;
+	f->selector_in_place = sel.in_place;
 }
 
 /* As bf-init.c does. */
@@ -308,8 +390,9 @@ static void collect_facts(const struct world *w, int data_fd, struct boot_facts 
 		.has_count = w->has_count,
 		.count = w->has_count ? w->count : 0,
 		.now_sec = WORLD_NOW_SEC + w->boots,
-		.selector = w->disk.usable ? SELECTOR_VALID : SELECTOR_INVALID,
+		.selector = selector_state(&w->disk),
 		.selector_committed = w->disk.usable ? w->disk.all : SLOT_NONE,
+		.selector_in_place = w->disk.in_place,
 		.record_readable = w->data != DATA_MISSING && w->disk.has_record,
 		.record_lost = w->data != DATA_MISSING && !w->disk.has_record,
 		.writable = w->data == DATA_OK,
@@ -382,6 +465,8 @@ static void check_own_reboot(struct world *w, const struct boot_facts *f)
 		world_violate(w, "I3: bf-init has committed a slot");
 	if (d->next == NEXT_REBOOT_TRIAL && !writes)
 		world_violate(w, "I5: a trial was asked for that nothing counts");
+	if (d->next == NEXT_REBOOT_OTHER && d->writes[0] != WRITE_RECORD)
+		world_violate(w, "I5: bf-init goes by number, and nothing counts it");
 	if (d->next == NEXT_REBOOT && !writes && d->reason != REASON_TRIAL_NOT_STAGED)
 		world_violate(w, "I5: bf-init reboots, and nothing counts it");
 }
@@ -462,8 +547,11 @@ static void bf_init_runs(struct world *w)
 	before = f;
 	dump_boot(w, &before, "init", &w->decision, 0);
 	carry_out(w, &f, data_fd);
-	if (w->decision.next != NEXT_REBOOT && w->decision.next != NEXT_REBOOT_TRIAL &&
-	    w->content[w->running] == CONTENT_INIT)
+	if (next_is_reboot(w->decision.next))
+		return;
+	if (w->decision.next == NEXT_BOOT_TRIAL && w->decision.record.staged == w->running)
+		w->trial_ran = true;
+	if (w->content[w->running] == CONTENT_INIT)
 		bf_init_fails(w, &f, data_fd);
 }
 
@@ -485,8 +573,10 @@ unsigned world_boot_once(struct world *w, const struct fault *fault)
 		world_power_off(w);
 	} else if (hit == FAULT_KILL) { /* PID 1: the kernel panics */
 		world_restart(w, false);
-	} else if (w->decision.next == NEXT_REBOOT || w->decision.next == NEXT_REBOOT_TRIAL) {
+	} else if (next_is_reboot(w->decision.next)) {
 		world_restart(w, w->decision.next == NEXT_REBOOT_TRIAL);
+		if (w->decision.next == NEXT_REBOOT_OTHER)
+			w->number = the_other(w->running);
 	} else {
 		w->up = true;
 		if (!w->in_memory)
@@ -506,8 +596,9 @@ void world_expected_facts(const struct world *w, struct run_facts *f)
 		.committable = w->decision.committable,
 		.staying = w->staying,
 		.armed = w->armed,
-		.selector = w->disk.usable ? SELECTOR_VALID : SELECTOR_INVALID,
+		.selector = selector_state(&w->disk),
 		.selector_committed = w->disk.usable ? w->disk.all : SLOT_NONE,
+		.selector_in_place = w->disk.in_place,
 		.record_readable = w->data != DATA_MISSING && w->disk.has_record,
 		.writable = w->data == DATA_OK,
 		.has_count = w->has_count,
@@ -532,6 +623,7 @@ static void check_found(struct world *w, const struct run_facts *got)
 	    got->validated != want.validated || got->committable != want.committable ||
 	    got->staying != want.staying || got->armed != want.armed ||
 	    got->selector != want.selector || got->selector_committed != want.selector_committed ||
+	    got->selector_in_place != want.selector_in_place ||
 	    got->record_readable != want.record_readable || got->record_future ||
 	    got->writable != want.writable || got->has_count != want.has_count ||
 	    got->count != want.count || !streq(got->boot_id, want.boot_id))
@@ -573,6 +665,12 @@ static void spoil_plan(const struct world *w, enum request request, struct reque
 		swap_writes(plan);
 	if (w->mistake == MISTAKE_NO_SECTOR && request == REQUEST_SET_BAD)
 		drop_step(plan, STEP_SECTOR);
+	/* What bf-init leaves undone, reconcile would do. */
+	if ((w->mistake == MISTAKE_NO_FILE || w->mistake == MISTAKE_NO_REPAIR) &&
+	    request == REQUEST_RECONCILE) {
+		drop_step(plan, STEP_SECTOR);
+		drop_step(plan, STEP_FILE);
+	}
 	if (w->mistake == MISTAKE_NOT_COUNTED && r->last.phase == PHASE_ATTEMPT)
 		drop_step(plan, STEP_RECORD);
 	if (w->mistake == MISTAKE_BOTH_BAD && request == REQUEST_SET_BAD)
@@ -594,7 +692,7 @@ static void request_in_memory(struct world *w, enum request request,
 	for (size_t i = 0; plan->steps[i] != STEP_END; i++) {
 		enum request_step step = plan->steps[i];
 
-		if (step == STEP_SECTOR)
+		if (step == STEP_SECTOR || step == STEP_FILE)
 			memory_select(w, plan->sector);
 		else if (step == STEP_RECORD)
 			memory_store(w, &plan->record);

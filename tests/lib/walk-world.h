@@ -52,6 +52,7 @@ enum data_mode { DATA_OK, DATA_READONLY, DATA_MISSING };
 	X(EARLY, "commit-without-window", "I3")                                                    \
 	X(BLAMED, "lost-trial-blamed", "I4")                                                       \
 	X(NO_REPAIR, "sector-not-repaired", "I1")                                                  \
+	X(NO_FILE, "file-not-made", "I1")                                                          \
 	X(ENDLESS, "failures-not-counted", "I5")
 
 enum mistake {
@@ -66,6 +67,7 @@ enum mistake {
 struct disk_view {
 	enum slot all, trial; /* under [all] and [tryboot]; SLOT_NONE: no selection */
 	bool usable;	      /* a complete selection of two slots */
+	bool in_place;	      /* the file has the size that one write can change */
 	bool has_record;
 	struct record record;
 };
@@ -91,6 +93,8 @@ struct world {
 	bool has_count;
 	uint32_t count;
 	bool flag;
+	enum slot number; /* the next boot is of this slot's partition; SLOT_NONE: as selected */
+	bool deaf;	  /* its firmware takes no number */
 	enum data_mode next_data, data; /* BF_DATA in the next and in this boot */
 
 	bool up;
@@ -120,8 +124,14 @@ void version_hash(unsigned version, char ret[static RECORD_HASH_MAX + 1]);
 /* slot_other() without its third answer */
 enum slot the_other(enum slot slot);
 
-/* Where autoboot.txt lies in the file WORLD_SELECTOR, in bytes; ends the program without one. */
-size_t world_selector_offset(void);
+/* After fake_reset(): BF_BOOTSEL can be mounted, and what is done there is done to its FAT. */
+void world_disk_begins(void);
+
+/* autoboot.txt made anew, of @size bytes: @text and newlines. NULL: there is none. */
+void world_make_selector(const char *text, size_t size);
+
+/* Its first 512 bytes, if there is one, become @junk; its size stays. */
+void world_damage_selector(const char junk[static AUTOBOOT_SIZE]);
 
 /* Sets .disk to what the disk holds now; in memory it does already. */
 void world_look(struct world *w);
