@@ -868,8 +868,8 @@ static int open_or_make_dir(int data_fd)
 	} else if (dir != -ENOENT) {
 		return dir;
 	}
-	r = sys_mkdirat(data_fd, RECORD_DIR, 0700);
-	if (r < 0 && r != -EEXIST)
+	r = io_mkdirat(data_fd, RECORD_DIR, 0700);
+	if (r < 0)
 		return r;
 	r = sys_fsync(data_fd);
 	if (r < 0)

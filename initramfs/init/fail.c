@@ -105,19 +105,8 @@ static void consoles_open(struct consoles *c)
 /* As much as each takes: who does not take it at once, does not get it. */
 static void consoles_write(const struct consoles *c, const char *text)
 {
-	for (size_t i = 0; text && i < c->count; i++) {
-		size_t left = strlen(text);
-		const char *p = text;
-
-		while (left) {
-			ssize_t n = sys_write(c->fd[i], p, left);
-
-			if (n <= 0)
-				break;
-			p += n;
-			left -= (size_t)n;
-		}
-	}
+	for (size_t i = 0; text && i < c->count; i++)
+		(void)!io_write(c->fd[i], text, strlen(text));
 }
 
 static void count_down(const struct consoles *c, const struct boot *b, enum boot_next next,
