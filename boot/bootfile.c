@@ -100,6 +100,14 @@ static void put_quoted(FILE *out, const char *value)
 	(void)fputc('"', out);
 }
 
+static void put_number(FILE *out, bool has, uint32_t number)
+{
+	if (has)
+		(void)fprintf(out, "%u", number);
+	else
+		(void)fputc('-', out);
+}
+
 static void put_value(FILE *out, const struct boot_file *b, const struct field *f)
 {
 	const void *at = (const char *)b + f->at;
@@ -112,13 +120,10 @@ static void put_value(FILE *out, const struct boot_file *b, const struct field *
 		put_bare(out, *(const bool *)at ? "yes" : "no");
 		break;
 	case FIELD_COUNT:
-		if (!b->has_count) {
-			put_bare(out, "-");
-			break;
-		}
-		/* fall through */
+		put_number(out, b->has_count, b->count);
+		break;
 	case FIELD_NUMBER:
-		(void)fprintf(out, "%u", *(const uint32_t *)at);
+		put_number(out, true, *(const uint32_t *)at);
 		break;
 	case FIELD_USEC:
 		(void)fprintf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
@@ -207,6 +212,11 @@ static int take_flag(const char *value, bool *ret)
 	return 0;
 }
 
+static int take_number(const char *value, uint32_t *ret)
+{
+	return parse_u32(value, 10, ret) < 0 ? -EBADMSG : 0;
+}
+
 static int take_text(const char *value, char *to, size_t size)
 {
 	if (strlen(value) >= size)
@@ -227,11 +237,9 @@ static int take_value(struct boot_file *b, const struct field *f, const char *va
 		return take_flag(value, at);
 	case FIELD_COUNT:
 		b->has_count = !streq(value, "-");
-		if (!b->has_count)
-			return 0;
-		/* fall through */
+		return b->has_count ? take_number(value, at) : 0;
 	case FIELD_NUMBER:
-		return parse_u32(value, 10, at) < 0 ? -EBADMSG : 0;
+		return take_number(value, at);
 	case FIELD_USEC:
 		return parse_u64(value, 10, at) < 0 ? -EBADMSG : 0;
 	case FIELD_HEX:
