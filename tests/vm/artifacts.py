@@ -89,11 +89,16 @@ class ImageOptions:
 @dataclass
 class Artifacts:
     builddir: Path
+    flavour: str = "stock"              # of the kernel, see kernel-tree
 
     def __post_init__(self) -> None:
         self.builddir = self.builddir.resolve()
         self.vm = self.builddir / "vm"
         self.vm.mkdir(parents=True, exist_ok=True)
+
+    def with_kernel(self, flavour: str) -> Artifacts:
+        """The same with another kernel."""
+        return self if flavour == self.flavour else Artifacts(self.builddir, flavour)
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -110,7 +115,7 @@ class Artifacts:
 
     @cached_property
     def kernel_tree(self) -> Path:
-        return Path(build(HERE / "kernel-tree", self.vm).strip())
+        return Path(build(HERE / "kernel-tree", self.flavour, self.vm).strip())
 
     @cached_property
     def kernel_version(self) -> str:
@@ -119,6 +124,12 @@ class Artifacts:
     @cached_property
     def kernel(self) -> Path:
         return self.kernel_tree / "boot" / f"vmlinuz-{self.kernel_version}"
+
+    @cached_property
+    def kernel_config(self) -> str:
+        places = (self.kernel_tree / f"boot/config-{self.kernel_version}",
+                  self.kernel_tree / f"usr/lib/modules/{self.kernel_version}/config")
+        return next(place for place in places if place.exists()).read_text()
 
     @cached_property
     def sysroot(self) -> Path:
@@ -200,7 +211,8 @@ class Artifacts:
         init = bf_init or self.bf_init
         if edits:
             options = (*options, "--compress", "none")
-        out = self.vm / f"initramfs-{digest(init, self.mkinitramfs, options, str(root), edits)}"
+        key = digest(init, self.mkinitramfs, options, str(root), self.kernel_tree.name, edits)
+        out = self.vm / f"initramfs-{key}"
         with self._locked("initramfs"):
             if not out.exists():
                 build(self.mkinitramfs, "--root", root or self.kernel_tree, "--kernel-version",

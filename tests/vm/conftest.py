@@ -78,16 +78,16 @@ DeviceFactory = Callable[..., Device]
 def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_log: Path,
                 tmp_path: Path) -> Iterator[DeviceFactory]:
     """Devices with a fresh copy of an image each. Arguments: those of ImageOptions by name, and kind,
-    hardware, settings, sector_size, write_log."""
+    hardware, settings, sector_size, write_log, flavour (of the kernel)."""
     devices: list[Device] = []
 
     def make(kind: str = "virtio", hardware: Hardware = SMALL, settings: Settings = Settings(),
-             sector_size: int = 512, write_log: bool = False,
+             sector_size: int = 512, write_log: bool = False, flavour: str = "stock",
              **options: object) -> Device:
         if sector_size != 512:
             options["mkimage"] = (*options.get("mkimage", ()), "--sector-size", str(sector_size))
         work = artifacts.vm / "run" / f"{tmp_path.parent.name}-{tmp_path.name}-{len(devices)}"
-        disk = artifacts.image_for(ImageOptions(**options), work / "disk.img")
+        disk = artifacts.with_kernel(flavour).image_for(ImageOptions(**options), work / "disk.img")
         device = Device(disk=Disk(disk, kind=kind, sector_size=sector_size,
                                   write_log=work / "writes.log" if write_log else None),
                         work=work, log=console_log, hardware=hardware, settings=settings,

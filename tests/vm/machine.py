@@ -77,6 +77,7 @@ class Disk:
     sector_size: int = 512
     read_only: bool = False
     write_log: Path | None = None       # every write in dm-log-writes format
+    nbd: Path | None = None             # QEMU's disk is the server behind this socket, see worn_card.py
 
     def __post_init__(self) -> None:
         if self.kind not in DISK_KINDS:
@@ -308,6 +309,9 @@ class Machine:
         for i, disk in enumerate(self._disks):
             node: dict = {"driver": "raw", "node-name": f"disk{i}-raw", "read-only": disk.read_only,
                           "file": {"driver": "file", "filename": str(disk.path), "cache": cache}}
+            if disk.nbd:
+                node["file"] = {"driver": "nbd", "server": {"type": "unix", "path": str(disk.nbd)},
+                                "cache": cache}
             if disk.write_log:
                 disk.write_log.touch()
                 node = {"driver": "blklogwrites", "file": node, "log-sector-size": disk.sector_size,

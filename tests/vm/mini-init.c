@@ -186,6 +186,8 @@ static void account(int argc, char **argv)
 	say("MINI uptime-ms=%lld", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	say("MINI clock=%lld", (long long)now.tv_sec);
+	say_file("kernel", "/proc/sys/kernel/osrelease");
+	say("MINI page-bytes=%ld", sysconf(_SC_PAGESIZE));
 	say_file("cmdline", "/proc/cmdline");
 	say_lines("boot", "/run/bf/boot");
 	say_mounts();
@@ -521,6 +523,11 @@ static bool act_special(const char *verb, const char *a)
 
 		(void)snprintf(key, sizeof(key), "cat %s", a);
 		say_file(key, a);
+	} else if (!strcmp(verb, "lines")) {
+		char prefix[PATH_MAX + 8];
+
+		(void)snprintf(prefix, sizeof(prefix), "lines %s", a);
+		say_lines(prefix, a);
 	} else if (!strcmp(verb, "ls")) {
 		char key[PATH_MAX + 8];
 

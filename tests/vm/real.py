@@ -7,7 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable
 
 from artifacts import HERE, TOP, Artifacts, build, digest, tree_digest
 from machine import Device, Disk, Hardware, Run
@@ -28,6 +28,8 @@ LOGIN_SEC = max(600.0, float(os.environ.get("BF_VM_TIMEOUT", "0")))
 @dataclass(frozen=True)
 class RealOptions:
     packages: tuple[str, ...] = ()      # besides those of real-root
+    suite: str = "trixie"               # of Debian
+    kernel: str = "linux-image-arm64"   # its package
     slot_b: str = "same"
     mkimage: tuple[str, ...] = ()
 
@@ -69,12 +71,12 @@ def install_target(art: Artifacts) -> Path:
     return out
 
 
-def root(art: Artifacts, packages: Sequence[str] = ()) -> Path:
+def root(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
     """The tree; made when it is not there or something that goes into it has changed."""
-    out = art.vm / f"real-{digest(tuple(packages))}"
+    out = art.vm / f"real-{digest(options.packages, options.suite, options.kernel)}"
     with art._locked("real"):
-        extra = ["--with", ",".join(packages)] if packages else []
-        build(HERE / "real-root", *extra, "--cache", art.vm / "cache", "--device", install_target(art),
+        build(HERE / "real-root", "--with", ",".join(options.packages), "--suite", options.suite,
+              "--kernel", options.kernel, "--cache", art.vm / "cache", "--device", install_target(art),
               "--keyring", keys(art) / "keyring.pem", "--release", RELEASE, out)
     return out
 
@@ -82,7 +84,7 @@ def root(art: Artifacts, packages: Sequence[str] = ()) -> Path:
 def image(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
     """A disk image with the real root; made when something that goes into it has changed. Beside it,
     as .artifacts, what bf-mkbundle takes."""
-    tree = root(art, options.packages)
+    tree = root(art, options)
     version = next((tree / "usr/lib/modules").iterdir()).name
     helpers = sorted(p for p in (TOP / "hooks").rglob("*") if p.is_file())
     key = digest(*helpers, install_target(art).name, keys(art) / "keyring.pem", HERE / "real-root", art.bf_init,

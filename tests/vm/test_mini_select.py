@@ -9,6 +9,7 @@ import pytest
 
 import bootrecord
 from machine import End, Run
+from worn_card import WornCard
 from test_mini_boot import SECTOR_A, SECTOR_B, image_of
 from test_mini_record import sector
 
@@ -371,3 +372,24 @@ def test_a_trial_nobody_could_write_down_is_not_committed(seasoned):
     trial = boot(device, boot_command("set-state", "B", "good"), boot_command("status"), "poweroff")
     assert trial.slot == "B" and status(trial, "set-state", "B", "good") == 1
     assert sector(device) == SECTOR_A
+
+
+def test_a_card_that_forgets_what_it_takes(seasoned, tmp_path):
+    """Worn out, it takes every write and keeps none. The slot boots, once and again; it is said, and nothing
+    is installed."""
+    device = seasoned()
+    before, record = sector(device), record_of(device)
+    card = WornCard(device.disk.path, tmp_path / "nbd")
+    device.disk.nbd = card.path
+    for _ in range(2):
+        run = boot(device, boot_command("set-state", "B", "bad"), boot_command("status"), boot_command("doctor"),
+                   *HALT)
+        assert (run.slot, run.reason, run.ended) == ("A", None, End("poweroff"))
+        assert status(run, "set-state", "B", "bad") != 0
+        assert "The disk takes writes and forgets them" in run.console
+        assert re.search(r"FAULT +disk ", run.console)
+        assert "boot record cannot be written" in run.console
+    card.close()
+    device.disk.nbd = None
+    assert card.dropped > 0
+    assert (sector(device), record_of(device)) == (before, record)
