@@ -12,6 +12,7 @@
 #include <linux/reboot.h>
 #include <linux/watchdog.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -434,6 +435,36 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 	r = pid < 0 ? -errno : wait_ticking(pid, timeout_sec, tick, ret_status);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
+}
+
+static void (*every_second)(void);
+
+static void *run_every_second(void *arg _unused_)
+{
+	const struct timespec second = { .tv_sec = 1 };
+
+	for (;;) {
+		(void)nanosleep(&second, NULL);
+		every_second();
+	}
+	return NULL;
+}
+
+int sys_every_second(void (*fn)(void))
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int r;
+
+	every_second = fn;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&thread, NULL, run_every_second, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return -r;
+	(void)pthread_detach(thread);
+	return 0;
 }
 
 void sys_alarm(uint32_t sec, void (*handler)(int))

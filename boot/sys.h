@@ -80,6 +80,11 @@ int sys_exec(const char *path, char *const argv[], char *const envp[]);
  * waitpid(2). */
 int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, void (*tick)(void),
 		   int *ret_status);
+/*
+ * Calls @fn once a second, from a thread of its own that takes no signals, until the program ends
+ * or executes another one.
+ */
+int sys_every_second(void (*fn)(void));
 /* SIGALRM in @sec (0: never); @handler interrupts calls (no SA_RESTART) */
 void sys_alarm(uint32_t sec, void (*handler)(int));
 int sys_keep_on_exec(int fd);	      /* takes O_CLOEXEC away */

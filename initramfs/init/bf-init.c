@@ -11,11 +11,11 @@
 #include "initramfs/init/handover.h"
 #include "initramfs/init/modules.h"
 #include "initramfs/init/mounts.h"
+#include "initramfs/init/patience.h"
 #include "initramfs/init/watchdog.h"
 #include "initramfs/modlist.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -26,23 +26,14 @@
 #define RESCUE_MARK   "/etc/bf/rescue"
 #define FSTAB_MAX     (64 * 1024)
 #define CMDLINE_MAX   (64 * 1024)
-#define HARD_END_SEC  10 /* from the deadline to the end that asks nobody */
+#define WAIT_MORE_SEC 60 /* for drivers that load while the disk is awaited, beyond bf.wait= */
+#define SWITCH_SEC    60 /* from the last step to the new init */
 
 static struct boot boot = {
 	.slot = SLOT_NONE,
 	.data.fd = -1,
 };
 static struct module_set modules;
-static volatile sig_atomic_t deadline_passed;
-
-/* The first alarm interrupts whatever waits, so that the step fails and is reported. */
-static void on_alarm(int sig _unused_)
-{
-	if (deadline_passed)
-		(void)sys_reboot(NULL);
-	deadline_passed = 1;
-	sys_alarm(HARD_END_SEC, on_alarm);
-}
 
 static void stage_end(struct boot *b, enum stage s)
 {
@@ -51,7 +42,7 @@ static void stage_end(struct boot *b, enum stage s)
 
 	b->stage_end_usec[s] = now;
 	log_info("stage %s: %llu us", stage_name(s), (unsigned long long)(now - before));
-	watchdog_kick();
+	patience_step();
 }
 
 static const struct early_mount {
@@ -134,8 +125,9 @@ static void expedite_rcu(bool on)
 
 static void after_module_level(void)
 {
+	patience_step();
+	/* Its driver may be the module that has just come. */
 	(void)watchdog_open(boot.cmdline.watchdog_sec);
-	watchdog_kick();
 }
 
 static int read_cmdline(struct boot *b, struct failure *f)
@@ -175,7 +167,6 @@ static void await_disk(void)
 
 	if (count)
 		log_info("%zu more modules loaded while the disk is awaited", count);
-	watchdog_kick();
 }
 
 /* Running slot = device tree × rauc.slot=; the verity device is opened from that slot's partition.
@@ -411,22 +402,18 @@ static int wake_up(struct boot *b, struct failure *f)
 static int read_image(struct boot *b, struct failure *f)
 {
 	struct failure later;
-	int cmdline = read_cmdline(b, f), m;
+	int cmdline = read_cmdline(b, f), m, r;
 
-	sys_alarm(b->cmdline.deadline_sec, on_alarm);
+	r = patience_start(b->cmdline.deadline_sec);
+	if (r < 0) {
+		log_error("no thread to kick the watchdog, it is left alone: %s", strerror(-r));
+		b->cmdline.watchdog_sec = 0;
+	}
 	(void)watchdog_open(b->cmdline.watchdog_sec);
 	stage_end(b, STAGE_START);
 	m = load_modules(cmdline < 0 ? &later : f);
 	stage_end(b, STAGE_MODULES);
 	return cmdline < 0 ? cmdline : m;
-}
-
-/* e2fsck has a limit of its own: its time is not the deadline's, and the record is behind it. */
-static void await_check(void)
-{
-	if (!deadline_passed)
-		sys_alarm(boot.cmdline.deadline_sec, on_alarm);
-	watchdog_kick();
 }
 
 /* From the slot to the decision, which is in the record then. */
@@ -436,13 +423,15 @@ static int find_and_decide(struct boot *b, struct failure *f)
 
 	if (r < 0)
 		return r;
+	patience_begin(b->cmdline.device_wait_sec + WAIT_MORE_SEC);
 	r = disk_find(b->firmware.boot_mode, b->slot, b->cmdline.device_wait_sec, await_disk,
 		      &b->disk, f);
+	patience_end();
 	if (r < 0)
 		return r;
 	stage_end(b, STAGE_DISK);
 
-	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, await_check, &b->data, f);
+	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, &b->data, f);
 	if (r < 0)
 		return r;
 	if (*b->data.why)
@@ -493,8 +482,20 @@ static int story(struct boot *b, struct failure *f)
 		return r;
 	expedite_rcu(false);
 	/* From here on the new init has the time it needs: only the watchdog counts. */
-	sys_alarm(0, SIG_DFL);
+	patience_last(SWITCH_SEC);
 	return handover_switch(b, SYSROOT, f);
+}
+
+/* Interrupted: the deadline is why. What failed otherwise keeps its own reason. */
+static void blame_deadline(struct failure *f)
+{
+	size_t used = strlen(f->text);
+
+	if (f->error == EINTR)
+		f->reason = REASON_DEADLINE;
+	else
+		(void)snprintf(f->text + used, sizeof(f->text) - used, "%safter the deadline",
+			       used ? ", " : "");
 }
 
 static int usage(int argc, char **argv)
@@ -530,8 +531,7 @@ int main(int argc, char **argv)
 	boot.start_realtime_usec = sys_realtime_usec();
 	if (story(&boot, &f) >= 0)
 		failure_set(&f, REASON_HANDOVER, 0, "nothing was started");
-	if (deadline_passed)
-		f.reason = REASON_DEADLINE;
-	sys_alarm(0, SIG_DFL);
+	if (patience_is_over())
+		blame_deadline(&f);
 	fail_boot(&boot, &f);
 }

@@ -3,6 +3,7 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "initramfs/init/patience.h"
 
 #include <blkid/blkid.h>
 #include <fcntl.h>
@@ -17,6 +18,13 @@
  * that ends in a reboot and starts over.
  */
 #define CHECK_SEC 60
+/*
+ * A replay of the journal that is cut short begins anew in the next boot, for ever: it has the
+ * time that a slow card needs to read it all and to write it back, up to the largest journal
+ * that mke2fs makes.
+ */
+#define REPLAY_BYTES_PER_SEC (2 << 20)
+#define JOURNAL_MAX	     (UINT32_C(1) << 30)
 
 /* A damage seen later makes it read-only at once, and e2fsck's work in the next boot. */
 #define EXT4_OPTIONS "errors=remount-ro"
@@ -41,7 +49,11 @@
 #define EXT4_COMPAT_HAS_JOURNAL	  0x0004
 #define EXT4_INCOMPAT_AT	  0x60
 #define EXT4_INCOMPAT_EXTENTS	  0x0040
+#define EXT4_INCOMPAT_RECOVER	  0x0004
 #define EXT4_INCOMPAT_JOURNAL_DEV 0x0008
+#define EXT4_JOURNAL_BACKUP_AT	  0xfd /* 1: a copy of the journal's inode is here, too, */
+#define EXT4_JOURNAL_SIZE_AT                                                                       \
+	0x14c /* its size in bytes last, the low 32 bits behind the high ones */
 
 /* e2fsck(8), "Exit code"; bits. */
 #define E2FSCK_CORRECTED   1
@@ -60,10 +72,10 @@ enum look {
 struct attempt {
 	const struct partition *partition;
 	const char *target;
-	void (*tick)(void);
 	char device[sizeof("/dev/") + sizeof(((struct partition *)0)->name)];
 	bool no_journal;
 	bool tried_check;
+	uint32_t replay_sec; /* beyond what a mount takes otherwise */
 	struct data data;
 };
 
@@ -109,6 +121,17 @@ static int look_without_magic(struct attempt *a, int fd, enum look *ret)
 	return *type ? because(a, 0, "%s holds %s, not ext4", a->device, type) : 0;
 }
 
+/* Where the superblock does not say it: the largest. */
+static uint32_t journal_bytes(const uint8_t *super)
+{
+	uint64_t bytes = get_le(super + EXT4_JOURNAL_SIZE_AT, 4) |
+			 get_le(super + EXT4_JOURNAL_SIZE_AT - 4, 4) << 32;
+
+	if (super[EXT4_JOURNAL_BACKUP_AT] != 1 || bytes == 0 || bytes > JOURNAL_MAX)
+		return JOURNAL_MAX;
+	return (uint32_t)bytes;
+}
+
 static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret)
 {
 	uint64_t incompat = get_le(super + EXT4_INCOMPAT_AT, 4),
@@ -126,6 +149,8 @@ static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret
 	 */
 	a->no_journal = !(get_le(super + EXT4_COMPAT_AT, 4) & EXT4_COMPAT_HAS_JOURNAL);
 	unclean = a->no_journal && !(state & EXT4_STATE_VALID);
+	if (incompat & EXT4_INCOMPAT_RECOVER)
+		a->replay_sec = journal_bytes(super) / REPLAY_BYTES_PER_SEC;
 	*ret = unclean || state & EXT4_STATE_ERRORS ? LOOK_ERRORS : LOOK_GOOD;
 	return 0;
 }
@@ -173,8 +198,11 @@ static int run_e2fsck(struct attempt *a)
 {
 	char name[] = "e2fsck", force[] = "-f", yes[] = "-y";
 	char *const argv[] = { name, force, yes, a->device, NULL };
-	int status, r = sys_spawn_wait(E2FSCK, argv, CHECK_SEC, a->tick, &status);
+	int status, r;
 
+	patience_begin(CHECK_SEC);
+	r = sys_spawn_wait(E2FSCK, argv, CHECK_SEC, NULL, &status);
+	patience_end();
 	if (r == -ETIMEDOUT)
 		return because(a, r, "%s is damaged; e2fsck did not end in %d s", a->device,
 			       CHECK_SEC);
@@ -237,8 +265,11 @@ static int mount_readonly(struct attempt *a)
 
 static int mount_once(struct attempt *a)
 {
-	int r = sys_mount(a->device, a->target, "ext4", DATA_MOUNT_FLAGS, EXT4_OPTIONS);
+	int r;
 
+	patience_begin(PATIENCE_STEP_SEC + a->replay_sec);
+	r = sys_mount(a->device, a->target, "ext4", DATA_MOUNT_FLAGS, EXT4_OPTIONS);
+	patience_end();
 	if (r == -EROFS || r == -EACCES)
 		return mount_readonly(a);
 	if (r == -ENODEV)
@@ -319,10 +350,9 @@ static int mount_tmpfs(struct attempt *a, struct failure *f)
 	return 0;
 }
 
-int data_mount(const struct partition *p, const char *target, void (*tick)(void), struct data *ret,
-	       struct failure *f)
+int data_mount(const struct partition *p, const char *target, struct data *ret, struct failure *f)
 {
-	struct attempt a = { .partition = p, .target = target, .tick = tick, .data.fd = -1 };
+	struct attempt a = { .partition = p, .target = target, .data.fd = -1 };
 	int r;
 
 	(void)snprintf(a.device, sizeof(a.device), "/dev/%s", p->name);

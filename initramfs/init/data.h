@@ -23,8 +23,8 @@ struct data {
 /*
  * Mounts @p (name "" = missing) on the directory @target. The kernel replays
  * the journal; e2fsck (/sbin/e2fsck in the initramfs, when packed) runs only
- * when the superblock says errors or is lost, or the mount fails with damage;
- * @tick is called once a second while it does. Only a failing tmpfs is an error.
+ * when the superblock says errors or is lost, or the mount fails with damage.
+ * Only a failing tmpfs is an error.
  */
-_must_check_ int data_mount(const struct partition *p, const char *target, void (*tick)(void),
-			    struct data *ret, struct failure *f);
+_must_check_ int data_mount(const struct partition *p, const char *target, struct data *ret,
+			    struct failure *f);

@@ -4,7 +4,6 @@
 #include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/mounts.h"
-#include "initramfs/init/watchdog.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -104,7 +103,6 @@ static int copy_bytes(int from, int to, struct seed_budget *left)
 		r = io_write(to, buf, (size_t)n);
 		if (r < 0)
 			return r;
-		watchdog_kick();
 	}
 }
 

@@ -4,7 +4,7 @@
 #include "boot/io.h"
 #include "boot/product.h"
 #include "boot/sys.h"
-#include "initramfs/init/watchdog.h"
+#include "initramfs/init/patience.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -12,6 +12,7 @@
 #define CONSOLES_MAX	 8
 #define CONSOLE_LIST_MAX 4096
 #define SHELL		 "/bin/sh"
+#define SETTLE_SEC	 60 /* for the disk to take the record, and all the rest before a restart */
 
 struct consoles {
 	int fd[CONSOLES_MAX];
@@ -119,7 +120,6 @@ static void count_down(const struct consoles *c, const struct boot *b, enum boot
 
 			consoles_write(c, over);
 		}
-		watchdog_kick();
 		sys_sleep_usec(1000000);
 	}
 	consoles_write(c, "\n");
@@ -130,8 +130,8 @@ static void count_down(const struct consoles *c, const struct boot *b, enum boot
 /* Each step is for when the one before did not work. */
 static _Noreturn void reboot_now(const struct boot *b, enum boot_next next)
 {
-	watchdog_kick();
-	/* It can hang on a dead disk. Nobody kicks from here on, so the watchdog ends that. */
+	/* It can hang on a dead disk: then the watchdog ends it. */
+	patience_last(SETTLE_SEC);
 	sys_sync();
 	if (next == NEXT_REBOOT_TRIAL)
 		(void)sys_reboot(FIRMWARE_REBOOT_TRIAL);
@@ -203,7 +203,7 @@ static void rescue_shell(const struct consoles *c)
 	int status;
 
 	consoles_write(c, "\nRESCUE IMAGE: a root shell. Leave it with \"exit\" to restart.\n");
-	(void)sys_spawn_wait(SHELL, argv, UINT32_MAX, watchdog_kick, &status);
+	(void)sys_spawn_wait(SHELL, argv, UINT32_MAX, NULL, &status);
 }
 
 _Noreturn void fail_boot(struct boot *b, const struct failure *f)
@@ -217,12 +217,13 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 	uint32_t delay_sec;
 	char *text;
 
-	watchdog_kick();
+	patience_last(SETTLE_SEC);
 	log_error("slot %s: %s: %s %s%s%s", slot_name(b->slot), why->code, why->what, f->text,
 		  *f->text && f->error ? ": " : "", f->error ? strerror(f->error) : "");
 	next = settle(b, f->reason, &delay_sec);
 	if (seconds < delay_sec)
 		seconds = delay_sec;
+	patience_last(b->rescue ? UINT32_MAX : seconds + SETTLE_SEC);
 	text = fail_text(b, f, next, seconds);
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);
@@ -241,6 +242,7 @@ _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reas
 			  next == NEXT_REBOOT ? "" : " into the other slot");
 	struct consoles consoles;
 
+	patience_last(SETTLE_SEC);
 	log_error("slot %s: %s: %s", slot_name(b->slot), why->code, why->what);
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);

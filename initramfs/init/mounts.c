@@ -4,7 +4,7 @@
 #include "boot/io.h"
 #include "boot/sys.h"
 #include "initramfs/init/datadir.h"
-#include "initramfs/init/watchdog.h"
+#include "initramfs/init/patience.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -550,7 +550,7 @@ static int make_all(struct maker *m, const struct mount_plan *plan)
 	for (size_t i = 0; r == 0 && i < plan->count; i++) {
 		_cleanup_(step_done) struct step s = { .line = &plan->lines[i], .image_fd = -1 };
 
-		watchdog_kick();
+		patience_step();
 		r = make_line(m, &s);
 		/* The store's path outlives the step that moved it. */
 		if (m->on_data.path == s.target) {

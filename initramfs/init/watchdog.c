@@ -4,29 +4,26 @@
 #include "boot/sys.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 
 #define DEVICE	   "/dev/watchdog0"
 #define ALWAYS_SEC 15 /* every watchdog of a Pi or a PC takes this much */
-#define KICK_USEC  1000000
 
-static struct {
-	int fd;
-	uint64_t kicked_usec;
-} dog = { .fd = -1 };
+/* Opened by the main thread, kicked by that of patience.c; never closed. */
+static atomic_int dog_fd = -1;
 
 int watchdog_open(uint32_t timeout_sec)
 {
 	uint32_t got;
 	int fd, r;
 
-	if (timeout_sec == 0 || dog.fd >= 0)
+	if (timeout_sec == 0 || dog_fd >= 0)
 		return 0;
 	fd = sys_open(DEVICE, O_WRONLY, 0);
 	if (fd < 0)
 		return fd;
 	/* It ticks from the open on, whatever follows: closing it now could not stop it either. */
-	dog.fd = fd;
-	dog.kicked_usec = sys_monotonic_usec();
+	dog_fd = fd;
 	r = sys_watchdog_set(fd, timeout_sec, &got);
 	if (r == -EINVAL && timeout_sec > ALWAYS_SEC)
 		r = sys_watchdog_set(fd, ALWAYS_SEC, &got);
@@ -37,23 +34,21 @@ int watchdog_open(uint32_t timeout_sec)
 
 void watchdog_kick(void)
 {
-	uint64_t now = sys_monotonic_usec();
+	int fd = dog_fd;
 
-	if (dog.fd < 0 || now - dog.kicked_usec < KICK_USEC)
-		return;
-	dog.kicked_usec = now;
 	/* If it cannot be kicked it resets the machine, which is what it is for. */
-	(void)sys_watchdog_kick(dog.fd);
+	if (fd >= 0)
+		(void)sys_watchdog_kick(fd);
 }
 
 bool watchdog_is_open(void)
 {
-	return dog.fd >= 0;
+	return dog_fd >= 0;
 }
 
 int watchdog_hand_over(void)
 {
-	int fd = dog.fd;
+	int fd = dog_fd;
 
 	if (fd < 0)
 		return -1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hardware watchdog: opened as early as its driver allows, kicked by every
- * step that makes progress, never closed with 'V', handed over open and ticking.
+ * The hardware watchdog: opened as early as its driver allows, kicked as long as patience.h
+ * says, never closed with 'V', handed over open and ticking.
  * One PID 1 has one watchdog: the state is in this file.
  */
 #pragma once
@@ -13,7 +13,7 @@
  * nothing. 0 opened now or before, -ENOENT not there (yet), else -errno.
  */
 int watchdog_open(uint32_t timeout_sec);
-void watchdog_kick(void); /* cheap: at most one ioctl a second */
+void watchdog_kick(void); /* from any thread */
 bool watchdog_is_open(void);
 /* Makes the fd survive exec (clears FD_CLOEXEC). Returns the fd, -1 if none. */
 int watchdog_hand_over(void);

@@ -81,6 +81,8 @@ static struct {
 	int spawn_status;
 	uint32_t spawn_sec;
 	uint32_t watchdog_max;
+	void (*every_second)(void);
+	uint64_t next_second_usec;
 	char *dm_status;
 	uint32_t dm_version[3];
 	dev_t dm_number;
@@ -1467,6 +1469,17 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 	return 0;
 }
 
+int sys_every_second(void (*fn)(void))
+{
+	int r;
+
+	if (file_call(&r, "every-second"))
+		return r;
+	s.every_second = fn;
+	s.next_second_usec = s.monotonic_usec + 1000000;
+	return 0;
+}
+
 void sys_alarm(uint32_t sec, void (*handler)(int))
 {
 	char line[32];
@@ -1754,7 +1767,15 @@ uint64_t sys_realtime_usec(void)
 
 void sys_sleep_usec(uint64_t usec)
 {
+	uint64_t until;
+
 	(void)fake_root();
-	s.monotonic_usec += usec;
+	until = s.monotonic_usec + usec;
 	s.realtime_usec += usec;
+	while (s.every_second && s.next_second_usec <= until) {
+		s.monotonic_usec = s.next_second_usec;
+		s.next_second_usec += 1000000;
+		s.every_second();
+	}
+	s.monotonic_usec = until;
 }

@@ -31,7 +31,7 @@
  * rules match them in any case:
  *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
  *   list lock is-readonly is-root chmod access keep-on-exec random
- *   read-file memfd block-size device-size statfs uevent-socket uevent close alarm
+ *   read-file memfd block-size device-size statfs uevent-socket uevent close alarm every-second
  */
 #pragma once
 
@@ -132,7 +132,10 @@ unsigned fake_open_fds(void);
 enum fake_end { FAKE_RETURNED, FAKE_EXEC, FAKE_REBOOT };
 enum fake_end fake_run(void (*fn)(void *arg), void *arg);
 
-/* Clocks; fake_reset() sets 1 s since boot and 2025-01-01. Sleeping and waiting advance both. */
+/*
+ * Clocks; fake_reset() sets 1 s since boot and 2025-01-01. Sleeping and waiting advance both, and
+ * what was given to sys_every_second() is called as they do; no thread is made.
+ */
 void fake_clock(uint64_t monotonic_usec, uint64_t realtime_usec);
 
 /*

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "initramfs/init/data.h"
+#include "initramfs/init/patience.h"
 #include "tests/lib/fake-sys.h"
 #include "tests/lib/tap.h"
 
@@ -56,19 +57,11 @@ static void make_content(enum content c)
 	fake_file_data(DEV, image, c == TINY ? 1500 : sizeof(image));
 }
 
-static unsigned ticks;
-
-static void tick(void)
-{
-	ticks++;
-}
-
 enum packed { BARE, PACKED };
 
 static void prepare(enum content c, enum packed packed, int status)
 {
 	fake_reset();
-	ticks = 0;
 	fake_spawn(status, 0);
 	make_content(c);
 	fake_block_device(DEV, 254, 6);
@@ -88,7 +81,7 @@ static void expect(const char *name, int want, const char *why, const char *log)
 	struct data d = { .fd = -2 };
 	struct failure f = { 0 };
 
-	ok_int(data_mount(&part, TARGET, tick, &d, &f), 0, "%s", name);
+	ok_int(data_mount(&part, TARGET, &d, &f), 0, "%s", name);
 	ok_int(d.degraded * DEGRADED + d.readonly * READONLY + d.checked * CHECKED, want,
 	       "%s: what it is", name);
 	ok_str(d.why, why, "%s: why", name);
@@ -262,7 +255,7 @@ static void test_device(void)
 
 	fake_reset();
 	fake_dir(TARGET);
-	ok_int(data_mount(&missing, TARGET, tick, &d, &f), 0, "missing");
+	ok_int(data_mount(&missing, TARGET, &d, &f), 0, "missing");
 	ok(d.degraded, "missing: degraded");
 	ok_str(d.why, "there is no partition BF_DATA", "missing: why");
 	ok_str(fake_log(), TMPFS "\n", "missing: calls");
@@ -286,12 +279,71 @@ static void test_device(void)
 	expect("unreadable", DEGRADED, DEV " cannot be read: Input/output error", TMPFS "\n");
 }
 
+/* What a mount may take, with a deadline of 10 s, by what the superblock says of the journal. */
+static void test_replay_time(void)
+{
+	static const struct {
+		const char *name;
+		uint16_t incompat;
+		uint8_t backup_type;
+		uint32_t size_high, size;
+		const char *alarm;
+	} rows[] = {
+		{ "nothing to replay", 0x42, 1, 0, 1 << 30, "alarm 70\n" },
+		{ "16 MiB to replay", 0x46, 1, 0, 16 << 20, "alarm 78\n" },
+		{ "1 GiB to replay", 0x46, 1, 0, 1 << 30, "alarm 582\n" },
+		{ "an impossible size", 0x46, 1, 0, UINT32_MAX, "alarm 582\n" },
+		{ "a size above 32 bits", 0x46, 1, 1, 4096, "alarm 582\n" },
+		{ "no size", 0x46, 1, 0, 0, "alarm 582\n" },
+		{ "no copy of the journal's inode", 0x46, 0, 0, 4096, "alarm 582\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct data d = { .fd = -1 };
+		struct failure f = { 0 };
+		uint8_t *image;
+		size_t len;
+
+		prepare(EXT4, BARE, 0);
+		image = (uint8_t *)fake_read(DEV, &len);
+		put16(image + 1024 + 0x60, rows[i].incompat);
+		image[1024 + 0xfd] = rows[i].backup_type;
+		put16(image + 1024 + 0x148, (uint16_t)rows[i].size_high);
+		put16(image + 1024 + 0x14c, (uint16_t)rows[i].size);
+		put16(image + 1024 + 0x14e, (uint16_t)(rows[i].size >> 16));
+		fake_file_data(DEV, image, len);
+		free(image);
+		fake_block_device(DEV, 254, 6);
+		ok_int(patience_start(10), 0, "with a deadline");
+		fake_log_files(true);
+		ok_int(data_mount(&part, TARGET, &d, &f), 0, "%s", rows[i].name);
+		ok(strstr(fake_log(), rows[i].alarm), "%s: %s", rows[i].name, rows[i].alarm);
+		fake_log_files(false);
+		close_p(&d.fd);
+		patience_last(0);
+	}
+}
+
 static void test_time(void)
 {
+	struct data d = { .fd = -1 };
+	struct failure f = { 0 };
+
 	prepare(ERRORS, PACKED, 0);
 	fake_spawn(EXIT(1), 45);
 	expect("a slow check", CHECKED, DEV ": e2fsck repaired errors", CHECK "\n" MOUNT "\n");
-	ok_int(ticks, 45, "a slow check: the watchdog is kicked each second");
+
+	/* The deadline of 10 s: 60 more for the check, back to 10 after it, 60 for the mount. */
+	prepare(ERRORS, PACKED, 0);
+	fake_spawn(EXIT(1), 45);
+	ok_int(patience_start(10), 0, "with a deadline");
+	fake_log_files(true);
+	ok_int(data_mount(&part, TARGET, &d, &f), 0, "a check longer than the deadline");
+	ok(strstr(fake_log(), "alarm 70\n" CHECK "\nalarm 10\n"), "stops its clock");
+	ok(strstr(fake_log(), "alarm 70\n" MOUNT "\nalarm 10\n"), "as a mount does");
+	fake_log_files(false);
+	close_p(&d.fd);
+	patience_last(0);
 
 	prepare(ERRORS, PACKED, 0);
 	fake_spawn(EXIT(1), 1000);
@@ -307,7 +359,7 @@ static void test_no_tmpfs(void)
 
 	prepare(LUKS, BARE, 0);
 	fake_result("mount tmpfs", -ENODEV);
-	ok_int(data_mount(&part, TARGET, tick, &d, &f), -ENODEV, "no tmpfs");
+	ok_int(data_mount(&part, TARGET, &d, &f), -ENODEV, "no tmpfs");
 	ok_int(f.reason, REASON_MOUNT, "no tmpfs: reason");
 	ok_str(f.text, "tmpfs on /data, in place of BF_DATA", "no tmpfs: text");
 	ok(d.fd == -2 && streq(d.why, "untouched"), "no tmpfs: result is not touched");
@@ -326,7 +378,7 @@ static void sweep(enum content c, int error)
 
 		prepare(c, PACKED, EXIT(1));
 		fake_fail_at(k, error);
-		r = data_mount(&part, TARGET, tick, &d, &f);
+		r = data_mount(&part, TARGET, &d, &f);
 		if (fake_calls() < k) {
 			close(d.fd);
 			break;
@@ -353,6 +405,7 @@ int main(void)
 	test_content();
 	test_mount();
 	test_device();
+	test_replay_time();
 	test_time();
 	test_no_tmpfs();
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {

@@ -10,9 +10,10 @@
 
 static void prepare(void)
 {
-	close_p(&dog.fd);
-	dog.fd = -1;
-	dog.kicked_usec = 0;
+	int fd = dog_fd;
+
+	close_p(&fd);
+	dog_fd = -1;
 	fake_reset();
 }
 
@@ -81,7 +82,6 @@ static void test_timeouts(void)
 		ok_str(fake_log(), rows[i].log, "%s: asked for", rows[i].name);
 		ok(watchdog_is_open(), "%s: it ticks, so it is kept", rows[i].name);
 		fake_log_clear();
-		sys_sleep_usec(1000000);
 		watchdog_kick();
 		ok_str(fake_log(), "watchdog-kick\n", "%s: and kicked", rows[i].name);
 	}
@@ -94,15 +94,9 @@ static void test_kicks(void)
 	(void)watchdog_open(15);
 	fake_log_clear();
 	watchdog_kick();
-	sys_sleep_usec(999999);
 	watchdog_kick();
-	ok_str(fake_log(), "", "not within a second");
-	sys_sleep_usec(1);
-	watchdog_kick();
-	watchdog_kick();
-	ok_str(fake_log(), "watchdog-kick\n", "once after a second");
+	ok_str(fake_log(), "watchdog-kick\nwatchdog-kick\n", "each time it is asked for");
 	fake_result("watchdog-kick", -EIO);
-	sys_sleep_usec(2000000);
 	watchdog_kick();
 	ok(watchdog_is_open(), "a failing kick changes nothing");
 }
@@ -114,10 +108,10 @@ static void test_hand_over(void)
 	prepare();
 	fake_file("/dev/watchdog0", "");
 	(void)watchdog_open(15);
-	ok(fcntl(dog.fd, F_GETFD) & FD_CLOEXEC, "closed by an exec of any other program");
+	ok(fcntl(dog_fd, F_GETFD) & FD_CLOEXEC, "closed by an exec of any other program");
 	fake_log_clear();
 	fd = watchdog_hand_over();
-	ok(fd >= 0 && fd == dog.fd, "the fd");
+	ok(fd >= 0 && fd == dog_fd, "the fd");
 	ok(!(fcntl(fd, F_GETFD) & FD_CLOEXEC), "survives exec");
 	ok_str(fake_log(), "watchdog-kick\n", "with a full period");
 	prepare();

@@ -487,6 +487,10 @@ class Machine:
         self.qmp.command("block_set_io_throttle", id=f"/machine/peripheral/dev{disk}{owner}",
                          bps=bytes_per_second, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
 
+    def slow_io(self, bytes_per_second: int, disk: int = 0) -> None:
+        """From now on the disk reads and writes no faster; resume_io() ends it."""
+        self._limit(disk, bytes_per_second)
+
     def hang_io(self, disk: int = 0) -> None:
         """From now on requests do not complete: at a byte a second, a block takes an hour. One may slip through."""
         self._limit(disk, 1)
