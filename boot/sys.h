@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+/* Bytes: the largest page of any machine, and the most that a file of sysfs can hold. */
+#define SYS_PAGE_MAX 65536
+
 /* Files */
 int sys_open(const char *path, int flags, mode_t mode);
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);

@@ -5,6 +5,24 @@
 
 static const uint8_t no_invocation[16];
 
+enum activity { ACTIVITY_UP, ACTIVITY_DOWN, ACTIVITY_UNKNOWN };
+
+/* systemd's ActiveState. 257 added "refreshing": a word of a later one says neither. */
+static enum activity activity_of(const char *active)
+{
+	static const char *const up[] = { "active", "reloading", "refreshing" };
+	static const char *const down[] = { "inactive", "failed", "activating", "deactivating",
+					    "maintenance" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(up); i++)
+		if (streq(active, up[i]))
+			return ACTIVITY_UP;
+	for (size_t i = 0; i < ARRAY_SIZE(down); i++)
+		if (streq(active, down[i]))
+			return ACTIVITY_DOWN;
+	return ACTIVITY_UNKNOWN;
+}
+
 bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 {
 	bool first = memcmp(k->now.invocation, no_invocation, 16) == 0;
@@ -29,7 +47,7 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	k->now = *p;
 	memcpy(k->now.invocation, last, 16);
 	k->known = true;
-	if (streq(p->active, "active"))
+	if (activity_of(p->active) == ACTIVITY_UP)
 		k->ever_active = true;
 	if (!streq(p->active, "failed"))
 		k->failed_since = 0;
@@ -64,7 +82,7 @@ unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t 
 
 bool kiosk_beats(const struct kiosk *k)
 {
-	return k->known && streq(k->now.active, "active") && k->now.watchdog_usec &&
+	return k->known && activity_of(k->now.active) == ACTIVITY_UP && k->now.watchdog_usec &&
 	       k->now.watchdog_at > k->now.active_at;
 }
 
@@ -153,9 +171,11 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
 	} else if (streq(p->load, "not-found") || streq(p->load, "masked") ||
 		   streq(p->load, "error") || streq(p->load, "bad-setting")) {
 		judge(ret, VERDICT_FAIL, dead, "the unit is %s", p->load);
-	} else if (streq(p->active, "reloading") ||
-		   (streq(p->active, "active") && !streq(p->sub, "exited"))) {
+	} else if (activity_of(p->active) == ACTIVITY_UP && !streq(p->sub, "exited")) {
 		judge(ret, VERDICT_PASS, REASON_NONE, "%s (%s)", p->active, p->sub);
+	} else if (activity_of(p->active) == ACTIVITY_UNKNOWN) {
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE,
+		      "systemd says \"%s\" of it, which is not known", p->active);
 	} else if (k->failed_since && now - k->failed_since >= c->failed_grace) {
 		judge(ret, VERDICT_HOPELESS, dead, "failed (%s)", p->result);
 	} else {

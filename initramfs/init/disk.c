@@ -11,7 +11,6 @@
 
 #define CLASS_BLOCK   "/sys/class/block"
 #define BLOCK_MAX     65536 /* names in it */
-#define FILE_MAX      4096  /* bytes: one page, what a file of sysfs can hold */
 #define NODE_SIZE     (sizeof("/dev/") + sizeof(((struct partition *)0)->name))
 #define TICK_MSEC     100
 #define USEC_PER_MSEC 1000
@@ -55,7 +54,7 @@ static int scan_one(struct search *s, int class_fd, const char *name)
 		return -ENOMEM;
 	if (sys_readlinkat(class_fd, name, link, sizeof(link)) < 0 || !link_devpath(link))
 		return 0;
-	r = sys_read_file(class_fd, path, FILE_MAX, &text, NULL);
+	r = sys_read_file(class_fd, path, SYS_PAGE_MAX, &text, NULL);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
 	if (uevent_parse_file(text, &e) < 0)

@@ -70,11 +70,11 @@ char *fail_text(const struct boot *b, const struct failure *f, enum boot_next ne
 static int open_console(char *line)
 {
 	size_t name_len = strcspn(line, " ");
-	char *flags = line + name_len + strspn(line + name_len, " ");
+	const char *can = line + name_len + strspn(line + name_len, " "), *is = strchr(can, '(');
 	_cleanup_free_ char *path = NULL;
 
-	if (strlen(flags) < 5 || flags[1] != 'W' || flags[4] != '(' ||
-	    !memchr(flags + 4, 'E', strcspn(flags + 4, ")")))
+	/* By letter, not by place: there have been new ones in either group. */
+	if (!is || !memchr(can, 'W', strcspn(can, " ")) || !memchr(is, 'E', strcspn(is, ")")))
 		return -ENOTTY;
 	line[name_len] = '\0';
 	path = strf("/dev/%s", line);

@@ -15,7 +15,6 @@
 #define BUSES	     "/sys/bus"
 #define CPU_MODALIAS "/sys/devices/system/cpu/modalias"
 #define DEVICES_MAX  65536  /* of one bus */
-#define MODALIAS_MAX 4096   /* bytes: one page, what a file of sysfs can hold */
 #define RELEASE_MAX  64	    /* struct utsname, less the NUL */
 #define THREADS_MAX  4	    /* module init waits for hardware more than it computes */
 #define LOOK_USEC    100000 /* from one look at the devices to the next */
@@ -224,7 +223,7 @@ static void want_for_device(struct module_set *s, int dir_fd, const char *path)
 {
 	_cleanup_free_ char *modalias = NULL;
 
-	if (sys_read_file(dir_fd, path, MODALIAS_MAX, &modalias, NULL) < 0)
+	if (sys_read_file(dir_fd, path, SYS_PAGE_MAX, &modalias, NULL) < 0)
 		return;
 	modalias[strcspn(modalias, "\n")] = '\0';
 	for (char *c = modalias; *c; c++)

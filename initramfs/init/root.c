@@ -13,12 +13,11 @@
 #include <strings.h>
 #include <sys/mount.h>
 
-#define DM_TARGET	"verity"
-#define SIGNATURE_KEY	"bf-verity:root"
-#define DEVICES_MAX	3    /* data, hash tree, FEC */
-#define ENTRIES_MAX	1024 /* names in a disk's directory of sysfs */
-#define UEVENT_FILE_MAX 4096 /* bytes, one page */
-#define SECTOR_BYTES	512
+#define DM_TARGET     "verity"
+#define SIGNATURE_KEY "bf-verity:root"
+#define DEVICES_MAX   3	   /* data, hash tree, FEC */
+#define ENTRIES_MAX   1024 /* names in a disk's directory of sysfs */
+#define SECTOR_BYTES  512
 
 struct device {
 	int fd;
@@ -136,7 +135,7 @@ static int read_partition(int disk_fd, const char *entry, const struct naming *n
 
 	if (!path)
 		return -ENOMEM;
-	r = sys_read_file(disk_fd, path, UEVENT_FILE_MAX, &text, NULL);
+	r = sys_read_file(disk_fd, path, SYS_PAGE_MAX, &text, NULL);
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
 	if (!has_line(text, n, value) || uevent_parse_file(text, &e) < 0)

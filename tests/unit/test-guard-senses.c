@@ -312,6 +312,13 @@ static void test_unit(void)
 	ok(!k.broke, "its first start is no restart");
 	ok_int(see(&k, &c, unit("active", "exited", 1), 2 * SEC), VERDICT_FAIL, "it has ended");
 	ok_int(see(&k, &c, unit("reloading", "reload", 1), 2 * SEC), VERDICT_PASS, "it reloads");
+	ok_int(see(&k, &c, unit("refreshing", "refresh", 1), 2 * SEC), VERDICT_PASS,
+	       "it refreshes, as of systemd 257");
+	ok_int(see(&k, &c, unit("maintenance", "cleaning", 1), 2 * SEC), VERDICT_FAIL, "cleaned");
+	ok_int(see(&k, &c, unit("hibernating", "dreaming", 1), 2 * SEC), VERDICT_INCONCLUSIVE,
+	       "a state of a systemd to come says nothing");
+	kiosk_judge(&k, &c, 2 * SEC, &j);
+	ok_str(j.why, "systemd says \"hibernating\" of it, which is not known", "which is told");
 	ok_int(see(&k, &c, unit("failed", "failed", 1), 10 * SEC), VERDICT_FAIL,
 	       "failed, for a moment");
 	ok_int(see(&k, &c, unit("activating", "auto-restart", 0), 11 * SEC), VERDICT_FAIL,
