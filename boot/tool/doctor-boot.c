@@ -5,6 +5,7 @@
 #include "boot/io.h"
 
 #include <fcntl.h>
+#include <strings.h>
 
 #define CONFIG_MAX 65536 /* bytes of a config.txt */
 /* EEPROMs before this may take the leftover of a reboot for a partition number
@@ -378,6 +379,36 @@ void doctor_firmware(struct doctor *d)
 
 /* ---- the kernel command line ------------------------------------------------------------ */
 
+/* @key is on the command line and switched off, in any of the words that systemd takes for it. */
+static bool is_off(const struct doctor *d, const char *key)
+{
+	static const char *const words[] = { "0", "no", "n", "false", "f", "off" };
+	char value[8];
+
+	if (!doctor_word(d->cmdline, key, value, sizeof(value)))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcasecmp(value, words[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What systemd must leave alone beside roothash=. */
+static bool check_systemd_words(struct doctor *d)
+{
+	bool verity = is_off(d, "systemd.verity"), gpt = is_off(d, "systemd.gpt_auto");
+
+	if (!verity)
+		doctor_say(d, DOCTOR_FAULT, "cmdline",
+			   "no systemd.verity=0 beside roothash=: systemd waits for a device that "
+			   "never comes");
+	if (!gpt)
+		doctor_say(d, DOCTOR_WARN, "cmdline",
+			   "no systemd.gpt_auto=0 beside roothash=: systemd 258 and later look for "
+			   "a root of their own, and say at each boot that there is none");
+	return verity && gpt;
+}
+
 void doctor_cmdline(struct doctor *d)
 {
 	char slot[16], value[RECORD_HASH_MAX + 1];
@@ -395,11 +426,7 @@ void doctor_cmdline(struct doctor *d)
 	if (!doctor_word(d->cmdline, "roothash", value, sizeof(value))) {
 		doctor_say(d, DOCTOR_FAULT, "cmdline", "no roothash=");
 		good = false;
-	} else if (!doctor_word(d->cmdline, "systemd.verity", value, sizeof(value)) ||
-		   (!streq(value, "0") && !streq(value, "no"))) {
-		doctor_say(d, DOCTOR_FAULT, "cmdline",
-			   "no systemd.verity=0 beside roothash=: systemd waits for a device that "
-			   "never comes");
+	} else if (!check_systemd_words(d)) {
 		good = false;
 	}
 	if (doctor_word(d->cmdline, "root", value, sizeof(value))) {
@@ -410,6 +437,8 @@ void doctor_cmdline(struct doctor *d)
 		good = false;
 	}
 	if (good)
-		doctor_say(d, DOCTOR_OK, "cmdline",
-			   "rauc.slot=%s, roothash=, systemd.verity=0, no root=", slot);
+		doctor_say(
+			d, DOCTOR_OK, "cmdline",
+			"rauc.slot=%s, roothash=, systemd.verity=0, systemd.gpt_auto=0, no root=",
+			slot);
 }

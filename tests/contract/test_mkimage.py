@@ -372,6 +372,8 @@ def test_4kn(bench: Bench, tree: Path) -> None:
     image = disk.extract("BF_ROOT_A")
     assert verify(image, superblock(image, "ext4").offset, disk.cmdline()["roothash"]).returncode == 0
     assert disk.cmdline("b")["rauc.slot"] == "B"
+    # systemd neither opens the verity device itself nor looks for another root.
+    assert [disk.cmdline(slot)[f"systemd.{word}"] for slot in "ab" for word in ("verity", "gpt_auto")] == ["0"] * 4
 
 
 # ---- the root ----
@@ -891,6 +893,7 @@ USAGE = {
     "fec blocks": ("--fec --data-block=1024", "--fec: --data-block and --hash-block must be the same"),
     "root= as a pattern": ("--cmdline=root=/dev/sd[ab]", "'root=' does not belong there"),
     "root=": ("--cmdline=root=/dev/sda1", "'root=' does not belong there"),
+    "systemd.gpt_auto=": ("--cmdline=systemd.gpt_auto=1", "'systemd.gpt_auto=' does not belong there"),
     "roothash=": ("--cmdline=roothash=abc", "'roothash=' does not belong there"),
     "rauc.slot=": ("--cmdline=rauc.slot=B", "'rauc.slot=' does not belong there"),
     "only serial": ("--cmdline=console=ttyAMA10", "no console is the screen"),

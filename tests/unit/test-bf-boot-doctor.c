@@ -9,7 +9,9 @@
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"
 #define WATCHED " watchdog.open_timeout=31"
-#define CMDLINE "quiet roothash=" DEVICE_HASH " systemd.verity=0 rauc.slot=A panic=10" WATCHED "\n"
+#define CMDLINE                                                                                    \
+	"quiet roothash=" DEVICE_HASH                                                              \
+	" systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A panic=10" WATCHED "\n"
 #define FILTERS                                                                                    \
 	"[boot_partition=2]\ncmdline=cmdline-a.txt\n[boot_partition=3]\ncmdline=cmdline-b.txt\n"
 #define WATCHDOG	    "kernel_watchdog_timeout=31"
@@ -156,21 +158,34 @@ static void test_files(void)
 		  "warn   EEPROM        older than 2025-10-08" },
 		{ "EEPROM does not say", NODE "build-timestamp", NULL, 0, "warn   EEPROM" },
 		{ "no rauc.slot=", "/proc/cmdline",
-		  "roothash=aa systemd.verity=0 panic=1" WATCHED "\n", 0,
+		  "roothash=aa systemd.verity=0 systemd.gpt_auto=0 panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no rauc.slot" },
 		{ "wrong rauc.slot=", "/proc/cmdline",
-		  "roothash=aa systemd.verity=0 rauc.slot=B panic=1" WATCHED "\n", 0,
-		  "FAULT  cmdline       rauc.slot=B, but slot A" },
+		  "roothash=aa systemd.verity=0 systemd.gpt_auto=0 rauc.slot=B panic=1" WATCHED
+		  "\n",
+		  0, "FAULT  cmdline       rauc.slot=B, but slot A" },
 		{ "no systemd.verity=0", "/proc/cmdline",
-		  "roothash=aa rauc.slot=A panic=1" WATCHED "\n", 0,
+		  "roothash=aa systemd.gpt_auto=0 rauc.slot=A panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no systemd.verity=0" },
+		{ "systemd.verity=yes", "/proc/cmdline",
+		  "roothash=aa systemd.verity=yes systemd.gpt_auto=0 rauc.slot=A panic=1" WATCHED
+		  "\n",
+		  0, "FAULT  cmdline       no systemd.verity=0" },
+		{ "no systemd.gpt_auto=0", "/proc/cmdline",
+		  "roothash=aa systemd.verity=0 rauc.slot=A panic=1" WATCHED "\n", 0,
+		  "warn   cmdline       no systemd.gpt_auto=0" },
+		{ "words of systemd that mean no", "/proc/cmdline",
+		  "roothash=aa systemd.verity=Off systemd.gpt_auto=false rauc.slot=A "
+		  "panic=1" WATCHED "\n",
+		  0, "" },
 		{ "no roothash=", "/proc/cmdline", "rauc.slot=A panic=1" WATCHED "\n", 0,
 		  "FAULT  cmdline       no roothash" },
 		{ "root=", "/proc/cmdline",
-		  "root=/dev/sda2 roothash=aa systemd.verity=0 rauc.slot=A panic=1" WATCHED "\n", 0,
-		  "warn   cmdline       root=/dev/sda2" },
+		  "root=/dev/sda2 roothash=aa systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A "
+		  "panic=1" WATCHED "\n",
+		  0, "warn   cmdline       root=/dev/sda2" },
 		{ "no word of the firmware's watchdog", "/proc/cmdline",
-		  "roothash=aa systemd.verity=0 rauc.slot=A panic=1\n", 0,
+		  "roothash=aa systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A panic=1\n", 0,
 		  "warn   watchdog      the firmware did not watch" },
 		{ "only serial", "/proc/consoles",
 		  "ttyAMA10             -W- (EC p)  204:74\nttyS0 -W- (E  p) 4:64\n", 0,
@@ -178,7 +193,8 @@ static void test_files(void)
 		{ "no console", "/proc/consoles", "", 0, "warn   console" },
 		{ "consoles unknown", "/proc/consoles", NULL, 0, "" },
 		{ "no panic=", "/proc/cmdline",
-		  "roothash=aa systemd.verity=0 rauc.slot=A" WATCHED "\n", 0, "warn   panic" },
+		  "roothash=aa systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A" WATCHED "\n", 0,
+		  "warn   panic" },
 		{ "panic=0", "/proc/sys/kernel/panic", "0\n", 0, "FAULT  panic" },
 		{ "no watchdog", "/sys/class/watchdog", NULL, 0,
 		  "FAULT  watchdog      there is no" },
@@ -320,8 +336,8 @@ static void test_kernel_watchdog(void)
 				      : "");
 		make_good();
 		boot_image("/dev/nvme0n1p3", rows[i].config, rows[i].config);
-		fake_file("/proc/cmdline",
-			  "roothash=aa systemd.verity=0 rauc.slot=A panic=1 bf.watchdog=0\n");
+		fake_file("/proc/cmdline", "roothash=aa systemd.verity=0 systemd.gpt_auto=0 "
+					   "rauc.slot=A panic=1 bf.watchdog=0\n");
 		check("the watchdog is left alone", "");
 	}
 }
