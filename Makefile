@@ -113,7 +113,7 @@ $(B)/bf-guard.debug: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) $(bf-guard_DEVI
 
 $(B)/bf-mkinitramfs: $(call obj,$(bf-mkinitramfs_MAIN) $(bf-mkinitramfs_SRC)) $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-mkinitramfs_PKGS),--libs)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-mkinitramfs_PKGS),--libs) $(bf-mkinitramfs_LIBS)
 
 PROGRAMS := $(B)/bf-init $(B)/bf-boot $(B)/bf-guard
 ifeq ($(ARCH),host)
@@ -132,7 +132,7 @@ $(UNIT_LIB): $(call obj,$(boot_SRC) $(bf-boot_SRC) $(bf-init_SRC) $(bf-mkinitram
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS) libsystemd,--libs)
+UNIT_LIBS = $(call pkg,$(bf-init_PKGS) $(bf-mkinitramfs_PKGS) libsystemd,--libs) $(bf-mkinitramfs_LIBS)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_TESTS))
 UNIT_TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/%,$(unit_TOOLS))
 SEAM_TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/%,$(seam_TOOLS))

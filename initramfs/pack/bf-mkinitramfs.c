@@ -13,6 +13,8 @@
 #include "initramfs/pack/output.h"
 #include "initramfs/pack/problem.h"
 
+#include <dirent.h>
+#include <fnmatch.h>
 #include <getopt.h>
 
 #define PROGRAM	     "bf-mkinitramfs"
@@ -36,6 +38,9 @@ static const char usage_text[] =
 	"                          its hardware from the machine\n"
 	"  --modules-from FILE     such modules, one a line; -NAME is optional\n"
 	"  --with GROUP[,GROUP…]   modules of a group: usb, erofs, squashfs\n"
+	"  --dtb FILE              a device tree of the target: the drivers that its disk waits\n"
+	"                          for are packed. Default: those of the Raspberry Pi 5 in\n"
+	"                          DIR/usr/lib/linux-image-V/broadcom, if it is there\n"
 	"  --file SRC=DST          file SRC of this machine as DST in the image\n"
 	"  --with-e2fsck           e2fsck of the root, to repair the data partition\n"
 	"  --strip-signatures      modules without their signatures: each costs milliseconds.\n"
@@ -53,7 +58,8 @@ struct options {
 	unsigned groups;
 	bool rescue, e2fsck, strip, verbose;
 	struct kmod_wants wants; /* from the command line */
-	char **files;		 /* SRC=DST, pointing into argv */
+	struct kmod_dtbs dtbs;
+	char **files; /* SRC=DST, pointing into argv */
 	size_t file_count;
 	uint32_t mtime;
 };
@@ -61,6 +67,7 @@ struct options {
 static void options_done(struct options *o)
 {
 	kmod_wants_free(&o->wants);
+	kmod_dtbs_free(&o->dtbs);
 	free(o->files);
 }
 
@@ -123,6 +130,21 @@ static int add_file_option(struct options *o, char *arg, struct problem *p)
 	return 0;
 }
 
+static int add_dtb(struct kmod_dtbs *dtbs, const char *path, struct blob *blob, struct problem *p)
+{
+	int r = kmod_dtbs_add(dtbs, path, blob);
+
+	return r < 0 ? problem_errno(p, r, "%s", path) : 0;
+}
+
+static int read_dtb(struct options *o, const char *path, struct problem *p)
+{
+	_cleanup_blob_ struct blob blob = { 0 };
+	int r = host_read(path, &blob);
+
+	return r < 0 ? problem_errno(p, r, "%s", path) : add_dtb(&o->dtbs, path, &blob, p);
+}
+
 enum {
 	OPT_ROOT = 256,
 	OPT_RELEASE,
@@ -132,6 +154,7 @@ enum {
 	OPT_OPTIONAL,
 	OPT_FROM,
 	OPT_WITH,
+	OPT_DTB,
 	OPT_FILE,
 	OPT_E2FSCK,
 	OPT_STRIP,
@@ -150,6 +173,7 @@ static const struct option long_options[] = {
 	{ "optional-module", required_argument, NULL, OPT_OPTIONAL },
 	{ "modules-from", required_argument, NULL, OPT_FROM },
 	{ "with", required_argument, NULL, OPT_WITH },
+	{ "dtb", required_argument, NULL, OPT_DTB },
 	{ "file", required_argument, NULL, OPT_FILE },
 	{ "with-e2fsck", no_argument, NULL, OPT_E2FSCK },
 	{ "strip-signatures", no_argument, NULL, OPT_STRIP },
@@ -187,6 +211,8 @@ static int take_option(struct options *o, int option, char *arg, struct problem 
 			       ? 0
 			       : problem_say(p, "--with %s: the groups are usb, erofs, squashfs",
 					     arg);
+	case OPT_DTB:
+		return read_dtb(o, arg, p);
 	case OPT_FILE:
 		return add_file_option(o, arg, p);
 	case OPT_E2FSCK:
@@ -428,17 +454,56 @@ static int add_file(struct packer *k, const char *arg)
 	return add_program(k, dst, &file, note);
 }
 
+static int is_pi5_dtb(const struct dirent *d)
+{
+	return fnmatch("bcm2712*.dtb", d->d_name, 0) == 0;
+}
+
+/* Debian's kernel packages bring the device trees of every board. */
+static int read_root_dtbs(struct packer *k, struct kmod_dtbs *ret)
+{
+	_cleanup_free_ char *dir = strf("usr/lib/linux-image-%s/broadcom", k->o->release);
+	_cleanup_close_ int fd = -1;
+	struct dirent **names = NULL;
+	int n, r = dir ? 0 : problem_errno(k->problem, -ENOMEM, "device trees");
+
+	if (r < 0)
+		return r;
+	fd = tree_open_dir(&k->tree, dir);
+	n = fd < 0 ? -1 : scandirat(fd, ".", &names, is_pi5_dtb, alphasort);
+	for (int i = 0; i < n; i++) {
+		_cleanup_blob_ struct blob blob = { 0 };
+		_cleanup_free_ char *path = strf("%s/%s", dir, names[i]->d_name);
+
+		free(names[i]);
+		if (r == 0)
+			r = path ? tree_read(&k->tree, path, &blob) : -ENOMEM;
+		if (r < 0 && !k->problem->text)
+			(void)problem_errno(k->problem, r, "%s/%s", k->tree.path,
+					    path ? path : dir);
+		if (r == 0)
+			r = add_dtb(ret, path, &blob, k->problem);
+	}
+	free(names);
+	return r;
+}
+
 static int add_modules(struct packer *k)
 {
 	_cleanup_wants_ struct kmod_wants wants = { 0 };
+	_cleanup_(kmod_dtbs_free) struct kmod_dtbs found = { 0 };
+	const struct kmod_dtbs *dtbs = k->o->dtbs.count ? &k->o->dtbs : &found;
 	int r = kmod_wants_defaults(&wants, k->o->groups);
 
 	for (size_t i = 0; i < k->o->wants.count && r == 0; i++)
 		r = kmod_wants_merge(&wants, &k->o->wants.list[i]);
 	if (r < 0)
 		return problem_errno(k->problem, r, "listing kernel modules");
-	return kmods_pack(&k->tree, k->o->release, &wants, k->o->strip, &k->image, &k->modules,
-			  k->problem);
+	r = k->o->dtbs.count ? 0 : read_root_dtbs(k, &found);
+	if (r < 0)
+		return r;
+	return kmods_pack(&k->tree, k->o->release, &wants, dtbs, k->o->strip, &k->image,
+			  &k->modules, k->problem);
 }
 
 static int collect(struct packer *k)

@@ -4,6 +4,7 @@
 #include "boot/io.h"
 #include "initramfs/modlist.h"
 #include "initramfs/pack/codec.h"
+#include "initramfs/pack/devtree.h"
 #include "initramfs/pack/elfinfo.h"
 
 #include <dirent.h>
@@ -177,6 +178,8 @@ struct kmods {
 	size_t count;
 	struct kmod_edge *edges;
 	size_t edge_count;
+	struct kmod_module **builtins; /* of the kernel, that serve a wish or a supplier; owned */
+	size_t builtin_count;
 	FILE *skipped;
 	size_t signed_count;
 };
@@ -194,6 +197,9 @@ static void kmods_done(struct kmods *k)
 		free(m);
 	}
 	free(k->modules);
+	for (size_t i = 0; i < k->builtin_count; i++)
+		(void)kmod_module_unref(k->builtins[i]);
+	free(k->builtins);
 	free(k->edges);
 	free(k->deps);
 	blob_free(&k->dep_text);
@@ -535,6 +541,29 @@ static void unref_list_p(struct kmod_list **l)
 		(void)kmod_module_unref_list(*l);
 }
 
+static bool is_taken_builtin(const struct kmods *k, const char *name)
+{
+	for (size_t i = 0; i < k->builtin_count; i++)
+		if (streq(kmod_module_get_name(k->builtins[i]), name))
+			return true;
+	return false;
+}
+
+/* Nothing of it is packed, but it may ask for modules, too. */
+static int take_builtin(struct kmods *k, struct kmod_module *mod)
+{
+	struct kmod_module **list;
+
+	if (is_taken_builtin(k, kmod_module_get_name(mod)))
+		return 0;
+	list = reallocarray(k->builtins, k->builtin_count + 1, sizeof(struct kmod_module *));
+	if (!list)
+		return oom(k);
+	k->builtins = list;
+	list[k->builtin_count++] = kmod_module_ref(mod);
+	return 0;
+}
+
 /*
  * The modules behind a name or alias, appended to k->modules; their numbers in
  * ret[0..*ret_count). Returns enum lookup or below 0.
@@ -557,7 +586,12 @@ static int look_up(struct kmods *k, const char *name, const char *why, size_t **
 		size_t *more;
 
 		if (!dep) { /* in the kernel, or an alias of something not packaged */
-			builtin |= kmod_module_get_initstate(mod) == KMOD_MODULE_BUILTIN;
+			if (kmod_module_get_initstate(mod) != KMOD_MODULE_BUILTIN)
+				continue;
+			builtin = true;
+			r = take_builtin(k, mod);
+			if (r < 0)
+				return r;
 			continue;
 		}
 		more = reallocarray(found, count + 1, sizeof(*found));
@@ -601,16 +635,29 @@ static int expand_hard(struct kmods *k, size_t i, const char *why)
 	}
 }
 
-struct softdep {
+#define OF_BUILTIN SIZE_MAX
+
+/* What one module says of itself. */
+struct saying {
 	struct kmods *k;
-	size_t module;
-	const char *why;
+	size_t module; /* in k->modules, or OF_BUILTIN */
+	const char *name, *why;
 };
+
+static int add_softdep(const struct saying *s, size_t to)
+{
+	if (s->module != OF_BUILTIN)
+		return add_edge(s->k, s->module, to, false);
+	/* Nothing that is loaded needs it, so it is loaded for itself. */
+	s->k->modules[to]->asked = true;
+	s->k->modules[to]->late = false;
+	return 0;
+}
 
 /* "pre: a b post: c". As modprobe sees it: wished for first, but nothing fails without it. */
 static int expand_softdep(const char *value, void *ctx)
 {
-	const struct softdep *s = ctx;
+	const struct saying *s = ctx;
 	_cleanup_free_ char *text = strdup(value);
 	char *save = NULL;
 	bool pre = false;
@@ -631,37 +678,189 @@ static int expand_softdep(const char *value, void *ctx)
 			continue;
 		r = look_up(s->k, word, s->why, &found, &count);
 		for (size_t i = 0; i < count && r >= 0; i++)
-			r = add_edge(s->k, s->module, found[i], false);
+			r = add_softdep(s, found[i]);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+/* Is @path one of the words of @needs? */
+static bool is_among(const char *path, const char *needs)
+{
+	size_t len = strlen(path);
+
+	for (const char *at = needs + strspn(needs, " "); *at; at += strspn(at, " ")) {
+		size_t n = strcspn(at, " ");
+
+		if (n == len && memcmp(at, path, n) == 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
+/*
+ * "a,b": the module's own word, against modules.dep, which is made from it: by a depmod that
+ * could not read compressed modules it says that nothing is needed.
+ */
+static int check_depends(const char *value, void *ctx)
+{
+	const struct saying *s = ctx;
+	struct kmods *k = s->k;
+	_cleanup_free_ char *text = strdup(value);
+	char *save = NULL;
+
+	if (!text)
+		return oom(k);
+	for (char *name = strtok_r(text, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		const struct dep *dep;
+
+		for (char *c = name; *c; c++)
+			if (*c == '-')
+				*c = '_';
+		dep = find_dep(k, name);
+		if (dep && is_among(dep->path, k->modules[s->module]->dep->needs))
+			continue;
+		return problem_say(
+			k->problem,
+			"%s/%s/modules.dep does not say that %s needs %s, as the module itself "
+			"does%s; run a depmod that can read these modules: depmod -b %s%s %s",
+			k->tree->path, k->dir, s->name, name, dep ? "" : ", and has no such module",
+			k->tree->path, startswith(k->dir, "usr/") ? "/usr" : "", k->release);
+	}
+	return 0;
+}
+
+static int ask_module(const struct saying *s, const char *key,
+		      int (*each)(const char *value, void *ctx))
+{
+	struct kmods *k = s->k;
+	const struct module *m = k->modules[s->module];
+	int r;
+
+	problem_free(k->problem);
+	r = elf_modinfo(&m->ko, key, each, (void *)s);
+	if (r < 0 && !k->problem->text)
+		return problem_say(k->problem, "%s/%s: not a kernel module, or damaged",
+				   k->tree->path, m->source);
+	return r;
+}
+
+static int expand_module(struct kmods *k, size_t i)
+{
+	const char *file = strrchr(k->modules[i]->target, '/') + 1;
+	_cleanup_free_ char *name = strndup(file, strlen(file) - strlen(".ko")), *why = NULL;
+	struct saying s = { .k = k, .module = i };
+	int r;
+
+	if (name)
+		why = strf("for %s", name);
+	if (!why)
+		return oom(k);
+	s.name = name;
+	s.why = why;
+	r = expand_hard(k, i, why);
+	if (r == 0)
+		r = ask_module(&s, "depends", check_depends);
+	if (r == 0)
+		r = ask_module(&s, "softdep", expand_softdep);
+	return r;
+}
+
+static void free_info_p(struct kmod_list **l)
+{
+	if (*l)
+		kmod_module_info_free_list(*l);
+}
+
+/* By modules.builtin.modinfo, which libkmod reads. */
+static int expand_builtin(struct kmods *k, size_t i)
+{
+	const char *name = kmod_module_get_name(k->builtins[i]);
+	_cleanup_(free_info_p) struct kmod_list *list = NULL;
+	_cleanup_free_ char *why = strf("for %s, built in", name);
+	struct saying s = { .k = k, .module = OF_BUILTIN, .name = name, .why = why };
+	int r = 0;
+
+	if (!why)
+		return oom(k);
+	/* An old kernel has no such file: nothing is known then, and nothing is missed. */
+	if (kmod_module_get_info(k->builtins[i], &list) < 0)
+		return 0;
+	for (struct kmod_list *at = list; at && r == 0; at = kmod_list_next(list, at))
+		if (streq(kmod_module_info_get_key(at), "softdep"))
+			r = expand_softdep(kmod_module_info_get_value(at), &s);
+	return r;
+}
+
 /* Everything each module needs; what that adds is expanded in its turn. */
 static int expand_all(struct kmods *k)
 {
-	for (size_t i = 0; i < k->count; i++) {
-		const char *target = k->modules[i]->target, *file = strrchr(target, '/') + 1;
-		_cleanup_free_ char *why =
-			strf("for %.*s", (int)(strlen(file) - strlen(".ko")), file);
-		struct softdep s = { .k = k, .module = i, .why = why };
-		int r;
+	size_t modules = 0, builtins = 0;
+	int r = 0;
 
-		if (!why)
-			return oom(k);
-		r = expand_hard(k, i, why);
-		if (r < 0)
-			return r;
-		problem_free(k->problem);
-		r = elf_modinfo(&k->modules[i]->ko, "softdep", expand_softdep, &s);
-		if (r < 0 && !k->problem->text)
-			return problem_say(k->problem, "%s/%s: not a kernel module, or damaged",
-					   k->tree->path, k->modules[i]->source);
-		if (r < 0)
-			return r;
+	while (r == 0 && (modules < k->count || builtins < k->builtin_count))
+		r = modules < k->count ? expand_module(k, modules++)
+				       : expand_builtin(k, builtins++);
+	return r;
+}
+
+/* ---- suppliers in the device tree ----------------------------------------- */
+
+static int is_ours(const char *modalias, void *ctx)
+{
+	struct kmods *k = ctx;
+	_cleanup_(unref_list_p) struct kmod_list *list = NULL;
+	int r = kmod_module_new_from_lookup(k->ctx, modalias, &list);
+
+	if (r < 0 && r != -ENOENT)
+		return problem_errno(k->problem, r, "%s/%s: looking for %s", k->tree->path, k->dir,
+				     modalias);
+	for (struct kmod_list *at = list; at; at = kmod_list_next(list, at)) {
+		_cleanup_(unref_p) struct kmod_module *mod = kmod_module_get_module(at);
+		const char *name = kmod_module_get_name(mod);
+		const struct dep *dep = find_dep(k, name);
+
+		if (!dep && is_taken_builtin(k, name))
+			return 1;
+		for (size_t i = 0; dep && i < k->count; i++)
+			if (k->modules[i]->dep == dep)
+				return 1;
 	}
 	return 0;
+}
+
+static int take_supplier(const char *modalias, const char *why, void *ctx)
+{
+	struct kmods *k = ctx;
+	_cleanup_free_ size_t *found = NULL;
+	size_t count = 0;
+	int r = look_up(k, modalias, why, &found, &count);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		k->modules[found[i]]->asked = true;
+		k->modules[found[i]]->late = false;
+	}
+	return 0;
+}
+
+/* The drivers without which the kernel lets none of ours begin. */
+static int take_suppliers(struct kmods *k, const struct kmod_dtb *dtb)
+{
+	const struct devtree_visitor visitor = { is_ours, take_supplier, k };
+	int r;
+
+	problem_free(k->problem);
+	r = devtree_walk(dtb->blob.data, dtb->blob.size, &visitor);
+	if (r < 0 && !k->problem->text)
+		return r == -EBADMSG
+			       ? problem_say(k->problem, "%s is no device tree, or a damaged one",
+					     dtb->path)
+			       : problem_errno(k->problem, r, "%s", dtb->path);
+	return r;
 }
 
 /* What a required module needs is required too; a watchdog's needs are as early as it. */
@@ -868,12 +1067,41 @@ static int put_modules(struct kmods *k, struct image *img)
 	return r;
 }
 
-static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *img)
+void kmod_dtbs_free(struct kmod_dtbs *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		free(d->list[i].path);
+		blob_free(&d->list[i].blob);
+	}
+	free(d->list);
+	*d = (struct kmod_dtbs) { 0 };
+}
+
+int kmod_dtbs_add(struct kmod_dtbs *d, const char *path, struct blob *blob)
+{
+	struct kmod_dtb *list = reallocarray(d->list, d->count + 1, sizeof(*list));
+	char *name = strdup(path);
+
+	if (list)
+		d->list = list;
+	if (!list || !name) {
+		free(name);
+		blob_free(blob);
+		return -ENOMEM;
+	}
+	list[d->count++] = (struct kmod_dtb) { .path = name, .blob = blob_take(blob) };
+	return 0;
+}
+
+static int pack(struct kmods *k, const struct kmod_wants *wants, const struct kmod_dtbs *dtbs,
+		struct image *img)
 {
 	int r = kmods_open(k);
 
 	for (size_t i = 0; i < wants->count && r == 0; i++)
 		r = take_want(k, &wants->list[i]);
+	for (size_t i = 0; i < dtbs->count && r == 0; i++)
+		r = take_suppliers(k, &dtbs->list[i]);
 	if (r == 0)
 		r = expand_all(k);
 	if (r == 0)
@@ -888,7 +1116,8 @@ static int pack(struct kmods *k, const struct kmod_wants *wants, struct image *i
 }
 
 int kmods_pack(const struct tree *tree, const char *release, const struct kmod_wants *wants,
-	       bool strip, struct image *img, struct kmod_report *ret, struct problem *p)
+	       const struct kmod_dtbs *dtbs, bool strip, struct image *img, struct kmod_report *ret,
+	       struct problem *p)
 {
 	_cleanup_free_ char *skipped = NULL;
 	size_t size;
@@ -900,7 +1129,7 @@ int kmods_pack(const struct tree *tree, const char *release, const struct kmod_w
 	k.skipped = open_memstream(&skipped, &size);
 	if (!k.skipped)
 		return oom(&k);
-	r = pack(&k, wants, img);
+	r = pack(&k, wants, dtbs, img);
 	if (r < 0)
 		return r;
 	if (fflush(k.skipped) != 0)

@@ -4,8 +4,9 @@
  *
  * libkmod finds names and aliases in the indexes depmod(8) made in the root;
  * modules.dep says what needs what; the modules themselves are read, unpacked and
- * asked for their soft dependencies here. The root's modprobe.d is not read: what is packed is
- * decided by this table and by options, not by what a package left there.
+ * asked for their soft dependencies here, and whether modules.dep has all of the others. The root's
+ * modprobe.d is not read: what is packed is decided by this table and by options, not by what a
+ * package left there.
  *
  * The list written for bf-init: modlist.h.
  */
@@ -21,10 +22,29 @@ struct kmod_report {
 	char *skipped;	     /* a line for each wish that needed nothing, and why; owned */
 };
 
-/* Adds the modules for @wants and the list to the image. @strip: without their signatures. */
+/* A device tree of the target. */
+struct kmod_dtb {
+	char *path;	  /* for messages; owned */
+	struct blob blob; /* owned */
+};
+
+struct kmod_dtbs {
+	struct kmod_dtb *list;
+	size_t count;
+};
+
+void kmod_dtbs_free(struct kmod_dtbs *d);
+/* Takes *blob over, whatever comes of it. */
+_must_check_ int kmod_dtbs_add(struct kmod_dtbs *d, const char *path, struct blob *blob);
+
+/*
+ * Adds the modules for @wants and the list to the image, and what drives the devices that theirs
+ * wait for in @dtbs. @strip: without their signatures.
+ */
 _must_check_ int kmods_pack(const struct tree *tree, const char *release,
-			    const struct kmod_wants *wants, bool strip, struct image *img,
-			    struct kmod_report *ret, struct problem *p);
+			    const struct kmod_wants *wants, const struct kmod_dtbs *dtbs,
+			    bool strip, struct image *img, struct kmod_report *ret,
+			    struct problem *p);
 
 /*
  * The size of the module without the signature behind it; @size when it has

@@ -37,6 +37,7 @@ class Module:
     def source(self) -> str:
         info = [f"softdep={self.softdep}"] if self.softdep else []
         info += [f"alias={alias}" for alias in self.aliases]
+        info += [f"depends={','.join(need.replace('-', '_') for need in self.needs)}"]
         info += ["license=GPL", f"name={self.name.replace('-', '_')}"]
         text = "\\0".join(info)
         lines = [
@@ -74,6 +75,10 @@ MODULES = (
     Module("usbcore"),
     Module("extra-disk"),
     Module("virtio_mmio", aliases=("of:N*T*Cvirtio,mmio",)),
+    # A disk of a device tree, and what stands in the tree beside it.
+    *(Module(f"dt-{name}", aliases=(f"of:N*T*Clab,{name}", f"of:N*T*Clab,{name}C*"))
+      for name in ("disk", "regulator", "gpio", "pins", "clock", "oscillator", "msi", "intc", "bus", "reset",
+                   "stranger")),
 )
 BUILT_IN = ("virtio_pci", "virtio_blk")
 
@@ -129,7 +134,13 @@ class Root:
         return next(self.modules.glob(f"kernel/{name}.ko*"))
 
     def depmod(self) -> None:
+        """With the modules unpacked that Debian's cannot read: it would say that they need nothing."""
+        unread = [module.name for module in MODULES if module.packed == "gz"]
+        for name in unread:
+            self.module(name).write_bytes(self.plain[name])
         subprocess.run(["/sbin/depmod", "-b", self.path / "usr", RELEASE], check=True)
+        for name in unread:
+            self.module(name).write_bytes(gzip.compress(self.plain[name], mtime=0))
 
 
 def make_links(root: Path) -> None:
@@ -187,9 +198,6 @@ def add_modules(root: Root, scratch: Path) -> None:
     (root.modules / "modules.builtin.modinfo").write_bytes(
         b"".join(f"{name}.license=GPL\0".encode() for name in BUILT_IN))
     root.depmod()
-    for module in MODULES:
-        if module.packed == "gz":
-            root.module(module.name).write_bytes(gzip.compress(root.plain[module.name], mtime=0))
 
 
 def make_root(path: Path, scratch: Path, linked: bool = True, real: bool = False) -> Root:

@@ -377,6 +377,91 @@ def test_damaged_signature(packer: Packer, root: Root, end: bytes) -> None:
     assert "nvme-core.ko: its signature is damaged" in packer.fails(root)
 
 
+def test_an_index_that_lacks_what_a_module_needs(packer: Packer, root: Root) -> None:
+    """As of a depmod that cannot read the modules' compression: it says that nothing is needed."""
+    index = root.modules / "modules.dep"
+    text = index.read_text()
+    assert "kernel/ext4.ko.xz: kernel/jbd2.ko\n" in text
+    index.write_text(text.replace("kernel/ext4.ko.xz: kernel/jbd2.ko\n", "kernel/ext4.ko.xz:\n"))
+    assert re.search(r"modules\.dep does not say that ext4 needs jbd2, as the module itself does; run a depmod .*: "
+                     rf"depmod -b \S+ {re.escape(RELEASE)}$", packer.fails(root), re.M)
+    root.module("jbd2").unlink()
+    index.write_text(text.replace("kernel/ext4.ko.xz: kernel/jbd2.ko\n", "kernel/ext4.ko.xz:\n")
+                     .replace("kernel/jbd2.ko:\n", ""))
+    assert "needs jbd2, as the module itself does, and has no such module" in packer.fails(root)
+
+
+def test_soft_dependencies_of_a_driver_in_the_kernel(packer: Packer, root: Root) -> None:
+    """virtio_blk is built in, and wants a module first: its own modinfo is all that says so."""
+    modinfo = root.modules / "modules.builtin.modinfo"
+    assert "extra-disk" not in [line.name for line in module_list(packer.image(root))]
+    modinfo.write_bytes(modinfo.read_bytes() + b"virtio_blk.softdep=pre: extra-disk post: quota\0"
+                        b"not_asked_for.softdep=pre: dt-stranger\0")
+    root.depmod()
+    lines = {line.name: line for line in module_list(packer.image(root))}
+    assert lines["extra-disk"].kind == "-", "nothing asks for it later, so it is loaded at once"
+    assert "quota" not in lines and "dt-stranger" not in lines
+
+
+TREE = """/dts-v1/;
+/ {
+	#address-cells = <1>; #size-cells = <1>; interrupt-parent = <&intc>;
+	intc: intc { compatible = "lab,intc"; #interrupt-cells = <1>; phandle = <9>; };
+	bus { compatible = "lab,bus"; ranges;
+		disk@0 { compatible = "lab,disk-2", "lab,disk"; interrupts = <1>; vmmc-supply = <&power>;
+			pinctrl-names = "default"; pinctrl-0 = <&group>; clocks = <&clock 1 2>, <&clock 3 4>;
+			msi-map = <0 &msi 0 1>; resets = <0>, <&reset>, <77 1>; status = "okay"; };
+	};
+	power: power { compatible = "lab,regulator"; enable-gpios = <&gpio 1 2>; };
+	gpio: gpio { compatible = "lab,gpio"; #gpio-cells = <2>; };
+	pins { compatible = "lab,pins"; group: group { group-1 { pins = "a"; }; }; };
+	clock: clock { compatible = "lab,clock"; #clock-cells = <2>; clocks = <&oscillator>; };
+	oscillator: oscillator { compatible = "lab,oscillator"; #clock-cells = <0>; clocks = <&clock 0 0>; };
+	msi: msi { compatible = "lab,msi"; };
+	reset: reset { compatible = "lab,reset"; #reset-cells = <0>; };
+	stranger { compatible = "lab,stranger"; clocks = <&clock 0 0>; disk = <&msi>; };
+};
+"""
+
+
+def device_tree(text: str, to: Path) -> Path:
+    subprocess.run(["dtc", "-q", "-I", "dts", "-O", "dtb", "-o", to, "-"], input=text, text=True, check=True)
+    return to
+
+
+def test_suppliers_in_the_device_tree(packer: Packer, root: Root, tmp_path: Path) -> None:
+    """The kernel lets no driver begin before those of its suppliers: regulator, its GPIO, pins, clock, the
+    clock's own, MSI and interrupt controller, reset, bus. Without a disk in the tree there are none."""
+    dtb = device_tree(TREE, tmp_path / "board.dtb")
+    wanted = {f"dt-{name}" for name in ("regulator", "gpio", "pins", "clock", "oscillator", "msi", "intc", "bus",
+                                        "reset")}
+
+    def packed(*args: str | Path) -> dict[str, Line]:
+        return {line.name: line for line in module_list(packer.image(root, *args)) if line.name.startswith("dt-")}
+
+    lines = packed("--optional-module", "dt-disk", "--dtb", dtb)
+    assert set(lines) == {"dt-disk", *wanted}
+    assert all(line.kind == "?" and line.aliases for line in lines.values()), "loaded when the device is there"
+    assert set(packed("--dtb", dtb)) == set()
+    assert set(packed("--optional-module", "dt-disk")) == {"dt-disk"}
+    # Where Debian's kernel packages put them.
+    place = root.path / "usr/lib" / f"linux-image-{RELEASE}" / "broadcom"
+    place.mkdir(parents=True)
+    shutil.copy(dtb, place / "bcm2837-rpi-3-b.dtb")
+    assert set(packed("--optional-module", "dt-disk")) == {"dt-disk"}
+    shutil.copy(dtb, place / "bcm2712-rpi-5-b.dtb")
+    assert set(packed("--optional-module", "dt-disk")) == {"dt-disk", *wanted}
+    assert "supplies disk@0 of the device tree" in packer.run(root, "-v", "--optional-module", "dt-disk").stderr
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_damaged_device_tree(packer: Packer, root: Root, tmp_path: Path, damage: str) -> None:
+    dtb = device_tree(TREE, tmp_path / "board.dtb")
+    dtb.write_bytes({"empty": b"", "text": TREE.encode(), "cut": dtb.read_bytes()[:-200]}[damage])
+    assert f"{dtb} is no device tree, or a damaged one" in packer.fails(root, "--dtb", dtb)
+    assert f"{tmp_path}/none: No such file" in packer.fails(root, "--dtb", tmp_path / "none", status=2)
+
+
 def test_groups_are_packed_when_asked_for(packer: Packer, root: Root) -> None:
     assert not {"usb-storage", "usbcore", "erofs"} & names(packer.image(root))
     assert {"usb-storage", "usbcore"} <= names(packer.image(root, "--with", "usb"))
@@ -623,7 +708,7 @@ def test_help_and_version(programs: Path) -> None:
 
 
 def test_every_option_is_in_help_and_manual(programs: Path) -> None:
-    source = Path(__file__).resolve().parents[2] / "initramfs"
+    source = Path(__file__).resolve().parents[2] / "initramfs/pack"
     text = subprocess.run([programs / "bf-mkinitramfs", "--help"], capture_output=True, text=True,
                           check=True).stdout
     manual = (source / "bf-mkinitramfs.8").read_text()
