@@ -11,13 +11,20 @@
  *       block= (512, 4096)
  *
  * What only the kernel can do (mounts, the reboot) is appended to DIR/log
- * instead. A reboot ends the program with status 0.
+ * instead. A reboot ends the program with status 0. A selection that is made anew through a mount
+ * of BF_BOOTSEL is carried into its FAT by mtools.
  */
 #include "tests/lib/bf-boot-device.h"
 
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <time.h>
 
-#define BLOCK_FILE "/etc/fake-block-bytes"
+#define BLOCK_FILE   "/etc/fake-block-bytes"
+#define MOUNTED	     RUNNING_DIR "/mnt"
+#define MOUNTED_FILE MOUNTED "/AUTOBOOT.TXT"
+#define SAME_NAMES   16
 
 static void usage(const char *what)
 {
@@ -84,6 +91,54 @@ static void run(void *arg)
 	r->status = bf_boot_main(r->argc, r->argv, stdout, stderr);
 }
 
+static int mtools(char *const *argv)
+{
+	static char *const environment[] = { (char *)"MTOOLS_SKIP_CHECK=1", NULL };
+	posix_spawn_file_actions_t quiet;
+	int status = -1;
+	pid_t pid;
+
+	if (posix_spawn_file_actions_init(&quiet) != 0 ||
+	    posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0) != 0 ||
+	    posix_spawnp(&pid, argv[0], &quiet, NULL, argv, environment) != 0 ||
+	    waitpid(pid, &status, 0) != pid)
+		usage(argv[0]);
+	(void)posix_spawn_file_actions_destroy(&quiet);
+	return status;
+}
+
+/* What was done to the mounted directory is done to the volume: the old files, then the new one. */
+static void unmounted(void)
+{
+	static const char wanted[] = " " MOUNTED " vfat ";
+	const char *log = fake_log(), *from = NULL, *end = NULL;
+	_cleanup_free_ char *text = fake_read(MOUNTED_FILE, NULL), *device = NULL, *image = NULL,
+			    *file = NULL;
+	char *del[] = { (char *)"mdel", (char *)"-i", NULL, (char *)"::autoboot.txt", NULL };
+	char *copy[] = {
+		(char *)"mcopy", (char *)"-i", NULL, NULL, (char *)"::AUTOBOOT.TXT", NULL
+	};
+
+	for (const char *at = log; (at = strstr(at, wanted)); at++)
+		end = at;
+	if (!text || !end)
+		return;
+	for (from = end; from > log && from[-1] != ' '; from--)
+		;
+	device = strndup(from, (size_t)(end - from));
+	image = device ? strdup(fake_path(device)) : NULL;
+	file = strdup(fake_path(MOUNTED_FILE));
+	if (!image || !file)
+		usage("no memory");
+	del[2] = copy[2] = image;
+	copy[3] = file;
+	for (int i = 0; i < SAME_NAMES && mtools(del) == 0; i++)
+		;
+	if (mtools(copy) != 0)
+		usage("mcopy");
+	fake_remove(MOUNTED_FILE);
+}
+
 static void keep_log(const char *root)
 {
 	_cleanup_free_ char *path = strf("%s/log", root);
@@ -111,6 +166,7 @@ int main(int argc, char **argv)
 	block = fake_read(BLOCK_FILE, NULL);
 	fake_block_size(block ? number(block) : 512);
 	free(block);
+	fake_then("umount " MOUNTED " -", unmounted);
 	(void)fake_run(run, &r);
 	keep_log(root);
 	(void)fflush(NULL);

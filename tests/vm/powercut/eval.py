@@ -264,7 +264,8 @@ class Evaluator:
             verdict.break_("I1", f"what bf-init decided could not be written: {answer}")
         if answer["limbo"] == "1" and answer["next"] == "boot":
             verdict.break_("I1", f"slot {slot} runs, but bf-init is not sure which one is committed")
-        argument = {"reboot": None, "reboot-trial": "0 tryboot"}
+        argument = {"reboot": None, "reboot-trial": "0 tryboot",
+                    "reboot-other": {"A": "3", "B": "2"}[slot]}
         if answer["next"] in argument:
             box.request = firmware.after_reboot(request, argument[answer["next"]])
         return slot, answer["next"]
@@ -272,7 +273,7 @@ class Evaluator:
     def _settle(self, state: State, box: Box, verdict: Verdict) -> tuple[str | None, str]:
         for _ in range(BOOTS_MAX):
             slot, what = self._boot(state, box, verdict)
-            if what not in ("reboot", "reboot-trial"):
+            if what not in ("reboot", "reboot-trial", "reboot-other"):
                 return slot, what
         verdict.break_("I5", f"no slot runs after {BOOTS_MAX} boots")
         return None, "dead"
