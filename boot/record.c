@@ -139,9 +139,10 @@ bool record_is_hex(const char *s, size_t max)
 
 static bool is_code(const char *s)
 {
-	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	size_t n = strlen(s);
 
-	return n > 0 && n <= RECORD_CODE_MAX && !s[n] && *s != '-';
+	return n > 0 && n <= RECORD_CODE_MAX && *s != '-' &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
 static void copy_text(char *to, const char *checked)
