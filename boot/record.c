@@ -61,12 +61,12 @@ enum field_type {
 struct field {
 	const char *key;
 	enum field_type type;
+	uint32_t late; /* its bit in record.late_read; 0: it was in format 1 from the start */
 	size_t offset; /* in struct record */
 	const char *const *names;
 	size_t name_count;
 	size_t word; /* offset of the word that is kept when it is none of .names; 0: there is none
 		      */
-	uint32_t late; /* its bit in record.late_read; 0: it was in format 1 from the start */
 };
 
 #define AT(member) offsetof(struct record, member)
