@@ -556,9 +556,6 @@ static int check_order(const struct draft *d, const struct mount_plan *plan)
 		if (path_is_below(other->target, l->target))
 			return refuse(d, "it would hide %.80s of line %u: put it above that line",
 				      other->target, other->line);
-		/* What an image has is not for BF_DATA to say. */
-		if (l->needs && uses_data(other) && path_is_below(l->needs, other->target))
-			return refuse(d, "%.80s is hidden by line %u", l->needs, other->line);
 		if (l->kind == MOUNT_DATA && other->kind == MOUNT_DATA)
 			return refuse(d, "line %u mounts %s_DATA already", other->line,
 				      BF_LABEL_PREFIX);

@@ -210,9 +210,6 @@ static const struct bad {
 	{ DATA BIND ",x-bf.if-exists\n", "x-bf.if-exists needs noauto" },
 	{ DATA BIND ",noauto,x-bf.if-exists=bin/x\n", "x-bf.if-exists is a plain absolute path" },
 	{ DATA BIND ",noauto,x-bf.if-exists=/a/../b\n", "x-bf.if-exists is a plain absolute path" },
-	{ DATA BIND
-	  "\n/data/b /home/b none bind,nosuid,nodev,noauto,x-bf.if-exists,x-initrd.mount\n",
-	  "line 3, /home/b: /home/b is hidden by line 2" },
 	{ DATA BIND ",x-bf.trust=yes\n", "x-bf.trust takes no value" },
 	{ DATA OVER ",x-bf.upper=volatile,x-bf.trust\n", "x-bf.trust has no meaning" },
 	{ DATA "tmpfs /tmp tmpfs nosuid,nodev,x-bf.trust,x-initrd.mount\n",
