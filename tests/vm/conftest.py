@@ -1,4 +1,4 @@
-"""Fixtures of the VM tests. Options: --builddir DIR (default: build), --keep-disks."""
+"""Fixtures of the VM tests. Options: --builddir DIR (default: build), --kernel FLAVOUR, --keep-disks, --long."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ sys.path.append(str(TOP / "tests/kiosk"))           # server
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--builddir", type=Path, default=TOP / "build",
                      help="where programs and images are built (make's O)")
+    parser.addoption("--kernel", default="stock", help="flavour of the mini root's kernel, see kernel-tree")
     parser.addoption("--keep-disks", action="store_true", help="keep each test's disk image")
     parser.addoption("--long", action="store_true", help="the tests marked long, and only those")
 
@@ -55,7 +56,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 @pytest.fixture(scope="session")
 def artifacts(request: pytest.FixtureRequest) -> Artifacts:
-    made = Artifacts(request.config.getoption("builddir"))
+    made = Artifacts(request.config.getoption("builddir"), request.config.getoption("kernel"))
     made.forget_old_runs()
     return made
 
@@ -82,12 +83,13 @@ def make_device(request: pytest.FixtureRequest, artifacts: Artifacts, console_lo
     devices: list[Device] = []
 
     def make(kind: str = "virtio", hardware: Hardware = SMALL, settings: Settings = Settings(),
-             sector_size: int = 512, write_log: bool = False, flavour: str = "stock",
+             sector_size: int = 512, write_log: bool = False, flavour: str = "",
              **options: object) -> Device:
         if sector_size != 512:
             options["mkimage"] = (*options.get("mkimage", ()), "--sector-size", str(sector_size))
         work = artifacts.vm / "run" / f"{tmp_path.parent.name}-{tmp_path.name}-{len(devices)}"
-        disk = artifacts.with_kernel(flavour).image_for(ImageOptions(**options), work / "disk.img")
+        kernel = artifacts.with_kernel(flavour or artifacts.flavour)
+        disk = kernel.image_for(ImageOptions(**options), work / "disk.img")
         device = Device(disk=Disk(disk, kind=kind, sector_size=sector_size,
                                   write_log=work / "writes.log" if write_log else None),
                         work=work, log=console_log, hardware=hardware, settings=settings,
