@@ -469,6 +469,8 @@ static int story(struct boot *b, struct failure *f)
 		       f);
 	if (r < 0)
 		return r;
+	log_info("verity: %s by %s", b->root.algorithm,
+		 *b->root.driver ? b->root.driver : "a driver that is not told");
 	stage_end(b, STAGE_ROOT);
 
 	r = read_root(b, f);

@@ -218,13 +218,14 @@ static bool matches(const char *pattern, const char *modalias)
 	return may_match(pattern, modalias) && fnmatch(pattern, modalias, 0) == 0;
 }
 
-/* A device that cannot say what it is wants nothing. */
-static void want_for_device(struct module_set *s, int dir_fd, const char *path)
+/* A device that cannot say what it is wants nothing: -errno. */
+static int want_for_device(struct module_set *s, int dir_fd, const char *path)
 {
 	_cleanup_free_ char *modalias = NULL;
+	int r = sys_read_file(dir_fd, path, SYS_PAGE_MAX, &modalias, NULL);
 
-	if (sys_read_file(dir_fd, path, SYS_PAGE_MAX, &modalias, NULL) < 0)
-		return;
+	if (r < 0)
+		return r;
 	modalias[strcspn(modalias, "\n")] = '\0';
 	for (char *c = modalias; *c; c++)
 		if (*c == '-')
@@ -235,6 +236,20 @@ static void want_for_device(struct module_set *s, int dir_fd, const char *path)
 		if (!s->states[a->module].wanted && matches(a->pattern, modalias))
 			s->states[a->module].wanted = true;
 	}
+	return 0;
+}
+
+/*
+ * The fast hash of dm-verity is for a processor, not for a disk: nobody would wait for it, so it
+ * is tried where the processor does not say what it has.
+ */
+static void want_for_cpu(struct module_set *s)
+{
+	if (want_for_device(s, AT_FDCWD, CPU_MODALIAS) >= 0)
+		return;
+	for (size_t i = 0; i < s->list.alias_count; i++)
+		if (startswith(s->list.aliases[i].pattern, "cpu:"))
+			s->states[s->list.aliases[i].module].wanted = true;
 }
 
 static int want_for_bus(struct module_set *s, int buses_fd, const char *bus)
@@ -252,7 +267,7 @@ static int want_for_bus(struct module_set *s, int buses_fd, const char *bus)
 		_cleanup_free_ char *path = strf("%s/modalias", names[i]);
 
 		if (path)
-			want_for_device(s, fd, path);
+			(void)want_for_device(s, fd, path);
 		else
 			r = -ENOMEM;
 	}
@@ -273,7 +288,7 @@ static int want_for_devices(struct module_set *s)
 		r = want_for_bus(s, fd, names[i]);
 	sys_names_free(names, count);
 	if (r >= 0)
-		want_for_device(s, AT_FDCWD, CPU_MODALIAS);
+		want_for_cpu(s);
 	return r;
 }
 

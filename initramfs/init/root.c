@@ -13,11 +13,12 @@
 #include <strings.h>
 #include <sys/mount.h>
 
-#define DM_TARGET     "verity"
-#define SIGNATURE_KEY "bf-verity:root"
-#define DEVICES_MAX   3	   /* data, hash tree, FEC */
-#define ENTRIES_MAX   1024 /* names in a disk's directory of sysfs */
-#define SECTOR_BYTES  512
+#define DM_TARGET	"verity"
+#define SIGNATURE_KEY	"bf-verity:root"
+#define DEVICES_MAX	3    /* data, hash tree, FEC */
+#define ENTRIES_MAX	1024 /* names in a disk's directory of sysfs */
+#define SECTOR_BYTES	512
+#define CRYPTO_LIST_MAX (1024 * 1024) /* bytes: thousands of drivers */
 
 struct device {
 	int fd;
@@ -505,6 +506,16 @@ static int check_status(int control, char *ret, struct failure *f)
 			   "verity status \"%s\" begins with neither V nor C", status);
 }
 
+/* To be told: with the wrong one each read costs many times as much, and nothing fails. */
+static void find_driver(struct setup *s)
+{
+	_cleanup_free_ char *crypto = NULL;
+
+	strcpy(s->root.algorithm, s->super.algorithm);
+	if (sys_read_file(AT_FDCWD, "/proc/crypto", CRYPTO_LIST_MAX, &crypto, NULL) == 0)
+		verity_hash_driver(crypto, s->root.algorithm, s->root.driver);
+}
+
 static int check_device(struct setup *s, struct failure *f)
 {
 	uint64_t last = s->super.data_blocks - 1;
@@ -660,6 +671,8 @@ static int bring_up(struct setup *s, const char *target, struct failure *f)
 		r = make_device(s, f);
 	if (r >= 0)
 		r = check_device(s, f);
+	if (r >= 0)
+		find_driver(s);
 	if (r >= 0)
 		r = lock_partitions(s, f);
 	if (r >= 0)

@@ -33,10 +33,12 @@ struct root {
 	bool fec;
 	bool signature;
 	bool sealed;
-	char status;		   /* 'V' */
-	char uuid[37];		   /* of the verity superblock */
-	uint32_t block_bytes;	   /* a data block */
-	struct verity_table table; /* what root_seal() loads */
+	char status;			 /* 'V' */
+	char uuid[37];			 /* of the verity superblock */
+	char algorithm[33];		 /* of the hash, "sha256", */
+	char driver[VERITY_DRIVER_SIZE]; /* and the kernel's driver for it; "" unknown */
+	uint32_t block_bytes;		 /* a data block */
+	struct verity_table table;	 /* what root_seal() loads */
 };
 
 /*

@@ -696,3 +696,81 @@ enum verity_state verity_status_parse(const char *status)
 		return VERITY_UNKNOWN;
 	return *status == 'V' ? VERITY_GOOD : *status == 'C' ? VERITY_CORRUPT : VERITY_UNKNOWN;
 }
+
+/* The driver of the hash */
+
+struct crypto_entry {
+	const char *name, *driver, *type, *selftest, *internal; /* up to the end of their lines */
+	uint32_t priority;
+};
+
+/* The value of a line "key   : value", or NULL when the line is of another key. */
+static const char *value_of(const char *line, const char *key)
+{
+	const char *rest = startswith(line, key);
+
+	if (!rest)
+		return NULL;
+	rest += strspn(rest, " \t");
+	return startswith(rest, ": ");
+}
+
+static void take_crypto_line(struct crypto_entry *e, const char *line)
+{
+	const struct {
+		const char *key, **value;
+	} keys[] = {
+		{ "name", &e->name },	      { "driver", &e->driver },	    { "type", &e->type },
+		{ "selftest", &e->selftest }, { "internal", &e->internal },
+	};
+	const char *priority = value_of(line, "priority");
+	char number[11];
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *value = value_of(line, keys[i].key);
+
+		if (value)
+			*keys[i].value = value;
+	}
+	if (!priority)
+		return;
+	(void)snprintf(number, sizeof(number), "%.*s", (int)strcspn(priority, "\n"), priority);
+	if (parse_u32(number, 10, &e->priority) < 0)
+		e->priority = 0;
+}
+
+static bool line_is(const char *line, const char *text)
+{
+	size_t len = line ? strcspn(line, "\n") : 0;
+
+	return line && strlen(text) == len && strncmp(line, text, len) == 0;
+}
+
+static bool can_hash(const struct crypto_entry *e, const char *algorithm)
+{
+	return e->driver && line_is(e->name, algorithm) && line_is(e->selftest, "passed") &&
+	       !line_is(e->internal, "yes") &&
+	       (line_is(e->type, "shash") || line_is(e->type, "ahash"));
+}
+
+void verity_hash_driver(const char *crypto, const char *algorithm,
+			char ret[static VERITY_DRIVER_SIZE])
+{
+	struct crypto_entry e = { 0 }, best = { 0 };
+
+	for (const char *line = crypto;; line += strcspn(line, "\n"), line += *line == '\n') {
+		/* An empty line ends an entry. Of equals the kernel takes the first. */
+		if (*line && *line != '\n') {
+			take_crypto_line(&e, line);
+			continue;
+		}
+		if (can_hash(&e, algorithm) && (!best.driver || e.priority > best.priority))
+			best = e;
+		e = (struct crypto_entry) { 0 };
+		if (!*line)
+			break;
+	}
+	(void)snprintf(ret, VERITY_DRIVER_SIZE, "%.*s",
+		       best.driver ? (int)strcspn(best.driver, "\n") : 0,
+		       best.driver ? best.driver : "");
+}

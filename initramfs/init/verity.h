@@ -99,6 +99,15 @@ _must_check_ int verity_table_make(const struct verity_super *sb, const struct v
 				   struct failure *f);
 void verity_table_done(struct verity_table *t);
 
+#define VERITY_DRIVER_SIZE 128 /* bytes with NUL: the kernel's CRYPTO_MAX_ALG_NAME */
+
+/*
+ * The driver that hashes for the kernel, by the text of /proc/crypto: of those for @algorithm
+ * that can be used, the one with the highest priority, as dm-verity gets it. "" when none is there.
+ */
+void verity_hash_driver(const char *crypto, const char *algorithm,
+			char ret[static VERITY_DRIVER_SIZE]);
+
 /*
  * What the kernel says of a live verity device, by the first word of its status: "V", "C". Linux
  * 6.19 added a second one (the blocks that FEC corrected, or "-"); later kernels may say more.

@@ -291,6 +291,7 @@ static void machine(void)
 		fake_file(path, "");
 	}
 	fake_file("/sys/bus/pci/devices/0000:00:00.0/modalias", "pci:v00001B36d00000008sv0000\n");
+	fake_file("/sys/devices/system/cpu/modalias", "cpu:type:aarch64:feature:,0000,0003\n");
 	fake_dir("/sys/bus/pci/drivers");
 	fake_dir("/sys/bus/empty/devices");
 	fake_file("/sys/bus/platform/devices/plain/uevent", "");
@@ -336,6 +337,7 @@ static void test_on_demand(void)
 		{ "a disk: with all it needs", host, "disk:t-0x00\n", "froqetd" },
 		{ "the CPU", "/sys/devices/system/cpu/modalias",
 		  "cpu:type:aarch64:feature:,0000,0003,0006,0007\n", "roqct" },
+		{ "a CPU that does not say", "/sys/devices/system/cpu/modalias", NULL, "roqct" },
 		{ "another CPU", "/sys/devices/system/cpu/modalias",
 		  "cpu:type:aarch64:feature:,0000,0003,0007\n", "roqt" },
 	};
@@ -345,7 +347,10 @@ static void test_on_demand(void)
 		size_t loaded;
 
 		machine();
-		fake_file(rows[i].path, rows[i].modalias);
+		if (rows[i].modalias)
+			fake_file(rows[i].path, rows[i].modalias);
+		else
+			fake_remove(rows[i].path);
 		ok_int(load(HARDWARE, &loaded, &f), 0, "on demand: %s", rows[i].name);
 		/* One level is loaded by several threads, in any order. */
 		ok_int(loaded, strlen(rows[i].want), "on demand: %s: how many", rows[i].name);

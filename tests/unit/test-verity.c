@@ -729,8 +729,68 @@ static void test_images(void)
 	}
 }
 
+/* As Linux 6.12 and 7.3 print it. */
+#define ENTRY(name, driver, priority, selftest, internal, type)                                    \
+	"name         : " name "\ndriver       : " driver "\nmodule       : kernel\n"              \
+	"priority     : " priority "\nrefcnt       : 2\nselftest     : " selftest                  \
+	"\ninternal     : " internal "\ntype         : " type                                      \
+	"\nblocksize    : 64\ndigestsize   : 32\n"
+#define HASH(driver, priority) ENTRY("sha256", driver, priority, "passed", "no", "shash")
+
+static void test_driver(void)
+{
+	static const struct {
+		const char *name, *crypto, *want;
+	} rows[] = {
+		{ "nothing", "", "" },
+		{ "one", HASH("sha256-lib", "300"), "sha256-lib" },
+		{ "the fastest",
+		  HASH("sha256-generic", "100") "\n" HASH("sha256-ce", "200") "\n" HASH(
+			  "sha256-arm64-neon", "150") "\n",
+		  "sha256-ce" },
+		{ "the first of two", HASH("sha256-a", "200") "\n" HASH("sha256-b", "200") "\n",
+		  "sha256-a" },
+		{ "no line end", "name : sha256\ndriver : x\nselftest : passed\ntype : shash",
+		  "x" },
+		{ "of another hash",
+		  ENTRY("sha224", "sha224-ce", "200", "passed", "no", "shash") "\n" ENTRY(
+			  "sha2567", "y", "200", "passed", "no",
+			  "shash") "\n" ENTRY("hmac(sha256)", "z", "300", "passed", "no", "shash"),
+		  "" },
+		{ "not tested yet",
+		  ENTRY("sha256", "x", "900", "unknown", "no", "shash") "\n" HASH("y", "1"), "y" },
+		{ "not for us",
+		  ENTRY("sha256", "x", "900", "passed", "yes", "shash") "\n" HASH("y", "1"), "y" },
+		{ "of another kind",
+		  ENTRY("sha256", "x", "900", "passed", "no", "skcipher") "\n" HASH("y", "1"),
+		  "y" },
+		{ "hardware", ENTRY("sha256", "sha256-caam", "3000", "passed", "no", "ahash"),
+		  "sha256-caam" },
+		{ "lines of a later kernel",
+		  "new : 1\nname2        : sha512\n" HASH("x", "1") "speed        : 9\nname\n",
+		  "x" },
+		{ "a priority that is none", HASH("x", "fast") "\n" HASH("y", "1"), "y" },
+		{ "no priority",
+		  "name : sha256\ndriver : x\nselftest : passed\ntype : shash\n\n\n" HASH("y", "0"),
+		  "x" },
+		{ "garbage", "\n\n:\n: : :\nname\nname:\nname :\ndriver : \n\n", "" },
+	};
+	char long_name[300] = "", text[512], got[VERITY_DRIVER_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		verity_hash_driver(rows[i].crypto, "sha256", got);
+		ok_str(got, rows[i].want, "driver: %s", rows[i].name);
+	}
+	memset(long_name, 'x', sizeof(long_name) - 1);
+	(void)snprintf(text, sizeof(text),
+		       "name : sha256\ndriver : %s\nselftest : passed\ntype : shash\n", long_name);
+	verity_hash_driver(text, "sha256", got);
+	ok_int(strlen(got), VERITY_DRIVER_SIZE - 1, "driver: a long name is cut off");
+}
+
 int main(void)
 {
+	test_driver();
 	test_super();
 	test_fields();
 	test_algorithm_without_nul();

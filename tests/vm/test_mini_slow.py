@@ -54,6 +54,13 @@ def test_steps_longer_than_the_watchdog(make_device):
     assert not run.degraded and "recovery complete" in run.console
 
 
+def test_a_wait_longer_than_the_deadline(device):
+    """The deadline's clock stands still while the disk is awaited: the reason is what is missing."""
+    image_of(device).rename_partition("BF_ROOT_A", "OTHER")
+    run = device.boot("bf.wait=20 bf.deadline=10")
+    assert run.reason == "disk-missing" and "(waited 20 s)" in run.console
+
+
 def test_a_disk_that_hangs_is_reset(make_device):
     """Patience ends with the deadline, in a call that no signal ends. The next boot is like any other."""
     device = make_device(hardware=WATCHED)
