@@ -257,6 +257,10 @@ bench: packages
 	$(Q)tests/bench/bench --builddir $(abspath $(O)) $(BENCH_FLAGS)
 	$(Q)tests/bench/backend --builddir $(abspath $(O))
 
+# What a check of the data partition reads, by its size and content; neither root nor a virtual machine.
+bench-e2fsck: packages
+	$(Q)tests/bench/e2fsck
+
 # README's picture of an update; tests/contract/test_picture.py tells when it is out of date. What
 # differs between versions of dot and shows nothing is taken out: no commit is to be made of that.
 picture:
@@ -387,6 +391,7 @@ help:
 	'make check-long   tests of virtual machines that are slow and rare, and not part of check' \
 	'make powercut     cut the power at every write of an update that decides, and at 1000 others' \
 	'make bench        sizes and times against other initramfs makers' \
+	'make bench-e2fsck what a check of the data partition reads' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make picture      draw guard/update-flow.svg of guard/update-flow.dot' \
 	'make lint         static analysis, shellcheck, format' \
@@ -398,7 +403,7 @@ help:
 	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench picture packages fuzz fuzzers \
+	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench bench-e2fsck picture packages fuzz fuzzers \
 	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 
