@@ -81,6 +81,7 @@ def systemd_tree(tree: Path) -> Path:
     write(tree / "usr/lib/modules/6.12/modules.dep", "kernel/dm-verity.ko.xz:\n")
     write(tree / "usr/lib/modules/6.12/modules.builtin", "kernel/fs/overlayfs/overlay.ko\n")
     write(tree / "usr/lib/modules/6.12/kernel/dm-verity.ko.xz", "x")
+    write(tree / "usr/lib/modules/6.12/updates/bcm2835_wdt.ko", "x")
     write(tree / "etc/machine-id")
     write(tree / "etc/ld.so.cache", "x")
     write(tree / "etc/fstab", FSTAB)
@@ -289,8 +290,8 @@ def test_boot_partition(bench: Bench, tree: Path, tmp_path: Path) -> None:
     assert re.search(r"^arm_64bit=1\nkernel=kernel8.img\n(.*\n)*initramfs initramfs.img followkernel$", config, re.M)
     assert re.findall(r"^kernel_watchdog_timeout=(\d+)$", config.partition("[boot_partition=")[0], re.M) == ["31"]
     a, b = (disk.fat_file("BF_BOOT_A", f"cmdline-{s}.txt").decode() for s in "ab")
-    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 panic=10 gpt quiet loglevel=3 console=tty1 "
-                        r"loglevel=7 a=b=c\n", a)
+    assert re.fullmatch(r"rauc\.slot=A roothash=[0-9a-f]{64} systemd\.verity=0 systemd\.gpt_auto=0 panic=10 gpt "
+                        r"quiet loglevel=3 console=tty1 loglevel=7 a=b=c\n", a)
     assert b == a.replace("rauc.slot=A", "rauc.slot=B")
     run("fsck.vfat", "-n", disk.extract("BF_BOOT_A"))
 
@@ -629,6 +630,7 @@ PROBLEMS = {
     "no depmod": (drop("usr/lib/modules/6.12/modules.dep"), "no modules.dep"),
     "no dm-verity": (drop("usr/lib/modules/6.12/kernel"), "has no dm-verity"),
     "no overlay": (drop("usr/lib/modules/6.12/modules.builtin"), "has no overlay"),
+    "no watchdog driver": (drop("usr/lib/modules/6.12/updates"), "has no bcm2835_wdt: the watchdog would reset"),
     "no init": (drop("usr/sbin/init"), "/sbin/init is missing"),
     # On the machine that builds, this path may well lead to an init.
     "init of the builder": (lambda t: (drop("usr/sbin/init")(t), (t / "usr/sbin/init").symlink_to("/usr/bin/env")),
@@ -804,6 +806,18 @@ def test_k9_who_leaves_the_watchdog_alone_is_not_reset_by_the_firmware(bench: Be
     assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree, "--cmdline=-- bf.watchdog=0")
     disk = bench.image(tree, "--cmdline", "bf.watchdog=10 bf.watchdog=0")
     assert b"kernel_watchdog_timeout" not in disk.fat_file("BF_BOOT_A", "config.txt")
+
+
+def test_k9_without_a_watchdog_driver_the_firmware_must_not_start_it(bench: Bench, tree: Path) -> None:
+    drop("usr/lib/modules/6.12/updates")(tree)
+    settle(tree)
+    disk = bench.image(tree, "--cmdline", "bf.watchdog=0")
+    assert "root tree" not in disk.said and b"kernel_watchdog_timeout" not in disk.fat_file("BF_BOOT_A", "config.txt")
+    (tree / "usr/lib/modules/6.12/modules.builtin").write_text(
+        "kernel/fs/overlayfs/overlay.ko\nkernel/drivers/watchdog/bcm2835_wdt.ko\n")
+    settle(tree)
+    disk = bench.image(tree)
+    assert "root tree" not in disk.said and b"kernel_watchdog_timeout=31\n" in disk.fat_file("BF_BOOT_A", "config.txt")
 
 
 @pytest.mark.parametrize("change", ["split usr", "script", "init="])
