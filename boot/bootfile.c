@@ -58,6 +58,7 @@ static const struct field {
 	FIELD("BF_DATA_DIR", TEXT, data_dir),
 	FIELD("BF_DATA_CHECKED", FLAG, data_checked),
 	FIELD("BF_DATA_LOST_LINES", NUMBER, data_lost_lines),
+	FIELD("BF_DATA_MENDED", NUMBER, data_mended),
 	FIELD("BF_DATA_WHY", LINE, data_why),
 	FIELD("BF_RECORD", WORD, record),
 	FIELD("BF_SELECTOR", WORD, selector),

@@ -49,7 +49,7 @@ struct boot_file {
 	char data[16];
 	char data_dir[PATH_MAX]; /* where BF_DATA is mounted; "": nowhere */
 	bool data_checked;
-	uint32_t data_lost_lines;
+	uint32_t data_lost_lines, data_mended;
 	char data_why[256]; /* one sentence, "": nothing to say; cut short when longer */
 	char record[16];    /* record_status_name() */
 	char selector[16];  /* selector_state_name() */

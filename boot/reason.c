@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "boot/reason.h"
 
-static const struct reason_text reasons[REASON_COUNT] = {
+static const struct reason_text reasons[REASON_END] = {
 	[REASON_NONE] = { "-", "Nothing failed.", "Nothing." },
 #define X(id, code, what, todo) [REASON_##id] = { code, what, todo },
-	REASONS(X)
+	REASONS(X) PAST_REASONS(X)
 #undef X
 };
 
 const struct reason_text *reason_text(enum reason reason)
 {
-	return &reasons[(unsigned)reason < REASON_COUNT ? reason : REASON_NONE];
+	return &reasons[(unsigned)reason < REASON_END ? reason : REASON_NONE];
 }
 
 enum reason reason_parse(const char *code)
 {
-	for (unsigned i = REASON_NONE + 1; i < REASON_COUNT; i++)
+	for (unsigned i = REASON_NONE + 1; i < REASON_END; i++)
 		if (streq(code, reasons[i].code))
 			return (enum reason)i;
 	return REASON_NONE;

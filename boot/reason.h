@@ -50,8 +50,6 @@
 	  "Add the directory to the image and build it again.")                                    \
 	X(MOUNT, "mount", "A filesystem of the mount plan could not be mounted.",                  \
 	  "See the kernel log for the path and the cause.")                                        \
-	X(DATA_PATH, "data-path", "A path on the data partition leads elsewhere.",                 \
-	  "Remove the symbolic link or file named in the log from the data partition.")            \
 	X(INIT_MISSING, "init-missing", "The system's own init is missing or not executable.",     \
 	  "Build the image with an init, or set init= right.")                                     \
 	X(HANDOVER, "handover", "Handing over to the system failed.", "See the kernel log.")       \
@@ -97,12 +95,22 @@
 	X(COMMIT_FAILED, "commit-failed", "The slot was healthy, but could not be committed.",     \
 	  "See the journal of rauc.service and bf-boot.")
 
+/* Reasons of older versions: nothing gives them any more, but their records still hold them. */
+#define PAST_REASONS(X)                                                                            \
+	X(DATA_PATH, "data-path", "A path on the data partition led elsewhere.",                   \
+	  "Nothing: this version puts such a path aside.")
+
 enum reason {
 	REASON_NONE,
 #define X(id, code, what, todo) REASON_##id,
 	REASONS(X)
 #undef X
-		REASON_COUNT
+		REASON_COUNT, /* of those that can still occur */
+	REASON_BEFORE_PAST = REASON_COUNT - 1,
+#define X(id, code, what, todo) REASON_##id,
+	PAST_REASONS(X)
+#undef X
+		REASON_END
 };
 
 struct reason_text {

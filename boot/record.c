@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <zlib.h>
 
-#define RECORD_DIR "bf"
 /* Longest value that we know: a hash, or a history entry of 20 + 31 + 1 + 31 and what is kept of
  * it. */
 #define VALUE_MAX   160

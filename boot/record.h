@@ -35,6 +35,7 @@
 
 #include "boot/reason.h"
 
+#define RECORD_DIR	   "bf" /* on BF_DATA */
 #define RECORD_SIZE	   8192 /* bytes of each file */
 #define RECORD_FORMAT	   1
 #define RECORD_HASH_MAX	   128	   /* hex digits: sha512 */

@@ -60,8 +60,9 @@ void doctor_record(struct doctor *d)
 		doctor_say(d, DOCTOR_FAULT, "data", PART_LABEL(DATA) " cannot be written: %s",
 			   *d->running.why ? d->running.why : "mounted read-only");
 	else if (d->running.boot.degraded)
-		doctor_say(d, DOCTOR_FAULT, "data", "degraded: see BF_DATA_WHY in %s",
-			   BOOT_FILE_PATH);
+		doctor_say(d, DOCTOR_FAULT, "data", "degraded: %s", d->running.boot.data_why);
+	else if (*d->running.boot.data_why)
+		doctor_say(d, DOCTOR_WARN, "data", "%s", d->running.boot.data_why);
 	else
 		doctor_say(d, DOCTOR_OK, "data", PART_LABEL(DATA) " at %s",
 			   d->running.boot.data_dir);

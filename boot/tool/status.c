@@ -124,7 +124,7 @@ static void find_notes(struct status *s)
 	note_refusal(s, !f->writable && !f->record_future, REFUSAL_DEGRADED);
 	note(s, f->writable && s->running->boot.degraded,
 	     "Something that should be kept on BF_DATA is not.",
-	     "See BF_DATA_WHY in " BOOT_FILE_PATH " and the kernel log.");
+	     "See what is said of BF_DATA below, and the kernel log.");
 	note(s, !f->record_readable && !f->record_future,
 	     "There is no boot record; what is shown is a guess from autoboot.txt.",
 	     "Reboot: bf-init makes a new one.");
@@ -277,6 +277,8 @@ static void print_status(FILE *out, const struct status *s)
 	print_next(out, s);
 	for (size_t i = 0; i < s->note_count; i++)
 		(void)fprintf(out, "\n! %s\n  %s\n", s->notes[i].what, s->notes[i].todo);
+	if (*s->running->boot.data_why)
+		(void)fprintf(out, "\nBF_DATA: %s\n", s->running->boot.data_why);
 	if (*s->running->why)
 		(void)fprintf(out, "\nThe cause: %s\n", s->running->why);
 }
@@ -349,6 +351,7 @@ static void json_health(struct json *j, const struct status *s)
 	json_text(j, "record", record_status_name(s->running->record_status));
 	json_text(j, "selector", selector_state_name(f->selector));
 	json_text(j, "data", s->running->boot.data);
+	json_text(j, "data_why", code_or_null(s->running->boot.data_why));
 	json_text(j, "boot_id", f->boot_id);
 	json_text(j, "cause", code_or_null(s->running->why));
 	json_open(j, "notes", '[');

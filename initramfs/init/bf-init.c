@@ -229,6 +229,35 @@ static void read_boot_id(char ret[static 33])
 	ret[n == 32 ? n : 0] = '\0';
 }
 
+/* What is wrong with BF_DATA and was mended, each time once: the next boot finds nothing. */
+static void log_found(const struct boot *b)
+{
+	static size_t said;
+	const char *lines = b->data.found.lines;
+
+	while (lines && lines[said]) {
+		size_t len = strcspn(lines + said, "\n");
+
+		log_warning("BF_DATA: %.*s", (int)len, lines + said);
+		said += len + 1;
+	}
+}
+
+/* What stands in the place of the record's directory would keep this device from every update. */
+static void free_record_dir(struct boot *b)
+{
+	const struct datadir data = { b->data.fd, &b->data.found };
+	const struct dir_attr attr = { 0700, 0, 0, DIR_ALL };
+	int r;
+
+	if (b->data.degraded || b->data.readonly)
+		return;
+	r = datadir_check(&data, RECORD_DIR, &attr);
+	if (r < 0)
+		log_error(RECORD_DIR " on BF_DATA is not as it must be: %s", strerror(-r));
+	log_found(b);
+}
+
 static void read_record(struct boot *b)
 {
 	struct boot_facts *facts = &b->facts;
@@ -358,6 +387,7 @@ static int make_mounts(struct boot *b, struct failure *f)
 	if (r < 0)
 		return r;
 	r = mounts_make(&plan, b->slot, &b->data, DATA_EARLY, SYSROOT, b->cmdline.roothash, f);
+	log_found(b);
 	if (r < 0 || !plan.data_target)
 		return r;
 	b->data.dir = strdup(plan.data_target);
@@ -437,6 +467,7 @@ static int find_and_decide(struct boot *b, struct failure *f)
 	if (*b->data.why)
 		log_warning("BF_DATA%s: %s", b->data.degraded ? " is not used, degraded" : "",
 			    b->data.why);
+	free_record_dir(b);
 	stage_end(b, STAGE_DATA);
 
 	read_selector(b);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "initramfs/init/datadir.h"
 #include "initramfs/init/disk.h"
 
 struct data {
@@ -14,8 +15,9 @@ struct data {
 	bool readonly; /* the real one, but (re)mounted read-only: degraded for writing */
 	/* Lines of the mount plan that got a tmpfs although BF_DATA is there. */
 	unsigned lost_lines;
+	struct findings found; /* what was put aside or put right on it. Never freed */
 	char *dir; /* where the running system finds it; NULL: the plan has no place. Never freed */
-	char why[160]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
+	char why[256]; /* why it is degraded or was checked; "" otherwise; cut short when longer */
 };
 
 #define DATA_MOUNT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)

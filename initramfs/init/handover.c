@@ -26,6 +26,7 @@ static void describe_data(const struct data *d, struct boot_file *ret)
 	(void)snprintf(ret->data_dir, sizeof(ret->data_dir), "%s", d->dir ? d->dir : "");
 	ret->data_checked = d->checked;
 	ret->data_lost_lines = d->lost_lines;
+	ret->data_mended = d->found.count;
 	(void)snprintf(ret->data_why, sizeof(ret->data_why), "%s", d->why);
 }
 

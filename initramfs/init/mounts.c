@@ -3,7 +3,6 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
-#include "initramfs/init/datadir.h"
 #include "initramfs/init/patience.h"
 
 #include <fcntl.h>
@@ -17,33 +16,43 @@
 #define TMPFS_OPTIONS	 "mode=0700,nr_inodes=64k,size="
 #define VOLATILE_OPTIONS TMPFS_OPTIONS "20%"
 
-/* A directory that holds uppers: BF_DATA, or a tmpfs. */
+/* A file system that holds uppers: BF_DATA, or a tmpfs. */
 struct store {
-	int fd;
-	const char *path; /* where it is mounted now */
+	struct datadir dir; /* .fd -1: not made yet */
+	const char *path;   /* where it is mounted now */
+};
+
+/* What there is to know of a line's mount point beyond the plan. */
+struct place {
+	struct stat image; /* as the verified image has it; an ordinary one where it has none */
+	int seed;	   /* it, to be copied; -1: the line takes no seed, or there is none */
+	bool shows_data;   /* by now a directory of BF_DATA itself is mounted there */
+	bool absent;	   /* the image does not want the line: x-bf.if-exists */
 };
 
 struct maker {
 	enum slot slot;
 	const char *sysroot, *image_id;
+	const struct mount_plan *plan;
+	struct place *places; /* one for each line */
 	struct data *data;
-	struct store on_data, on_tmpfs; /* on_tmpfs.fd -1: not made yet */
+	struct store on_data, on_tmpfs;
 	bool data_moved;
 	int sysroot_fd;
 	struct failure *f;
 };
 
-/* One line on its way, with what it needs of the image. */
+/* One line on its way. */
 struct step {
 	const struct mount_line *line;
+	struct place *place;
 	char *target; /* below sysroot */
-	int image_fd; /* O_PATH, the mount point as the image (or an overlay of it) has it */
-	struct stat image;
 };
+
+static const struct dir_attr private = { 0700, 0, 0, DIR_ALL };
 
 static void step_done(struct step *s)
 {
-	close_p(&s->image_fd);
 	free(s->target);
 }
 
@@ -56,37 +65,18 @@ static int mount_failed(struct maker *m, const struct step *s, int r, const char
 }
 
 /*
- * An error from BF_DATA that the device can live without: it is full,
- * read-only, breaking, or holds an upper the kernel does not take. (What is
- * wrong with the line itself fails on a tmpfs, too.) Not so a path that leads
- * elsewhere, which somebody did, and what has nothing to do with BF_DATA.
+ * BF_DATA has no veto: where it is full, read-only, breaking, or holds what cannot be
+ * put aside, the line does without it. (What is wrong with the line itself fails on a
+ * tmpfs, too.) But a seed that is too large is the image's fault, and neither memory nor
+ * time comes back.
  */
-static bool data_is_unable(int r)
+static bool can_do_without(int r)
 {
-	static const int others[] = { ELOOP, ENOTDIR, EXDEV, EFBIG, ENOMEM, EINTR };
-
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		if (r == -others[i])
-			return false;
-	return true;
+	return r != -EFBIG && r != -ENOMEM && r != -EINTR;
 }
 
 static int data_failed(struct maker *m, const struct step *s, int r, const char *path)
 {
-	static const struct {
-		int error;
-		const char *what;
-	} traps[] = {
-		{ ELOOP, "is or passes a symbolic link" },
-		{ ENOTDIR, "is not a directory" },
-		{ EXDEV, "leaves the data partition" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(traps); i++)
-		if (r == -traps[i].error)
-			return failure_set(m->f, REASON_DATA_PATH, -r,
-					   "%.160s %s (line %u of fstab)", path, traps[i].what,
-					   s->line->line);
 	if (r == -EFBIG)
 		return failure_set(m->f, REASON_MOUNT, -r,
 				   "x-bf.seed of %.120s: more than %d files or %d MiB",
@@ -97,15 +87,97 @@ static int data_failed(struct maker *m, const struct step *s, int r, const char 
 			   s->line->options, s->line->line);
 }
 
-/* One line works without BF_DATA although it is there: counted, first cause kept. */
-static void note_lost(struct maker *m, const struct step *s, int r, const char *path)
+/* One more sentence about BF_DATA. */
+static void add_why(struct data *d, const char *fmt, ...) _printf_(2, 3);
+static void add_why(struct data *d, const char *fmt, ...)
 {
-	struct data *d = m->data;
 	size_t used = strlen(d->why);
+	va_list ap;
 
-	if (d->lost_lines++ == 0)
-		(void)snprintf(d->why + used, sizeof(d->why) - used, "%s%s of %s: %s",
-			       used ? "; " : "", path, s->line->target, strerror(-r));
+	if (used && used + 2 < sizeof(d->why)) {
+		strcpy(d->why + used, "; ");
+		used += 2;
+	}
+	va_start(ap, fmt);
+	(void)vsnprintf(d->why + used, sizeof(d->why) - used, fmt, ap);
+	va_end(ap);
+}
+
+/* One line works without BF_DATA although it is there: counted, first cause kept. */
+static void note_lost(struct maker *m, const struct step *s, int r, const char *what)
+{
+	if (m->data->lost_lines++ == 0)
+		add_why(m->data, "%s of %s: %s", what, s->line->target,
+			r == -ELOOP || r == -ENOTDIR
+				? "something is in the way, and trash is no directory"
+				: strerror(-r));
+}
+
+/* What lies in what */
+
+static struct place *place_of(const struct maker *m, const struct mount_line *l)
+{
+	return &m->places[l - m->plan->lines];
+}
+
+static bool uses_data(const struct mount_line *l)
+{
+	return l->kind == MOUNT_DATA || l->kind == MOUNT_BIND ||
+	       (l->kind == MOUNT_OVERLAY && l->upper != UPPER_VOLATILE);
+}
+
+/* The line above @l whose mount point @l lies in; NULL: it lies in the image itself. */
+static const struct mount_line *parent_of(const struct maker *m, const struct mount_line *l)
+{
+	const struct mount_line *parent = NULL;
+
+	for (const struct mount_line *p = m->plan->lines; p < l; p++) {
+		const char *rest = startswith(l->target, p->target);
+
+		if (rest && *rest == '/' && !place_of(m, p)->absent &&
+		    (!parent || strlen(p->target) > strlen(parent->target)))
+			parent = p;
+	}
+	return parent;
+}
+
+/* Only overlays show what lies below them. */
+static bool is_in_image(const struct maker *m, const struct mount_line *l)
+{
+	for (l = parent_of(m, l); l; l = parent_of(m, l))
+		if (l->kind != MOUNT_OVERLAY)
+			return false;
+	return true;
+}
+
+/* Does BF_DATA say what is at the mount point of @l? */
+static bool is_below_data(const struct maker *m, const struct mount_line *l)
+{
+	for (l = parent_of(m, l); l; l = parent_of(m, l))
+		if (l->kind == MOUNT_DATA || l->kind == MOUNT_BIND)
+			return true;
+	return false;
+}
+
+/* Would the mount point of @l be there, or be made, if all lines above it had BF_DATA? */
+static bool needs_data(const struct maker *m, const struct mount_line *l)
+{
+	for (l = parent_of(m, l); l; l = parent_of(m, l))
+		if (uses_data(l))
+			return true;
+	return false;
+}
+
+/* Is the mount point of @l to be found in the overlay @top, through overlays only? */
+static bool shows_through(const struct maker *m, const struct mount_line *l,
+			  const struct mount_line *top)
+{
+	if (place_of(m, l)->absent)
+		return false;
+	for (l = parent_of(m, l); l && l != top; l = parent_of(m, l))
+		if (l->kind != MOUNT_OVERLAY)
+			return false;
+	return l == top;
 }
 
 static int mount_tmpfs(struct maker *m, const char *path, const char *options, struct store *ret)
@@ -121,24 +193,97 @@ static int mount_tmpfs(struct maker *m, const char *path, const char *options, s
 	r = sys_open(path, O_PATH | O_DIRECTORY, 0);
 	if (r < 0)
 		return failure_set(m->f, REASON_MOUNT, -r, "%.100s", path);
-	*ret = (struct store) { r, path };
+	*ret = (struct store) { { r, NULL }, path };
 	return 0;
 }
 
 /* What volatile uppers share; the overlays keep it when its own mount is gone. */
 static int volatile_store(struct maker *m)
 {
-	if (m->on_tmpfs.fd >= 0)
+	if (m->on_tmpfs.dir.fd >= 0)
 		return 0;
 	return mount_tmpfs(m, MOUNTS_VOLATILE, VOLATILE_OPTIONS, &m->on_tmpfs);
 }
 
-/* Overlays */
+/* Mount points */
 
 static struct dir_attr attr_of(const struct stat *st)
 {
-	return (struct dir_attr) { st->st_mode & 07777, st->st_uid, st->st_gid };
+	return (struct dir_attr) { st->st_mode & 07777, st->st_uid, st->st_gid, 0 };
 }
+
+/* A directory that is made through an overlay, or in a tmpfs. */
+static int make_here(int top, const char *path, const struct stat *like)
+{
+	const struct dir_attr attr = attr_of(like);
+	_cleanup_close_ int fd = -1;
+	int r = sys_mkdirat(top, path, 0755);
+
+	if (r < 0)
+		return r;
+	fd = sys_open_beneath(top, path, O_RDONLY | O_DIRECTORY, 0);
+	return fd < 0 ? fd : datadir_set_attr(fd, &attr);
+}
+
+/*
+ * Makes what is missing of the mount point @path, through what is mounted by now: what
+ * an overlay hides, and how it is made to show again, the kernel knows best.
+ */
+static int make_through(const struct maker *m, const char *path, const struct stat *like)
+{
+	_cleanup_free_ char *part = strdup(path);
+
+	if (!part)
+		return -ENOMEM;
+	for (char *end = part;; *end++ = '/') {
+		_cleanup_close_ int fd = -1;
+		bool last;
+		int r;
+
+		end += strcspn(end, "/");
+		last = !*end;
+		*end = '\0';
+		r = fd = datadir_open(m->sysroot_fd, part);
+		if (r == -ENOENT)
+			r = last ? make_here(m->sysroot_fd, part, like)
+				 : sys_mkdirat(m->sysroot_fd, part, 0755);
+		if (r < 0 || last)
+			return r < 0 ? r : 0;
+	}
+}
+
+/* Where a directory of BF_DATA is mounted above it, its traps are put aside there. */
+static int make_point(struct maker *m, const struct step *s)
+{
+	const struct mount_line *l = s->line, *parent = parent_of(m, l);
+	const struct dir_attr attr = attr_of(&s->place->image);
+	_cleanup_free_ char *path = NULL;
+	const char *rest;
+
+	if (!parent || !place_of(m, parent)->shows_data)
+		return make_through(m, l->target + 1, &s->place->image);
+	rest = l->target + strlen(parent->target) + 1;
+	path = parent->source ? strf("%s/%s", parent->source, rest) : strdup(rest);
+	return path ? datadir_make(&m->on_data.dir, path, &attr, -1) : -ENOMEM;
+}
+
+static int find_mount_point(struct maker *m, struct step *s)
+{
+	const struct mount_line *l = s->line;
+	_cleanup_close_ int fd = datadir_open(m->sysroot_fd, l->target + 1);
+	int r = fd < 0 ? make_point(m, s) : 0;
+
+	s->target = strf("%s%s", m->sysroot, l->target);
+	if (!s->target)
+		return failure_set(m->f, REASON_OUT_OF_MEMORY, ENOMEM, "mounts");
+	if (r < 0)
+		return failure_set(m->f, is_in_image(m, l) ? REASON_MOUNT_POINT : REASON_MOUNT, -r,
+				   "there is no %.160s, nor can it be made (line %u of fstab)",
+				   l->target, l->line);
+	return 0;
+}
+
+/* Overlays */
 
 /*
  * Plain paths, although BF_DATA is untrusted: datadir_make() checked every
@@ -162,26 +307,26 @@ static int mount_overlay(const struct store *at, const char *dir, const char *lo
 /* The upper looks like the lower from outside: its attributes are what the overlay's top shows. */
 static int make_layers(const struct store *at, const char *dir, const struct stat *lower)
 {
-	const struct dir_attr seen = attr_of(lower), private = { 0700, 0, 0 };
+	struct dir_attr seen = attr_of(lower);
 	_cleanup_free_ char *upper = strf("%s/upper", dir), *work = strf("%s/work", dir);
 	int r;
 
 	if (!upper || !work)
 		return -ENOMEM;
-	r = datadir_make(at->fd, upper, &seen, -1);
-	return r < 0 ? r : datadir_make(at->fd, work, &private, -1);
+	seen.fixed = DIR_ALL;
+	r = datadir_make(&at->dir, upper, &seen, -1);
+	return r < 0 ? r : datadir_make(&at->dir, work, &private, -1);
 }
 
 static int renew_work(const struct store *at, const char *dir)
 {
-	const struct dir_attr private = { 0700, 0, 0 };
 	_cleanup_free_ char *work = strf("%s/work", dir);
 	int r;
 
 	if (!work)
 		return -ENOMEM;
-	r = datadir_put_aside(at->fd, work);
-	return r < 0 ? r : datadir_make(at->fd, work, &private, -1);
+	r = datadir_put_aside(&at->dir, work);
+	return r < 0 ? r : datadir_make(&at->dir, work, &private, -1);
 }
 
 /* The kernel mounts an overlay read-only, without an error, when it finds no room for its work. */
@@ -192,20 +337,45 @@ static int check_writable(const struct step *s)
 	if (s->line->flags & MS_RDONLY)
 		return 0;
 	r = sys_faccessat(AT_FDCWD, s->target, W_OK);
-	if (r != -EROFS)
-		return r;
-	r = sys_umount(s->target, MNT_DETACH);
-	return r < 0 ? r : -ENOSPC;
+	return r == -EROFS ? -ENOSPC : r;
 }
 
-/* -errno, nothing filled in @f. */
-static int overlay_in(const struct store *at, const char *dir, const struct step *s)
+/* What is in the upper must not hide the mount points of other lines: its traps first, */
+static int clear_upper(const struct maker *m, const struct store *at, const char *dir,
+		       const struct step *s)
 {
-	int r = make_layers(at, dir, &s->image);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	r = mount_overlay(at, dir, s->target, s);
+	for (const struct mount_line *l = s->line + 1;
+	     r == 0 && l < m->plan->lines + m->plan->count; l++) {
+		_cleanup_free_ char *path = NULL;
+
+		if (!shows_through(m, l, s->line))
+			continue;
+		path = strf("%s/upper%s", dir, l->target + strlen(s->line->target));
+		r = path ? datadir_clear(&at->dir, path) : -ENOMEM;
+	}
+	return r;
+}
+
+/* then, in the mounted overlay, whatever else hides one. */
+static int check_points(const struct maker *m, const struct step *s)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->plan->count; i++) {
+		const struct mount_line *l = &m->plan->lines[i];
+
+		if (shows_through(m, l, s->line))
+			r = make_through(m, l->target + 1, &m->places[i].image);
+	}
+	return r;
+}
+
+static int mount_twice(const struct store *at, const char *dir, const struct step *s)
+{
+	int r = mount_overlay(at, dir, s->target, s);
+
 	if (r < 0 && r != -ENOMEM) {
 		/* What an interrupted or foreign mount left in the work directory can be in the
 		 * way. */
@@ -215,7 +385,28 @@ static int overlay_in(const struct store *at, const char *dir, const struct step
 			return again;
 		r = mount_overlay(at, dir, s->target, s);
 	}
-	return r < 0 ? r : check_writable(s);
+	return r;
+}
+
+/* -errno, nothing filled in @f, and nothing mounted. */
+static int overlay_in(struct maker *m, const struct store *at, const char *dir,
+		      const struct step *s)
+{
+	int r = make_layers(at, dir, &s->place->image), undone;
+
+	if (r == 0)
+		r = clear_upper(m, at, dir, s);
+	if (r == 0)
+		r = mount_twice(at, dir, s);
+	if (r < 0)
+		return r;
+	r = check_writable(s);
+	if (r == 0)
+		r = check_points(m, s);
+	if (r == 0)
+		return 0;
+	undone = sys_umount(s->target, MNT_DETACH);
+	return undone < 0 ? undone : r;
 }
 
 /* With x-bf.size: a tmpfs that no other line fills, and that fills no other's. */
@@ -231,8 +422,8 @@ static int overlay_sized(struct maker *m, const struct step *s)
 	r = mount_tmpfs(m, path, options, &own);
 	if (r < 0)
 		return r;
-	r = overlay_in(&own, s->line->upper_name, s);
-	close_p(&own.fd);
+	r = overlay_in(m, &own, s->line->upper_name, s);
+	close_p(&own.dir.fd);
 	if (r < 0)
 		return mount_failed(m, s, r, "overlay");
 	r = sys_umount(path, MNT_DETACH);
@@ -248,14 +439,13 @@ static int overlay_volatile(struct maker *m, const struct step *s)
 	r = volatile_store(m);
 	if (r < 0)
 		return r;
-	r = overlay_in(&m->on_tmpfs, s->line->upper_name, s);
+	r = overlay_in(m, &m->on_tmpfs, s->line->upper_name, s);
 	return r < 0 ? mount_failed(m, s, r, "overlay") : 0;
 }
 
 /* Where the upper lies on BF_DATA; that its parents are there and private. */
 static int upper_dir(struct maker *m, const struct mount_line *l, char **ret)
 {
-	const struct dir_attr private = { 0700, 0, 0 };
 	const char *top = l->upper == UPPER_SLOT ? "slots" : "overlay";
 	_cleanup_free_ char *slot_dir = NULL;
 	int r;
@@ -266,29 +456,13 @@ static int upper_dir(struct maker *m, const struct mount_line *l, char **ret)
 		return -ENOMEM;
 	if (m->data->readonly)
 		return -EROFS;
-	r = datadir_make(m->on_data.fd, top, &private, -1);
+	r = datadir_make(&m->on_data.dir, top, &private, -1);
 	if (r < 0 || l->upper != UPPER_SLOT)
 		return r;
 	slot_dir = strf("slots/%s", slot_name(m->slot));
 	if (!slot_dir)
 		return -ENOMEM;
-	return datadir_for_image(m->on_data.fd, slot_dir, m->image_id);
-}
-
-/* What a line that cannot have BF_DATA does. 1: go on with a tmpfs, 0: nothing more to do. */
-static int without_data(struct maker *m, const struct step *s, const char *why)
-{
-	switch (s->line->degraded) {
-	case DEGRADED_SKIP:
-		return 0;
-	case DEGRADED_FAIL:
-		return failure_set(m->f, REASON_MOUNT, 0,
-				   "%.120s must not come up without BF_DATA (line %u of fstab): %s",
-				   s->line->target, s->line->line, why);
-	case DEGRADED_VOLATILE:
-		break;
-	}
-	return 1;
+	return datadir_for_image(&m->on_data.dir, slot_dir, m->image_id);
 }
 
 static int make_overlay(struct maker *m, const struct step *s)
@@ -300,28 +474,36 @@ static int make_overlay(struct maker *m, const struct step *s)
 		return overlay_volatile(m, s);
 	r = upper_dir(m, s->line, &dir);
 	if (r == 0)
-		r = overlay_in(&m->on_data, dir, s);
+		r = overlay_in(m, &m->on_data, dir, s);
 	if (r == 0)
 		return 0;
-	if (!dir || !data_is_unable(r) || m->data->degraded)
+	if (!dir || !can_do_without(r))
 		return data_failed(m, s, r, dir ? dir : "memory");
 	note_lost(m, s, r, dir);
-	r = without_data(m, s, m->data->why);
-	return r > 0 ? overlay_volatile(m, s) : r;
+	return s->line->degraded == DEGRADED_SKIP ? 0 : overlay_volatile(m, s);
 }
 
 /* Binds */
 
+/* What the line says holds in every boot, what it leaves to the image when the source is made. */
 static struct dir_attr attr_of_line(const struct step *s)
 {
-	struct dir_attr a = attr_of(&s->image);
+	struct dir_attr a = attr_of(&s->place->image);
+	const struct {
+		uint32_t said, *attr;
+		unsigned bit;
+	} rows[] = {
+		{ s->line->mode, &a.mode, DIR_MODE },
+		{ s->line->uid, &a.uid, DIR_UID },
+		{ s->line->gid, &a.gid, DIR_GID },
+	};
 
-	if (s->line->mode != PLAN_FROM_IMAGE)
-		a.mode = s->line->mode;
-	if (s->line->uid != PLAN_FROM_IMAGE)
-		a.uid = s->line->uid;
-	if (s->line->gid != PLAN_FROM_IMAGE)
-		a.gid = s->line->gid;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].said == PLAN_FROM_IMAGE)
+			continue;
+		*rows[i].attr = rows[i].said;
+		a.fixed |= rows[i].bit;
+	}
 	return a;
 }
 
@@ -332,25 +514,22 @@ static int bind(int source, const struct step *s)
 
 	if (r < 0)
 		return r;
-	return sys_mount(NULL, s->target, NULL, MS_REMOUNT | MS_BIND | s->line->flags, NULL);
+	r = sys_mount(NULL, s->target, NULL, MS_REMOUNT | MS_BIND | s->line->flags, NULL);
+	if (r < 0)
+		(void)sys_umount(s->target, MNT_DETACH);
+	return r;
 }
 
 /* -errno, nothing filled in @f. */
 static int bind_from(const struct store *at, const char *dir, const struct step *s)
 {
 	const struct dir_attr attr = attr_of_line(s);
-	_cleanup_close_ int source = -1, seed = -1;
-	int r;
+	_cleanup_close_ int source = -1;
+	int r = datadir_make(&at->dir, dir, &attr, s->place->seed);
 
-	if (s->line->seed) {
-		seed = sys_openat(s->image_fd, ".", O_RDONLY | O_DIRECTORY, 0);
-		if (seed < 0)
-			return seed;
-	}
-	r = datadir_make(at->fd, dir, &attr, seed);
 	if (r < 0)
 		return r;
-	source = datadir_open(at->fd, dir);
+	source = datadir_open(at->dir.fd, dir);
 	return source < 0 ? source : bind(source, s);
 }
 
@@ -360,7 +539,7 @@ static int bind_from(const struct store *at, const char *dir, const struct step 
  */
 static int bind_readonly(struct maker *m, const struct step *s, const char *dir)
 {
-	_cleanup_close_ int source = datadir_open(m->on_data.fd, s->line->source);
+	_cleanup_close_ int source = datadir_open(m->on_data.dir.fd, s->line->source);
 	_cleanup_free_ char *lower = NULL;
 	struct stat st;
 	int r;
@@ -399,20 +578,21 @@ static int make_bind(struct maker *m, const struct step *s)
 	const char *source = s->line->source;
 	int r = m->data->readonly ? -EROFS : bind_from(&m->on_data, source, s);
 
+	s->place->shows_data = r == 0;
 	if (r == 0)
 		return 0;
-	if (!data_is_unable(r) || m->data->degraded)
+	if (!can_do_without(r))
 		return data_failed(m, s, r, source);
 	note_lost(m, s, r, source);
-	r = without_data(m, s, m->data->why);
-	return r > 0 ? bind_volatile(m, s) : r;
+	return s->line->degraded == DEGRADED_SKIP ? 0 : bind_volatile(m, s);
 }
 
 /* BF_DATA and tmpfs */
 
 /*
  * BF_DATA was mounted before there was a plan; now it goes to its place. Its
- * own tmpfs (degraded) knows nothing of ext4's options.
+ * own tmpfs (degraded) knows nothing of ext4's options. What an ext4 takes also depends on
+ * how it was made, so that one which does not take them is used without.
  */
 static int make_data(struct maker *m, const struct step *s)
 {
@@ -423,6 +603,7 @@ static int make_data(struct maker *m, const struct step *s)
 		return mount_failed(m, s, r, "moving BF_DATA");
 	m->data_moved = true;
 	m->on_data.path = s->target;
+	s->place->shows_data = true;
 	r = sys_mount(NULL, s->target, NULL, MS_REMOUNT | MS_BIND | l->flags, NULL);
 	if (r < 0)
 		return mount_failed(m, s, r, "the flags of BF_DATA");
@@ -430,10 +611,9 @@ static int make_data(struct maker *m, const struct step *s)
 		return 0;
 	r = sys_mount(NULL, s->target, NULL,
 		      MS_REMOUNT | l->flags | (m->data->readonly ? MS_RDONLY : 0), l->options);
-	/* A disk that breaks just now is no reason against this boot; a mistake in the plan is. */
-	if (r < 0 && r != -EROFS && r != -EIO)
-		return failure_set(m->f, REASON_MOUNT, -r, "BF_DATA with the options \"%.100s\"",
-				   l->options);
+	if (r < 0)
+		add_why(m->data, "BF_DATA does not take the options \"%.80s\": %s", l->options,
+			strerror(-r));
 	return 0;
 }
 
@@ -447,61 +627,6 @@ static int make_tmpfs(struct maker *m, const struct step *s)
 
 /* Lines */
 
-/* Whatever is not plainly absent is there: a line too many does no harm. */
-static bool image_has(const struct maker *m, const char *path)
-{
-	_cleanup_close_ int fd = sys_open_in_root(m->sysroot_fd, path, O_PATH, 0);
-
-	return fd != -ENOENT && fd != -ENOTDIR;
-}
-
-/*
- * O_PATH fd of the mount point. Where x-bf.if-exists has said that the image
- * wants it, it may be one that the system makes when it first needs it.
- */
-static int open_mount_point(struct maker *m, const struct mount_line *l)
-{
-	_cleanup_free_ char *part = NULL;
-	int fd = datadir_open(m->sysroot_fd, l->target + 1);
-
-	if (fd != -ENOENT || !l->needs)
-		return fd;
-	part = strdup(l->target + 1);
-	if (!part)
-		return -ENOMEM;
-	for (char *end = part; end;) {
-		int r;
-
-		end = strchr(end, '/');
-		if (end)
-			*end = '\0';
-		r = io_mkdirat(m->sysroot_fd, part, 0755);
-		if (r < 0)
-			return r == -EROFS ? -ENOENT : r;
-		if (end)
-			*end++ = '/';
-	}
-	return datadir_open(m->sysroot_fd, l->target + 1);
-}
-
-static int find_mount_point(struct maker *m, struct step *s)
-{
-	const struct mount_line *l = s->line;
-	int r;
-
-	s->target = strf("%s%s", m->sysroot, l->target);
-	if (!s->target)
-		return failure_set(m->f, REASON_OUT_OF_MEMORY, ENOMEM, "mounts");
-	r = s->image_fd = open_mount_point(m, l);
-	if (r >= 0)
-		r = sys_fstat(s->image_fd, &s->image);
-	if (r < 0)
-		return failure_set(m->f, REASON_MOUNT_POINT, -r, "%.160s%s (line %u of fstab)",
-				   l->target, r == -ELOOP ? " is or passes a symbolic link" : "",
-				   l->line);
-	return 0;
-}
-
 static int make_line(struct maker *m, struct step *s)
 {
 	static int (*const makes[])(struct maker *, const struct step *) = {
@@ -511,19 +636,21 @@ static int make_line(struct maker *m, struct step *s)
 		[MOUNT_TMPFS] = make_tmpfs,
 	};
 	const struct mount_line *l = s->line;
-	bool on_data =
-		l->kind != MOUNT_TMPFS && !(l->kind == MOUNT_OVERLAY && l->upper == UPPER_VOLATILE);
+	bool theirs;
 	int r;
 
-	if (l->needs && !image_has(m, l->needs))
+	if (s->place->absent || (m->data->degraded && uses_data(l) && l->degraded == DEGRADED_SKIP))
 		return 0;
-	if (m->data->degraded && on_data) {
-		r = without_data(m, s, m->data->why);
-		if (r <= 0)
-			return r;
-	}
 	r = find_mount_point(m, s);
-	return r < 0 ? r : makes[l->kind](m, s);
+	theirs = r < 0 ? needs_data(m, l) : is_below_data(m, l);
+	if (r == 0)
+		r = makes[l->kind](m, s);
+	if (r == 0 || !can_do_without(r) || !theirs)
+		return r;
+	/* It lies in what BF_DATA shows, or would have shown, and cannot be mounted there. */
+	note_lost(m, s, r, "the mount point");
+	*m->f = (struct failure) { 0 };
+	return 0;
 }
 
 /* Neither the data partition nor the volatile tmpfs stays where only we know it. */
@@ -535,20 +662,68 @@ static int detach(struct maker *m)
 		r = sys_umount(m->on_data.path, MNT_DETACH);
 	if (r < 0)
 		return failure_set(m->f, REASON_MOUNT, -r, "detaching %s", m->on_data.path);
-	if (m->on_tmpfs.fd >= 0)
+	if (m->on_tmpfs.dir.fd >= 0)
 		r = sys_umount(MOUNTS_VOLATILE, MNT_DETACH);
 	if (r < 0)
 		return failure_set(m->f, REASON_MOUNT, -r, "detaching %s", MOUNTS_VOLATILE);
 	return 0;
 }
 
-static int make_all(struct maker *m, const struct mount_plan *plan)
+/* Whatever is not plainly absent is there: a line too many does no harm. */
+static bool image_has(const struct maker *m, const char *path)
 {
+	_cleanup_close_ int fd = sys_open_in_root(m->sysroot_fd, path, O_PATH, 0);
+
+	return fd != -ENOENT && fd != -ENOTDIR;
+}
+
+/*
+ * May the mount point be missing in the image? Below what is no overlay, nobody looks for
+ * it there; and where x-bf.if-exists has said that the image wants the line, it may be one
+ * that the system makes when it first needs it.
+ */
+static bool may_be_made(const struct maker *m, const struct mount_line *l, int r)
+{
+	return !is_in_image(m, l) || (r == -ENOENT && l->needs);
+}
+
+/*
+ * Before anything is mounted over it: what the image must have, it has, whatever BF_DATA
+ * will hide of it; and what a seed copies is the image's, not what BF_DATA put over it.
+ */
+static int look_at_image(struct maker *m, const struct mount_line *l, struct place *p)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	p->absent = l->needs && !image_has(m, l->needs);
+	if (p->absent)
+		return 0;
+	r = fd = datadir_open(m->sysroot_fd, l->target + 1);
+	if (r >= 0)
+		r = sys_fstat(fd, &p->image);
+	if (r == 0 && l->seed)
+		r = p->seed = sys_openat(fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	if (r >= 0)
+		return 0;
+	p->image = (struct stat) { .st_mode = S_IFDIR | 0755 };
+	if (may_be_made(m, l, r))
+		return 0;
+	return failure_set(m->f, REASON_MOUNT_POINT, -r, "%.160s%s (line %u of fstab)", l->target,
+			   r == -ELOOP ? " is or passes a symbolic link" : "", l->line);
+}
+
+static int make_all(struct maker *m)
+{
+	const struct mount_plan *plan = m->plan;
 	_cleanup_free_ char *data_path = NULL;
 	int r = 0;
 
+	for (size_t i = 0; r == 0 && i < plan->count; i++)
+		r = look_at_image(m, &plan->lines[i], &m->places[i]);
 	for (size_t i = 0; r == 0 && i < plan->count; i++) {
-		_cleanup_(step_done) struct step s = { .line = &plan->lines[i], .image_fd = -1 };
+		_cleanup_(step_done) struct step s = { .line = &plan->lines[i],
+						       .place = &m->places[i] };
 
 		patience_step();
 		r = make_line(m, &s);
@@ -561,6 +736,23 @@ static int make_all(struct maker *m, const struct mount_plan *plan)
 	return r < 0 ? r : detach(m);
 }
 
+static int make_with_places(struct maker *m)
+{
+	size_t count = m->plan->count;
+	int r;
+
+	m->places = calloc(count + 1, sizeof(*m->places));
+	if (!m->places)
+		return failure_set(m->f, REASON_OUT_OF_MEMORY, ENOMEM, "mounts");
+	for (size_t i = 0; i < count; i++)
+		m->places[i].seed = -1;
+	r = make_all(m);
+	for (size_t i = 0; i < count; i++)
+		close_p(&m->places[i].seed);
+	free(m->places);
+	return r;
+}
+
 int mounts_make(const struct mount_plan *plan, enum slot slot, struct data *data,
 		const char *data_mounted, const char *sysroot, const char *image_id,
 		struct failure *f)
@@ -569,18 +761,27 @@ int mounts_make(const struct mount_plan *plan, enum slot slot, struct data *data
 		.slot = slot,
 		.sysroot = sysroot,
 		.image_id = image_id,
+		.plan = plan,
 		.data = data,
-		.on_data = { data->fd, data_mounted },
-		.on_tmpfs = { -1, NULL },
+		.on_data = { { data->fd, &data->found }, data_mounted },
+		.on_tmpfs = { { -1, NULL }, NULL },
 		.f = f,
 	};
+	const struct findings *found = &data->found;
 	int r;
 
 	m.sysroot_fd = sys_open(sysroot, O_PATH | O_DIRECTORY, 0);
 	if (m.sysroot_fd < 0)
 		return failure_set(f, REASON_MOUNT, -m.sysroot_fd, "%s", sysroot);
-	r = make_all(&m, plan);
-	close_p(&m.on_tmpfs.fd);
+	/* Before it is needed: what is in it must not be another account's to exchange. A trap in
+	 * its place shows when something is to be made. */
+	if (!data->readonly)
+		(void)!datadir_check(&m.on_data.dir, DATADIR_TRASH, &private);
+	r = make_with_places(&m);
+	close_p(&m.on_tmpfs.dir.fd);
 	close_p(&m.sysroot_fd);
+	if (found->lines)
+		add_why(data, "%.*s%s", (int)strcspn(found->lines, "\n"), found->lines,
+			found->count > 1 ? " (and more, see the kernel log)" : "");
 	return r;
 }

@@ -209,7 +209,7 @@ static int take_upper(struct draft *d, const char *value)
 static int take_degraded(struct draft *d, const char *value)
 {
 	static const char *const names[] = {
-		[DEGRADED_VOLATILE] = "volatile", [DEGRADED_SKIP] = "skip", [DEGRADED_FAIL] = "fail"
+		[DEGRADED_VOLATILE] = "volatile", [DEGRADED_SKIP] = "skip"
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -219,7 +219,7 @@ static int take_degraded(struct draft *d, const char *value)
 		d->has_degraded = true;
 		return 0;
 	}
-	return refuse(d, "x-bf.degraded is volatile, skip or fail");
+	return refuse(d, "x-bf.degraded is volatile or skip");
 }
 
 static int take_seed(struct draft *d, const char *value)

@@ -7,8 +7,8 @@
  *   x-bf.upper=volatile|persistent|slot  where an overlay's upper lies: on a
  *       tmpfs, on BF_DATA shared by both slots (overlay/<name>), or on BF_DATA
  *       per slot (slots/<A|B>/<name>); <name> is the target with '-' for '/'.
- *   x-bf.degraded=volatile|skip|fail     without BF_DATA: on a tmpfs (default), not
- *       at all (then the line needs noauto: systemd would mount it), or the boot fails.
+ *   x-bf.degraded=volatile|skip          without BF_DATA: on a tmpfs (default), or not
+ *       at all (then the line needs noauto: systemd would mount it).
  *   x-bf.seed                            a bind whose source on BF_DATA does not exist
  *       yet gets a copy of the image's directory (owner, mode, and content).
  *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a bind's source that is made.
@@ -24,7 +24,7 @@
 
 enum mount_kind { MOUNT_DATA, MOUNT_OVERLAY, MOUNT_BIND, MOUNT_TMPFS };
 enum upper_kind { UPPER_VOLATILE, UPPER_PERSISTENT, UPPER_SLOT };
-enum degraded_kind { DEGRADED_VOLATILE, DEGRADED_SKIP, DEGRADED_FAIL };
+enum degraded_kind { DEGRADED_VOLATILE, DEGRADED_SKIP };
 
 #define PLAN_FROM_IMAGE UINT32_MAX
 

@@ -20,7 +20,8 @@
 #define RULES_MAX  64
 #define EVENTS_MAX 64
 #define DEVS_MAX   32
-#define LINKS_MAX  40 /* as in the kernel */
+#define OWNERS_MAX 256 /* the newest are remembered */
+#define LINKS_MAX  40  /* as in the kernel */
 
 #define RAMFS_SUPER_MAGIC 0x858458f6
 
@@ -48,6 +49,13 @@ struct device { /* a regular file that plays a block device */
 	dev_t rdev;
 };
 
+struct owner { /* of a file that was given away: nothing is, the test need not be root */
+	dev_t dev;
+	ino_t ino;
+	uid_t uid;
+	gid_t gid;
+};
+
 struct statfs_row {
 	char *path;
 	uint64_t magic;
@@ -69,6 +77,8 @@ static struct {
 	size_t event_count, event_next;
 	struct device devices[DEVS_MAX];
 	size_t device_count;
+	struct owner owners[OWNERS_MAX];
+	size_t owner_count;
 	struct statfs_row statfs[DEVS_MAX];
 	size_t statfs_count;
 	char *other_fs; /* real path */
@@ -667,6 +677,21 @@ const void *fake_dm_request(unsigned long request, size_t *ret_len)
 	return s.dm_requests[i];
 }
 
+static void remember_owner(const struct stat *st, uid_t uid, gid_t gid)
+{
+	s.owners[s.owner_count++ % OWNERS_MAX] =
+		(struct owner) { st->st_dev, st->st_ino, uid, gid };
+}
+
+void fake_owner(const char *path, unsigned uid, unsigned gid)
+{
+	struct stat st;
+
+	if (lstat(fake_path(path), &st) < 0)
+		die("owner", path);
+	remember_owner(&st, uid, gid);
+}
+
 static int remove_below(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	return ftw->level == 0 ? 0 : remove_entry(path, st, type, ftw);
@@ -905,6 +930,27 @@ int sys_fallocate(int fd, uint64_t len_bytes)
 	return -posix_fallocate(fd, 0, (off_t)len_bytes);
 }
 
+/* Everything is root's that the test made, until it is given to somebody else. */
+static void show_owner(struct stat *st)
+{
+	uid_t uid = st->st_uid == geteuid() ? 0 : st->st_uid;
+	gid_t gid = st->st_gid == getegid() ? 0 : st->st_gid;
+
+	for (size_t i = 0; i < s.owner_count; i++) {
+		const struct owner *o = &s.owners[(s.owner_count - 1 - i) % OWNERS_MAX];
+
+		if (i == OWNERS_MAX)
+			break;
+		if (o->dev != st->st_dev || o->ino != st->st_ino)
+			continue;
+		uid = o->uid;
+		gid = o->gid;
+		break;
+	}
+	st->st_uid = uid;
+	st->st_gid = gid;
+}
+
 /* What the tests said about the file @real */
 static void show(const char *real, struct stat *st)
 {
@@ -919,6 +965,7 @@ static void show(const char *real, struct stat *st)
 		st->st_rdev = d->rdev;
 		st->st_size = 0;
 	}
+	show_owner(st);
 	if (below && (*below == '\0' || *below == '/'))
 		st->st_dev = makedev(0xfff, 1);
 }
@@ -1085,11 +1132,16 @@ int sys_list(int fd, size_t max, char ***ret, size_t *ret_count)
 int sys_fchown(int fd, uid_t uid, gid_t gid)
 {
 	char path[PATH_MAX];
+	struct stat st;
 	int r;
 
 	fd_path(fd, path);
-	(void)privileged_call(&r, "chown %s %u:%u", shown(path), uid, gid);
-	return r;
+	if (privileged_call(&r, "chown %s %u:%u", shown(path), uid, gid))
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	remember_owner(&st, uid, gid);
+	return 0;
 }
 
 int sys_fchmod(int fd, mode_t mode)

@@ -71,6 +71,12 @@ void fake_block_device(const char *path, unsigned major, unsigned minor);
 /* From now on stat says that @path and what is below it lie on another filesystem than the rest. */
 void fake_filesystem(const char *path);
 
+/*
+ * From now on stat says that @path is theirs. What chown gave away is so, too; all else that
+ * the test's own account made is root's.
+ */
+void fake_owner(const char *path, unsigned uid, unsigned gid);
+
 /* Logical block of every device, 512 after fake_reset(). */
 void fake_block_size(uint32_t bytes);
 

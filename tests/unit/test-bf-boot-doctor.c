@@ -415,7 +415,10 @@ static void test_boot(void)
 		{ "corrupt root", "BF_VERITY=C\n", "FAULT  verity" },
 		{ "mismatch", "BF_MISMATCH=yes\n", "FAULT  slot          Firmware" },
 		{ "limbo", "BF_LIMBO=yes\n", "FAULT  slot          Nothing says for sure" },
-		{ "degraded", "BF_DEGRADED=yes\n", "FAULT  data          degraded" },
+		{ "degraded", "BF_DEGRADED=yes\nBF_DATA_WHY=\"home is full\"\n",
+		  "FAULT  data          degraded: home is full" },
+		{ "mended", "BF_DATA_WHY=\"home was a link\"\n",
+		  "warn   data          home was a link" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

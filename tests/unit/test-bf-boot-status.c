@@ -75,6 +75,12 @@ static void test_staged(void)
 	says("staged", "counters", "failed boots 3 of 5");
 	ok(strstr(ask("status", NULL)->out, "starts of the wrong slot 1 of 6"), "more counters");
 	says("staged", "last reason", "some-new-reason (not known to this version)");
+	record_add_history(&rec, 1767225600, HISTORY_FAILED, SLOT_A, "data-path");
+	device_with(&rec, SLOT_A);
+	says("a reason of an older version", "last reason", "data-path: A path on the data");
+	rec.history_count--;
+	memmove(rec.history, rec.history + 1, rec.history_count * sizeof(rec.history[0]));
+	device_with(&rec, SLOT_A);
 	says("staged", "next boot", "A");
 	(void)ask("reconcile", NULL);
 	says("armed", "next boot", "B, a trial (after a power cut: A)");
@@ -138,6 +144,9 @@ static void test_notes(void)
 		  "\"record\": \"lost\"" },
 		{ "a mount is lost", "BF_DEGRADED=yes\n", "! Something that should be kept",
 		  "\"writable\": true" },
+		{ "mended", "BF_DATA_WHY=\"home was \\\"a link\\\"\"\n",
+		  "\nBF_DATA: home was \"a link\"\n", "\"data_why\": \"home was \\\"a link\\\"\"" },
+		{ "not a word", "", "running      A", "\"data_why\": null" },
 		{ "limbo", "BF_LIMBO=yes\n", "! Nothing says for sure which slot is the committed",
 		  "\"limbo\": true" },
 		{ "mismatch", "BF_MISMATCH=yes\n", "! Firmware, command line and root",

@@ -76,6 +76,7 @@ static void test_boot_file(void)
 		"BF_SLOT=A\nBF_COMMITTED=A\nBF_TRIAL=no\nBF_COMMITTABLE=no\n"
 		"BF_LIMBO=no\nBF_MISMATCH=no\nBF_REASON=-\nBF_DEGRADED=no\n"
 		"BF_DATA=ok\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=no\nBF_DATA_LOST_LINES=0\n"
+		"BF_DATA_MENDED=0\n"
 		"BF_DATA_WHY=\"\"\nBF_RECORD=ok\nBF_SELECTOR=valid\n"
 		"BF_BOOT_ID=0123456789abcdef0123456789abcdef\n"
 		"BF_TRYBOOT=yes\nBF_COUNT=1\nBF_DISK=\"nvme0n1\"\n"
@@ -90,7 +91,7 @@ static void test_boot_file(void)
 		"BF_SLOT=B\nBF_COMMITTED=A\nBF_TRIAL=yes\nBF_COMMITTABLE=yes\n"
 		"BF_LIMBO=yes\nBF_MISMATCH=yes\nBF_REASON=wrong-slot\n"
 		"BF_DEGRADED=yes\nBF_DATA=missing\nBF_DATA_DIR=\"\"\nBF_DATA_CHECKED=yes\n"
-		"BF_DATA_LOST_LINES=2\n"
+		"BF_DATA_LOST_LINES=2\nBF_DATA_MENDED=3\n"
 		"BF_DATA_WHY=\"a \\\"b\\\" \\$(c) \\`d\\` \\\\ ??e\"\n"
 		"BF_RECORD=future\nBF_SELECTOR=gone\nBF_BOOT_ID=\n"
 		"BF_TRYBOOT=no\nBF_COUNT=-\nBF_DISK=\"\"\n"
@@ -113,6 +114,7 @@ static void test_boot_file(void)
 			  .degraded = true,
 			  .checked = true,
 			  .lost_lines = 2,
+			  .found.count = 3,
 			  .why = "a \"b\" $(c) `d` \\ \n\x7f"
 				 "e" },
 		.record_status = RECORD_FUTURE,

@@ -34,6 +34,7 @@ static void prepare(void)
 	static const char *const dirs[] = { "/root/d",	 "/root/etc", "/root/home", "/root/srv",
 					    "/root/tmp", "/root/var", "/data" };
 
+	free(data.found.lines);
 	fake_reset();
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		fake_dir(dirs[i]);
@@ -225,6 +226,20 @@ static void file_at_source(void)
 	fake_file("/data/home", "");
 }
 
+/* A directory of ours as it must be. */
+static void private_dir(const char *path)
+{
+	fake_dir(path);
+	(void)!chmod(fake_path(path), 0700);
+}
+
+static void own_slot(void)
+{
+	private_dir("/data/slots");
+	private_dir("/data/slots/A");
+	fake_file("/data/slots/A/.image", ID "\n");
+}
+
 static void link_at_slots(void)
 {
 	fake_symlink("/root", "/data/slots");
@@ -232,18 +247,19 @@ static void link_at_slots(void)
 
 static void link_at_slot(void)
 {
+	private_dir("/data/slots");
 	fake_symlink("B", "/data/slots/A");
 }
 
 static void link_at_upper(void)
 {
-	fake_file("/data/slots/A/.image", ID "\n");
+	own_slot();
 	fake_symlink("/etc", "/data/slots/A/var/upper");
 }
 
 static void link_at_work(void)
 {
-	fake_file("/data/slots/A/.image", ID "\n");
+	own_slot();
 	fake_symlink("/etc", "/data/slots/A/var/work");
 }
 
@@ -255,6 +271,129 @@ static void link_at_overlay(void)
 static void link_at_trash(void)
 {
 	fake_symlink("/root", "/data/trash");
+}
+
+static void pipe_at_source(void)
+{
+	(void)!mkfifo(fake_path("/data/home"), 0666);
+}
+
+static void socket_at_source(void)
+{
+	(void)!mknod(fake_path("/data/home"), S_IFSOCK | 0666, 0);
+}
+
+static void whiteout_at_source(void)
+{
+	/* The one device that anybody may make. */
+	(void)!mknod(fake_path("/data/home"), S_IFCHR | 0666, 0);
+}
+
+static void file_at_slot(void)
+{
+	private_dir("/data/slots");
+	fake_file("/data/slots/A", "");
+}
+
+static void stuck_trap(void)
+{
+	fake_file("/data/home", "");
+	fake_result("rename home trash/0", -EPERM);
+}
+
+/* /var's upper, the mode of /var, and what hides a mount point below it */
+static void own_upper(void)
+{
+	own_slot();
+	fake_dir("/data/slots/A/var/upper");
+	(void)!chmod(fake_path("/data/slots/A/var/upper"), 02755);
+	private_dir("/data/slots/A/var/work");
+	fake_dir("/root/var/lib/x");
+}
+
+static void clear_upper(void)
+{
+	own_upper();
+	fake_dir("/data/slots/A/var/upper/lib");
+}
+
+static void link_in_upper(void)
+{
+	clear_upper();
+	fake_symlink("/etc", "/data/slots/A/var/upper/lib/x");
+}
+
+static void file_above_in_upper(void)
+{
+	own_upper();
+	fake_file("/data/slots/A/var/upper/lib", "");
+}
+
+static void whiteout_in_upper(void)
+{
+	clear_upper();
+	(void)!mknod(fake_path("/data/slots/A/var/upper/lib/x"), S_IFCHR, 0);
+}
+
+/* What only a real overlay can do: it hides a directory of the image without a trap. */
+static void hide_point(void)
+{
+	fake_remove("/root/var/lib/x");
+}
+
+static void hidden_in_overlay(void)
+{
+	clear_upper();
+	fake_then("mount overlay /root/var", hide_point);
+}
+
+static void bar_point(void)
+{
+	fake_result_once("open var/lib/x", -EPERM);
+}
+
+static void hidden_for_good(void)
+{
+	clear_upper();
+	fake_then("workdir=/root/d/slots", bar_point);
+}
+
+static void show_link(void)
+{
+	fake_remove("/root/home/x");
+	fake_symlink("/etc", "/root/home/x");
+}
+
+static void point_in_source(void)
+{
+	fake_dir("/root/home/x");
+	fake_dir("/data/home");
+	fake_then("bind /data/home", show_link);
+	fake_symlink("/etc", "/data/home/x");
+}
+
+static void point_in_data(void)
+{
+	fake_file("/data/x", "");
+}
+
+static void no_room_for_a_point(void)
+{
+	fake_dir("/data/home");
+	fake_result("mkdir trash", -ENOSPC);
+}
+
+static void open_source(void)
+{
+	fake_dir("/data/home");
+	(void)!chmod(fake_path("/data/home"), 0777);
+	fake_owner("/data/home", 1000, 1000);
+}
+
+static void open_trash(void)
+{
+	fake_dir("/data/trash");
+	(void)!chmod(fake_path("/data/trash"), 0777);
 }
 
 static void breaking_disk(void)
@@ -331,10 +470,10 @@ static const struct row {
 	{ "if-exists: no program", DATA HOME ",noauto,x-bf.if-exists=/usr/bin/program\n", nothing,
 	  REASON_NONE, "", 0, MOVED },
 	{ "if-exists: passed over when degraded, too",
-	  DATA HOME ",noauto,x-bf.degraded=fail,x-bf.if-exists=/usr/bin/program\n", is_degraded,
-	  REASON_NONE, "", 0, MOVED },
+	  DATA HOME ",noauto,x-bf.if-exists=/usr/bin/program\n", is_degraded, REASON_NONE, "", 0,
+	  MOVED },
 	{ "if-exists: a directory that cannot be made", DATA HOME ",noauto,x-bf.if-exists=/etc\n",
-	  no_home_readonly, REASON_MOUNT_POINT, "/home (line 2", 0, NULL },
+	  no_home_readonly, REASON_MOUNT_POINT, "there is no /home, nor", 0, NULL },
 	{ "BF_DATA without a place", VAR, nothing, REASON_NONE, "", 0,
 	  MOUNT_VAR("/data") "umount /data detach\n" },
 	{ "options of BF_DATA",
@@ -360,10 +499,11 @@ static const struct row {
 	  REASON_NONE, "no such partition", 0, MOVED },
 	{ "BF_DATA breaks while it is remounted",
 	  "PARTLABEL=BF_DATA /d ext4 nosuid,nodev,noexec,commit=5,x-initrd.mount\n",
-	  error_while_remounting, REASON_NONE, "", 0, NULL },
+	  error_while_remounting, REASON_NONE, "does not take the options \"commit=5\": Read-only",
+	  0, NULL },
 	{ "an option BF_DATA does not know",
 	  "PARTLABEL=BF_DATA /d ext4 nosuid,nodev,noexec,commit=x,x-initrd.mount\n", bad_option,
-	  REASON_MOUNT, "BF_DATA with the options \"commit=x\"", 0, NULL },
+	  REASON_NONE, "BF_DATA does not take the options \"commit=x\": Invalid", 0, NULL },
 	{ "BF_DATA cannot be moved", DATA, cannot_move, REASON_MOUNT,
 	  "moving BF_DATA on /d (line 1", 0, NULL },
 	{ "options for an overlay",
@@ -395,27 +535,89 @@ static const struct row {
 	{ "a file as mount point", DATA VAR, file_at_target, REASON_MOUNT_POINT, "/var (line 2", 0,
 	  NULL },
 
-	/* Traps on BF_DATA */
-	{ "a link as source", DATA HOME "\n", link_at_source, REASON_DATA_PATH,
-	  "home is or passes a symbolic link (line 2", 0, NULL },
-	{ "a link out as source", DATA HOME "\n", link_out_of_source, REASON_DATA_PATH,
-	  "home is or passes", 0, NULL },
+/* Traps on BF_DATA: put aside, and as if they had never been */
+#define HOME_MADE                                                                                  \
+	MOVED "bind /data/home /root/home -\nmount - /root/home - remount,bind,nosuid,nodev -\n"
+#define ASIDE(path, what) path " was " what " where a directory must be: put aside as trash/0"
+	{ "a link as source", DATA HOME "\n", link_at_source, REASON_NONE,
+	  ASIDE("home", "a symbolic link"), 0, HOME_MADE },
+	{ "a link out as source", DATA HOME "\n", link_out_of_source, REASON_NONE,
+	  ASIDE("home", "a symbolic link"), 0, HOME_MADE },
 	{ "a link above the source", DATA "/d/a/b /home none bind,nosuid,nodev,x-initrd.mount\n",
-	  link_in_source, REASON_DATA_PATH, "a/b is or passes a symbolic link", 0, NULL },
-	{ "a file as source", DATA HOME "\n", file_at_source, REASON_DATA_PATH,
-	  "home is not a directory", 0, NULL },
-	{ "a link as slots", DATA VAR, link_at_slots, REASON_DATA_PATH, "slots/A/var is or passes",
-	  0, NULL },
-	{ "a link as slot", DATA VAR, link_at_slot, REASON_DATA_PATH, "slots/A/var is or passes", 0,
-	  NULL },
-	{ "a link as upper", DATA VAR, link_at_upper, REASON_DATA_PATH, "slots/A/var is or passes",
-	  0, NULL },
-	{ "a link as work", DATA VAR, link_at_work, REASON_DATA_PATH, "slots/A/var is or passes", 0,
-	  NULL },
-	{ "a link as overlay", DATA SRV, link_at_overlay, REASON_DATA_PATH,
-	  "overlay/srv is or passes", 0, NULL },
-	{ "a link as trash", DATA VAR, link_at_trash, REASON_DATA_PATH, "slots/A/var is or passes",
-	  0, NULL },
+	  link_in_source, REASON_NONE, ASIDE("a", "a symbolic link"), 0,
+	  MOVED "bind /data/a/b /root/home -\nmount - /root/home - remount,bind,nosuid,nodev -\n" },
+	{ "a file as source", DATA HOME "\n", file_at_source, REASON_NONE, ASIDE("home", "a file"),
+	  0, HOME_MADE },
+	{ "a pipe as source", DATA HOME "\n", pipe_at_source, REASON_NONE, ASIDE("home", "a pipe"),
+	  0, HOME_MADE },
+	{ "a socket as source", DATA HOME "\n", socket_at_source, REASON_NONE,
+	  ASIDE("home", "a socket"), 0, HOME_MADE },
+	{ "a whiteout as source", DATA HOME "\n", whiteout_at_source, REASON_NONE,
+	  ASIDE("home", "an overlay's whiteout"), 0, HOME_MADE },
+	{ "a link as slots", DATA VAR, link_at_slots, REASON_NONE,
+	  ASIDE("slots", "a symbolic link"), 0, MOVED MOUNT_VAR("/root/d") },
+	{ "a link as slot", DATA VAR, link_at_slot, REASON_NONE,
+	  ASIDE("slots/A", "a symbolic link"), 0, MOVED MOUNT_VAR("/root/d") },
+	{ "a file as slot", DATA VAR, file_at_slot, REASON_NONE, ASIDE("slots/A", "a file"), 0,
+	  MOVED MOUNT_VAR("/root/d") },
+	{ "a link as upper", DATA VAR, link_at_upper, REASON_NONE,
+	  ASIDE("slots/A/var/upper", "a symbolic link"), 0, MOVED MOUNT_VAR("/root/d") },
+	{ "a link as work", DATA VAR, link_at_work, REASON_NONE,
+	  ASIDE("slots/A/var/work", "a symbolic link"), 0, MOVED MOUNT_VAR("/root/d") },
+	{ "a link as overlay", DATA SRV, link_at_overlay, REASON_NONE,
+	  ASIDE("overlay", "a symbolic link"), 0, NULL },
+	{ "a link as trash", DATA VAR HOME "\n", link_at_trash, REASON_NONE,
+	  "slots/A/var of /var: something is in the way, and trash is no directory", 2,
+	  MOVED TMPFS
+	  "mount overlay /root/var overlay nosuid,nodev,noexec lowerdir=/root/var,upperdir="
+	  "/volatile/var/upper,workdir=/volatile/var/work," OPTIONS
+	  "\nbind /volatile/~3 /root/home -\nmount - /root/home - remount,bind,nosuid,nodev -\n"
+	  "umount /volatile detach\n" },
+	{ "a trap that stays", DATA HOME "\n", stuck_trap, REASON_NONE,
+	  "home of /home: Operation not permitted", 1, NULL },
+
+/* What hides a mount point in what BF_DATA holds */
+#define LIB_X "/d/x /var/lib/x none bind,nosuid,nodev,x-initrd.mount\n"
+#define LIB   "overlay /var/lib overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile\n"
+#define BOUND_X                                                                                    \
+	"bind /data/x /root/var/lib/x -\nmount - /root/var/lib/x - remount,bind,nosuid,nodev -\n"
+	{ "nothing in the upper", DATA VAR LIB_X, clear_upper, REASON_NONE, "", 0,
+	  MOVED MOUNT_VAR("/root/d") BOUND_X },
+	{ "a link in the upper", DATA VAR LIB_X, link_in_upper, REASON_NONE,
+	  ASIDE("slots/A/var/upper/lib/x", "a symbolic link"), 0,
+	  MOVED MOUNT_VAR("/root/d") BOUND_X },
+	{ "a file above it in the upper", DATA VAR LIB_X, file_above_in_upper, REASON_NONE,
+	  ASIDE("slots/A/var/upper/lib", "a file"), 0, MOVED MOUNT_VAR("/root/d") BOUND_X },
+	{ "a whiteout in the upper", DATA VAR LIB_X, whiteout_in_upper, REASON_NONE,
+	  ASIDE("slots/A/var/upper/lib/x", "an overlay's whiteout"), 0,
+	  MOVED MOUNT_VAR("/root/d") BOUND_X },
+	{ "a link in the upper, seen through two overlays", DATA VAR LIB LIB_X, link_in_upper,
+	  REASON_NONE, ASIDE("slots/A/var/upper/lib/x", "a symbolic link"), 0, NULL },
+	{ "an overlay that hides it", DATA VAR LIB_X, hidden_in_overlay, REASON_NONE, "", 0,
+	  MOVED MOUNT_VAR("/root/d") BOUND_X },
+	{ "an overlay that keeps it hidden", DATA VAR LIB_X, hidden_for_good, REASON_NONE,
+	  "slots/A/var of /var: Operation not permitted", 1,
+	  MOVED MOUNT_VAR("/root/d") "umount /root/var detach\n" TMPFS
+				     "mount overlay /root/var overlay nosuid,nodev,noexec "
+				     "lowerdir=/root/var,upperdir="
+				     "/volatile/var/upper,workdir=/volatile/var/work," OPTIONS
+				     "\n" BOUND_X "umount /volatile detach\n" },
+#define HOME_X "tmpfs /home/x tmpfs nosuid,nodev,x-initrd.mount\n"
+	{ "a link in a source", DATA HOME "\n" HOME_X, point_in_source, REASON_NONE,
+	  ASIDE("home/x", "a symbolic link"), 0, NULL },
+	{ "a file in BF_DATA itself", DATA "tmpfs /d/x tmpfs nosuid,nodev,x-initrd.mount\n",
+	  point_in_data, REASON_NONE, ASIDE("x", "a file"), 0, NULL },
+	{ "no room for a mount point", DATA HOME "\n" HOME_X, no_room_for_a_point, REASON_NONE,
+	  "the mount point of /home/x: No space left", 1, NULL },
+
+	/* Owner and mode */
+	{ "a source that is open to all", DATA HOME "\n", open_source, REASON_NONE,
+	  "home had mode 0777 and owner 1000:1000, now 0755 and 1000:1000", 0, HOME_MADE },
+	{ "a source that is another's", DATA HOME ",x-bf.mode=0750,x-bf.uid=0,x-bf.gid=7\n",
+	  open_source, REASON_NONE, "home had mode 0777 and owner 1000:1000, now 0750 and 0:7", 0,
+	  HOME_MADE },
+	{ "a trash that is open to all", DATA HOME "\n", open_trash, REASON_NONE,
+	  "trash had mode 0777 and owner 0:0, now 0700 and 0:0", 0, HOME_MADE },
 
 	/* Without BF_DATA */
 	{ "degraded: the same on a tmpfs", DATA VAR HOME "\n", is_degraded, REASON_NONE,
@@ -424,11 +626,6 @@ static const struct row {
 				     "mount - /root/home - remount,bind,nosuid,nodev -\n" },
 	{ "degraded: left out", DATA HOME ",noauto,x-bf.degraded=skip\n", is_degraded, REASON_NONE,
 	  "", 0, MOVED },
-	{ "degraded: must not boot", DATA HOME ",x-bf.degraded=fail\n", is_degraded, REASON_MOUNT,
-	  "/home must not come up without BF_DATA (line 2 of fstab): no such partition", 0, NULL },
-	{ "degraded: BF_DATA itself must be there",
-	  "PARTLABEL=BF_DATA /d ext4 nosuid,nodev,noexec,x-initrd.mount,x-bf.degraded=fail\n",
-	  is_degraded, REASON_MOUNT, "/d must not come up without BF_DATA", 0, "" },
 
 	/* BF_DATA is there but cannot do it */
 	{ "read-only: overlays are volatile", DATA VAR SRV, is_readonly, REASON_NONE,
@@ -458,8 +655,6 @@ static const struct row {
 	  "umount /volatile detach\n" },
 	{ "read-only: left out", DATA HOME ",noauto,x-bf.degraded=skip\n", is_readonly, REASON_NONE,
 	  "", 1, MOVED },
-	{ "read-only: must not boot", DATA VAR HOME ",x-bf.degraded=fail\n", is_readonly,
-	  REASON_MOUNT, "/home must not come up", 2, NULL },
 	{ "full: overlay", DATA VAR, no_space, REASON_NONE, "slots/A/var of /var: No space left", 1,
 	  MOVED TMPFS
 	  "mount overlay /root/var overlay nosuid,nodev,noexec lowerdir=/root/var,upperdir="
@@ -533,9 +728,14 @@ static void test_directories(void)
 	prepare();
 	fake_dir("/data/home");
 	(void)!chmod(fake_path("/data/home"), 0700);
-	ok_int(make(DATA HOME ",x-bf.mode=0755\n", SLOT_B, ID), 0, "a source that is there");
+	fake_owner("/data/home", 5, 6);
+	ok_int(make(DATA HOME "\n", SLOT_B, ID), 0, "a source that is there");
 	ok_int(mode_of("/data/home"), 0700, "is left alone");
 	ok(!strstr(fake_log(), "chown"), "and keeps its owner");
+	ok_int(data.found.count, 0, "and nothing is said");
+	ok_int(make(DATA HOME ",x-bf.mode=0755\n", SLOT_B, ID), 0, "what the line says");
+	ok_int(mode_of("/data/home"), 0755, "is made so");
+	ok(strstr(fake_log(), "chown /data/home 5:6\n"), "and its owner stays");
 	finish("existing source");
 }
 
@@ -771,7 +971,7 @@ static void test_sweep(int error)
 		if (fake_open_fds())
 			bad++;
 		if (bad) {
-			printf("# call %u: %d %s\n", k, r, failure.text);
+			printf("# call %u: %d %s %s\n", k, r, failure.text, data.why);
 			break;
 		}
 	}

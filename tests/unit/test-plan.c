@@ -14,7 +14,7 @@ static char *show(const struct mount_line *l)
 {
 	static const char *const kinds[] = { "data", "overlay", "bind", "tmpfs" };
 	static const char *const uppers[] = { "volatile", "persistent", "slot" };
-	static const char *const degraded[] = { "volatile", "skip", "fail" };
+	static const char *const degraded[] = { "volatile", "skip" };
 
 	return strf("%u %s %s %s%s%s%s%s%s [%s] %s:%s %s%s%s%s%s%s%s %o:%d:%d", l->line,
 		    kinds[l->kind], l->target, l->source ? l->source : "-",
@@ -34,8 +34,8 @@ static const struct row {
 	{ DATA, "1 data /data - nosuid nodev noexec [] -:- volatile 37777777777:-1:-1" },
 	{ DATA OVER ",x-bf.upper=slot 0 0\n",
 	  "2 overlay /srv - nosuid nodev [] slot:srv volatile 37777777777:-1:-1" },
-	{ DATA OVER ",x-bf.upper=persistent,x-bf.degraded=fail 0 0\n",
-	  "2 overlay /srv - nosuid nodev [] persistent:srv fail 37777777777:-1:-1" },
+	{ DATA OVER ",x-bf.upper=persistent,noauto,x-bf.degraded=skip 0 0\n",
+	  "2 overlay /srv - nosuid nodev [] persistent:srv skip 37777777777:-1:-1" },
 	{ DATA
 	  "x /a/b-c/.d overlay x-bf.upper=volatile,nodev,nosuid,noexec,x-initrd.mount,volatile\n",
 	  "2 overlay /a/b-c/.d - nosuid nodev noexec [volatile] volatile:a-b-c-.d volatile "
@@ -189,10 +189,11 @@ static const struct bad {
 	{ DATA OVER ",x-bf.upper=slot,x-bf.seed\n", "x-bf.seed has no meaning for an overlay" },
 	{ DATA OVER ",x-bf.upper=slot,x-bf.mode=0755\n",
 	  "x-bf.mode has no meaning for an overlay" },
-	{ DATA OVER ",x-bf.upper=slot,x-bf.degraded=maybe\n",
-	  "x-bf.degraded is volatile, skip or fail" },
+	{ DATA OVER ",x-bf.upper=slot,x-bf.degraded=maybe\n", "x-bf.degraded is volatile or skip" },
+	{ DATA OVER ",x-bf.upper=slot,x-bf.degraded=fail\n", "x-bf.degraded is volatile or skip" },
 	{ DATA OVER ",x-bf.upper=slot,x-bf.degraded=skip\n", "x-bf.degraded=skip needs noauto" },
-	{ DATA OVER ",x-bf.upper=volatile,x-bf.degraded=fail\n", "x-bf.degraded has no meaning" },
+	{ DATA OVER ",x-bf.upper=volatile,x-bf.degraded=volatile\n",
+	  "x-bf.degraded has no meaning" },
 	{ DATA "tmpfs /tmp tmpfs nosuid,nodev,x-bf.degraded=skip,x-initrd.mount\n",
 	  "x-bf.degraded has no meaning for a tmpfs" },
 	{ "PARTLABEL=BF_DATA /data ext4 "
