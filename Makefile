@@ -10,7 +10,7 @@
 #         JOBS=N       how much of `make check` runs at a time (default: as many as there are processors)
 #         PYTEST_FLAGS="-rP -k NAME"   more words for pytest: here only tests of that name, and what they print
 #         VM_WORKERS="-n N"   how many virtual machines at a time (default: one more than JOBS)
-#         FUZZ_SECONDS=N BENCH_FLAGS=... POWERCUT_FLAGS=...   for `make fuzz`, `make bench`, `make powercut`
+#         FUZZ_SECONDS=N TREES=N BENCH_FLAGS=... POWERCUT_FLAGS=...   for `make fuzz`, `make fuzz-data`, `make bench`, `make powercut`
 #         CC CFLAGS LDFLAGS PKG_CONFIG PREFIX DESTDIR as usual
 
 O      ?= build
@@ -158,6 +158,12 @@ $(SEAM_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(call obj,$(seam_LIB)) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=sys_block_size -o $@ $^ $(UNIT_LIBS)
 
+MOUNT_TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/%,$(mount_TOOLS))
+$(MOUNT_TOOLS): $(B)/tests/%: $(B)/tests/tools/%.o $(call obj,$(bf-init_SRC)) $(LIB)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,$(bf-init_PKGS),--libs)
+
 # bf-guard with a device that a test makes up, and the bus that it lives on.
 GUARD_TOOLS := $(B)/tests/bf-guard $(B)/tests/fake-bus
 $(B)/tests/bf-guard: $(call obj,$(bf-guard_MAIN) $(bf-guard_SRC) tests/contract/fake-device.c) $(LIB)
@@ -171,11 +177,12 @@ $(B)/tests/fake-bus: $(call obj,tests/contract/fake-bus.c) $(LIB)
 
 .SECONDARY:
 
-tests-build: $(UNIT_TESTS) $(UNIT_TOOLS) $(SEAM_TOOLS) $(REPLAYS)
+tests-build: $(UNIT_TESTS) $(UNIT_TOOLS) $(SEAM_TOOLS) $(MOUNT_TOOLS) $(REPLAYS)
 
 # prove runs each test program; PROVE_EXEC puts another program in front (valgrind).
 prove-unit: tests-build
-	$(Q)prove -j2 --exec '$(PROVE_EXEC)' $(UNIT_TESTS) $(foreach t,$(REPLAYS),$(t)-corpus)
+	$(Q)prove -j2 --exec '$(PROVE_EXEC)' $(UNIT_TESTS) $(foreach t,$(REPLAYS),$(t)-corpus) \
+		$(if $(PROVE_EXEC),,$(MOUNT_TOOLS))
 prove-unit: $(REPLAYS:%=%-corpus)
 
 # A corpus is replayed by a small script, so that prove can start it like a test.
@@ -289,6 +296,12 @@ fuzz:
 		$(O)/fuzz/host/tests/fuzz-$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
 			-artifact_prefix=$(O)/fuzz/ $(O)/fuzz/new/$$n tests/fuzz/corpus/$$n; done
 
+# Trees of BF_DATA over the real mounts.c and the real kernel; check-unit has a thousand of them.
+TREES ?= 1000000
+fuzz-data:
+	$(Q)$(MAKE) --no-print-directory $(PAR) ARCH=host WERROR=1 $(O)/host/tests/data-trees
+	$(Q)nice $(O)/host/tests/data-trees --count $(TREES) --seed $$(date +%s) --jobs 32
+
 # ---- lint ------------------------------------------------------------------
 C_SOURCES  = $(shell git ls-files '*.c')
 C_ALL      = $(shell git ls-files '*.c' '*.h')
@@ -393,17 +406,19 @@ help:
 	'make bench        sizes and times against other initramfs makers' \
 	'make bench-e2fsck what a check of the data partition reads' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
+	'make fuzz-data    a million BF_DATA trees (TREES) over the mount plan; half an hour' \
 	'make picture      draw guard/update-flow.svg of guard/update-flow.dot' \
 	'make lint         static analysis, shellcheck, format' \
 	'make install      bf-mkinitramfs, bf-mkimage, bf-mkbundle, bf-mkkeys, man pages; to DESTDIR and PREFIX (/usr)' \
 	'make install-target   bf-init, bf-boot, bf-guard, units, udev rules; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \
 	'make clean        remove the build directory O (build)' \
-	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V JOBS PYTEST_FLAGS VM_WORKERS FUZZ_SECONDS BENCH_FLAGS' \
+	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V JOBS PYTEST_FLAGS VM_WORKERS FUZZ_SECONDS TREES BENCH_FLAGS' \
 	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
 .PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
-	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench bench-e2fsck picture packages fuzz fuzzers \
+	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench bench-e2fsck picture packages \
+	fuzz fuzzers fuzz-data \
 	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
 	uninstall-target clean help
 
