@@ -271,12 +271,15 @@ static uint32_t kernel_watchdog_sec(const char *config)
 
 static void check_kernel_watchdog(struct doctor *d, enum part part, const char *config)
 {
+	uint32_t sec = kernel_watchdog_sec(config);
 	char value[16];
 
 	/* Whoever leaves the watchdog alone must not be reset by it. */
 	if (doctor_word(d->cmdline, "bf.watchdog", value, sizeof(value)) && streq(value, "0"))
 		return;
-	if (kernel_watchdog_sec(config) == 0)
+	if (part == part_boot(d->running.facts.running))
+		d->kernel_watchdog_sec = sec;
+	if (sec == 0)
 		doctor_say(d, DOCTOR_FAULT, part_label(part),
 			   "config.txt has no kernel_watchdog_timeout=: a kernel that hangs before "
 			   "bf-init stays there");

@@ -196,12 +196,9 @@ void doctor_watchdog(struct doctor *d)
 /* Whether the firmware did what config.txt asks for: then it says so to the kernel. */
 void doctor_power_on(struct doctor *d)
 {
-	char sec[16], feeder[16];
+	char sec[16];
 
-	/* Whoever leaves the watchdog alone must not be reset by it. */
-	if (doctor_word(d->cmdline, "bf.watchdog", feeder, sizeof(feeder)) && streq(feeder, "0"))
-		return;
-	if (!d->fw.present)
+	if (!d->fw.present || d->kernel_watchdog_sec == 0)
 		return;
 	if (doctor_word(d->cmdline, "watchdog.open_timeout", sec, sizeof(sec)))
 		doctor_say(d, DOCTOR_OK, "watchdog", "the firmware gives the kernel %s s", sec);

@@ -16,6 +16,8 @@ struct doctor {
 	bool open;     /* .running is */
 	char *cmdline; /* the kernel's, NULL */
 	struct firmware fw;
+	/* That the config.txt of the running slot gives the kernel; 0 none, or it is not to be. */
+	uint32_t kernel_watchdog_sec;
 	unsigned faults, warnings;
 };
 

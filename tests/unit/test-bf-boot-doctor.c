@@ -9,9 +9,9 @@
 
 #define NODE	"/proc/device-tree/chosen/bootloader/"
 #define WATCHED " watchdog.open_timeout=31"
-#define CMDLINE                                                                                    \
-	"quiet roothash=" DEVICE_HASH                                                              \
-	" systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A panic=10" WATCHED "\n"
+#define UNWATCHED                                                                                  \
+	"quiet roothash=" DEVICE_HASH " systemd.verity=0 systemd.gpt_auto=0 rauc.slot=A panic=10"
+#define CMDLINE UNWATCHED WATCHED "\n"
 #define FILTERS                                                                                    \
 	"[boot_partition=2]\ncmdline=cmdline-a.txt\n[boot_partition=3]\ncmdline=cmdline-b.txt\n"
 #define WATCHDOG	    "kernel_watchdog_timeout=31"
@@ -328,6 +328,12 @@ static void test_kernel_watchdog(void)
 		{ "written on Windows", FILTERS WATCHDOG "\r\n", false },
 	};
 
+	/* Then it is no fault of the EEPROM's that the kernel was told nothing. */
+	make_good();
+	boot_image("/dev/nvme0n1p2", FILTERS, FILTERS);
+	fake_file("/proc/cmdline", UNWATCHED "\n");
+	check("neither asked for nor done",
+	      "FAULT  BF_BOOT_A     config.txt has no kernel_watchdog");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		make_good();
 		boot_image("/dev/nvme0n1p3", rows[i].config, rows[i].config);
@@ -336,8 +342,7 @@ static void test_kernel_watchdog(void)
 				      : "");
 		make_good();
 		boot_image("/dev/nvme0n1p3", rows[i].config, rows[i].config);
-		fake_file("/proc/cmdline", "roothash=aa systemd.verity=0 systemd.gpt_auto=0 "
-					   "rauc.slot=A panic=1 bf.watchdog=0\n");
+		fake_file("/proc/cmdline", UNWATCHED " bf.watchdog=0\n");
 		check("the watchdog is left alone", "");
 	}
 }
