@@ -372,18 +372,32 @@ static int check_points(const struct maker *m, const struct step *s)
 	return r;
 }
 
+/* -errno, and nothing mounted. */
+static int mount_checked(const struct store *at, const char *dir, const struct step *s)
+{
+	int r = mount_overlay(at, dir, s->target, s), undone;
+
+	if (r < 0)
+		return r;
+	r = check_writable(s);
+	if (r == 0)
+		return 0;
+	undone = sys_umount(s->target, MNT_DETACH);
+	return undone < 0 ? undone : r;
+}
+
 static int mount_twice(const struct store *at, const char *dir, const struct step *s)
 {
-	int r = mount_overlay(at, dir, s->target, s);
+	int r = mount_checked(at, dir, s);
 
 	if (r < 0 && r != -ENOMEM) {
-		/* What an interrupted or foreign mount left in the work directory can be in the
-		 * way. */
+		/* What is left in the work directory, by an interrupted mount or by somebody who
+		 * knows how deep the kernel clears it, can be in the way. */
 		int again = renew_work(at, dir);
 
 		if (again < 0)
 			return again;
-		r = mount_overlay(at, dir, s->target, s);
+		r = mount_checked(at, dir, s);
 	}
 	return r;
 }
@@ -400,9 +414,7 @@ static int overlay_in(struct maker *m, const struct store *at, const char *dir,
 		r = mount_twice(at, dir, s);
 	if (r < 0)
 		return r;
-	r = check_writable(s);
-	if (r == 0)
-		r = check_points(m, s);
+	r = check_points(m, s);
 	if (r == 0)
 		return 0;
 	undone = sys_umount(s->target, MNT_DETACH);

@@ -121,9 +121,16 @@ static void no_space(void)
 	fake_result_once("mkdir trash", -ENOSPC);
 }
 
-static void no_room_for_work(void)
+/* The kernel cannot clear the work directory, and says so by mounting read-only. */
+static void work_that_stays(void)
 {
 	fake_result_once("access /root/var", -EROFS);
+}
+
+static void no_room_for_work(void)
+{
+	work_that_stays();
+	work_that_stays();
 }
 
 static void stale_work(void)
@@ -662,13 +669,16 @@ static const struct row {
 	{ "full: bind that is there", DATA HOME "\n", has_home, REASON_NONE, "", 0,
 	  MOVED
 	  "bind /data/home /root/home -\nmount - /root/home - remount,bind,nosuid,nodev -\n" },
+	{ "a work directory that is not cleared", DATA VAR, work_that_stays, REASON_NONE, "", 0,
+	  MOVED MOUNT_VAR("/root/d") "umount /root/var detach\n" MOUNT_VAR("/root/d") },
 	{ "full: the kernel mounts read-only", DATA VAR, no_room_for_work, REASON_NONE,
 	  "slots/A/var of /var: No space left", 1,
-	  MOVED MOUNT_VAR("/root/d") "umount /root/var detach\n" TMPFS
-				     "mount overlay /root/var overlay nosuid,nodev,noexec "
-				     "lowerdir=/root/var,upperdir=/volatile/"
-				     "var/upper,workdir=/volatile/var/work," OPTIONS
-				     "\numount /volatile detach\n" },
+	  MOVED MOUNT_VAR("/root/d") "umount /root/var detach\n" MOUNT_VAR(
+		  "/root/d") "umount /root/var detach\n" TMPFS
+			     "mount overlay /root/var overlay nosuid,nodev,noexec "
+			     "lowerdir=/root/var,upperdir=/volatile/"
+			     "var/upper,workdir=/volatile/var/work," OPTIONS
+			     "\numount /volatile detach\n" },
 	{ "breaking disk", DATA VAR, breaking_disk, REASON_NONE, "Input/output error", 1, NULL },
 };
 
