@@ -446,6 +446,22 @@ static int read_image(struct boot *b, struct failure *f)
 	return cmdline < 0 ? cmdline : m;
 }
 
+/* What does not serve is told on the screen, too: nobody reads the log of a device on a wall. */
+static void tell_data(const struct boot *b)
+{
+	const char *state = b->data.degraded   ? " is not used"
+			    : b->data.readonly ? " cannot be written"
+					       : "";
+	_cleanup_free_ char *text = NULL;
+
+	if (!*b->data.why)
+		return;
+	log_warning("BF_DATA%s: %s", state, b->data.why);
+	text = *state ? strf("BF_DATA%s: %s", state, b->data.why) : NULL;
+	if (text)
+		fail_notice(text);
+}
+
 /* From the slot to the decision, which is in the record then. */
 static int find_and_decide(struct boot *b, struct failure *f)
 {
@@ -464,9 +480,7 @@ static int find_and_decide(struct boot *b, struct failure *f)
 	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, &b->data, f);
 	if (r < 0)
 		return r;
-	if (*b->data.why)
-		log_warning("BF_DATA%s: %s", b->data.degraded ? " is not used, degraded" : "",
-			    b->data.why);
+	tell_data(b);
 	free_record_dir(b);
 	stage_end(b, STAGE_DATA);
 

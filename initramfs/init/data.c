@@ -3,6 +3,7 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "initramfs/init/features.h"
 #include "initramfs/init/patience.h"
 
 #include <blkid/blkid.h>
@@ -73,6 +74,7 @@ struct attempt {
 	const struct partition *partition;
 	const char *target;
 	char device[sizeof("/dev/") + sizeof(((struct partition *)0)->name)];
+	struct features features; /* of an ext4 */
 	bool no_journal;
 	bool tried_check;
 	uint32_t replay_sec; /* beyond what a mount takes otherwise */
@@ -138,6 +140,7 @@ static int look_at_super(struct attempt *a, const uint8_t *super, enum look *ret
 		 state = get_le(super + EXT4_STATE_AT, 2);
 	bool unclean;
 
+	features_read(super, &a->features);
 	*ret = LOOK_OTHER;
 	if (incompat & EXT4_INCOMPAT_JOURNAL_DEV)
 		return because(a, 0, "%s holds another filesystem's journal, not ext4", a->device);
@@ -263,6 +266,39 @@ static int mount_readonly(struct attempt *a)
 	return because(a, 0, "%s cannot be written", a->device);
 }
 
+static bool exists(const char *path)
+{
+	return sys_faccessat(AT_FDCWD, path, F_OK) == 0;
+}
+
+/* Nothing that e2fsck could change: it asks for more than this kernel has. */
+static int because_lacking(struct attempt *a, int error)
+{
+	char what[sizeof(a->data.why)];
+
+	if (!features_lacking(&a->features, -error, (uint32_t)sysconf(_SC_PAGESIZE), exists, what,
+			      sizeof(what)))
+		return because(a, error, "%s cannot be mounted: %s", a->device, strerror(-error));
+	return because(a, -EOPNOTSUPP, "%s %.*s", a->device,
+		       (int)(sizeof(what) - sizeof(a->device)), what);
+}
+
+/* What is only lacking for writing can still be read: the record, above all. */
+static int mount_without(struct attempt *a, int error)
+{
+	int r;
+
+	if (error != -EOPNOTSUPP)
+		return error;
+	patience_begin(PATIENCE_STEP_SEC + a->replay_sec);
+	r = sys_mount(a->device, a->target, "ext4", DATA_MOUNT_FLAGS | MS_RDONLY, EXT4_OPTIONS);
+	patience_end();
+	if (r < 0)
+		return error;
+	a->data.readonly = true;
+	return 0;
+}
+
 static int mount_once(struct attempt *a)
 {
 	int r;
@@ -274,9 +310,7 @@ static int mount_once(struct attempt *a)
 		return mount_readonly(a);
 	if (r == -ENODEV)
 		return because(a, r, "the kernel has no ext4 to mount %s", a->device);
-	if (r < 0)
-		return because(a, r, "%s cannot be mounted: %s", a->device, strerror(-r));
-	return 0;
+	return r < 0 ? mount_without(a, because_lacking(a, r)) : 0;
 }
 
 static int mount_ext4(struct attempt *a)

@@ -249,3 +249,19 @@ _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reas
 	free(text);
 	reboot_now(b, next);
 }
+
+void fail_notice(const char *text)
+{
+	_cleanup_free_ char *line = strf("%s: %s", BF_PRODUCT, text);
+	struct consoles consoles;
+
+	if (!line)
+		return;
+	text_clean_ascii(line, '?');
+	consoles_open(&consoles);
+	consoles_write(&consoles, "\n");
+	consoles_write(&consoles, line);
+	consoles_write(&consoles, "\n");
+	for (size_t i = 0; i < consoles.count; i++)
+		close_p(&consoles.fd[i]);
+}

@@ -26,3 +26,6 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f);
 /* The same end, at once, for a reboot that is a decision, not a failure (wrong slot, fallback
  * trial). */
 _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reason);
+
+/* One line about a boot that goes on, on every console: a quiet one shows nothing of the log. */
+void fail_notice(const char *text);

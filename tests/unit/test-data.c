@@ -25,6 +25,8 @@ enum content {
 	ERRORS,
 	NO_JOURNAL,
 	NO_JOURNAL_UNCLEAN,
+	QUOTA,
+	CASEFOLD,
 	EXT3,
 	EXT2,
 	JOURNAL,
@@ -48,9 +50,14 @@ static void make_content(enum content c)
 	if (c < ZERO) {
 		put16(sb + 0x38, 0xef53);
 		put16(sb + 0x3a, c == ERRORS ? 3 : c == NO_JOURNAL_UNCLEAN ? 0 : 1);
-		if (c == EXT4 || c == ERRORS || c == EXT3)
+		if (c == EXT4 || c == ERRORS || c == EXT3 || c == QUOTA || c == CASEFOLD)
 			put16(sb + 0x5c, 0x0004);
 		put16(sb + 0x60, c == EXT3 || c == EXT2 ? 0x0002 : c == JOURNAL ? 0x0008 : 0x0042);
+		put16(sb + 0x18, 2);
+		if (c == QUOTA)
+			put16(sb + 0x64, 0x0100);
+		if (c == CASEFOLD)
+			put16(sb + 0x62, 0x0002);
 	}
 	if (c == LUKS)
 		memcpy(image, "LUKS\xba\xbe\0\1", 8);
@@ -247,6 +254,32 @@ static void test_mount(void)
 	       MOUNT "\numount " TARGET " detach\n" TMPFS "\n");
 }
 
+/* The kernel has no use for e2fsck's: it lacks what a good file system asks for. */
+static void test_features(void)
+{
+#define QUOTA_WHY                                                                                  \
+	DEV " has the ext4 feature 'quota', which this kernel lacks: boot one with "               \
+	    "CONFIG_QFMT_V2, the module quota_v2, or take it off: tune2fs -O ^quota"
+	prepare(QUOTA, PACKED, 0);
+	fake_result_once("mount " DEV, -ESRCH);
+	expect("quota", READONLY, QUOTA_WHY, MOUNT " -> ESRCH\n" RO "\n");
+	prepare(QUOTA, PACKED, 0);
+	fake_result("mount " DEV, -ESRCH);
+	expect("quota, not even to read", DEGRADED, QUOTA_WHY,
+	       MOUNT " -> ESRCH\n" RO " -> ESRCH\n" TMPFS "\n");
+	prepare(CASEFOLD, PACKED, 0);
+	fake_result("mount " DEV, -EINVAL);
+	expect("casefold", DEGRADED,
+	       DEV " has the ext4 feature 'casefold', which this kernel lacks: boot one with "
+		   "CONFIG_UNICODE, or take it off: tune2fs -O ^casefold",
+	       MOUNT " -> EINVAL\n" RO " -> EINVAL\n" TMPFS "\n");
+	prepare(CASEFOLD, PACKED, EXIT(1));
+	fake_file("/sys/fs/ext4/features/casefold", "");
+	fake_result_once("mount " DEV, -EINVAL);
+	expect("casefold, and damaged", CHECKED, DEV ": e2fsck repaired errors",
+	       MOUNT " -> EINVAL\n" CHECK "\n" MOUNT "\n");
+}
+
 static void test_device(void)
 {
 	static const struct partition missing = { .name = "" };
@@ -404,6 +437,7 @@ int main(void)
 
 	test_content();
 	test_mount();
+	test_features();
 	test_device();
 	test_replay_time();
 	test_time();

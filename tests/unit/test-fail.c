@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "boot/product.h"
 #include "boot/sys.h"
 #include "initramfs/init/fail.h"
 #include "initramfs/init/patience.h"
@@ -422,6 +423,24 @@ static void test_consoles(void)
 	}
 }
 
+static void test_notice(void)
+{
+	_cleanup_free_ char *text = NULL, *other = NULL;
+	unsigned open_before;
+
+	prepare();
+	open_before = fake_open_fds();
+	fake_file("/dev/tty0", "");
+	fake_file("/dev/ttyS0", "");
+	fake_file("/proc/consoles", "tty0    -W- (  p  )    4:1\nttyS0  -W- (EC p  )   4:64\n");
+	fail_notice("BF_DATA is \x1b[31m\n red");
+	text = fake_read("/dev/ttyS0", NULL);
+	other = fake_read("/dev/tty0", NULL);
+	ok_str(text, "\n" BF_PRODUCT ": BF_DATA is ?[31m? red\n", "a notice");
+	ok_str(other, "", "a notice: only where it is enabled");
+	ok_int(fake_open_fds(), open_before, "a notice: nothing stays open");
+}
+
 /* A dead serial line does not hold anything up. */
 static void test_blocked_console(void)
 {
@@ -584,6 +603,7 @@ int main(void)
 	test_end();
 	test_ways();
 	test_consoles();
+	test_notice();
 	test_blocked_console();
 	test_rescue();
 	test_no_reboot();

@@ -10,7 +10,7 @@ import pytest
 import bootrecord
 from diskimage import DiskImage, ImageError
 from test_mini_boot import assert_booted, commit, image_of
-from test_mini_data import ETC, KIOSK_DATA
+from test_mini_data import ETC, KIOSK_DATA, fill_data_from
 from test_mini_select import REBOOT, assert_all_ran, boot, boot_command, install, record_of
 
 # A mount of every kind, and what hides the mount point of another one.
@@ -255,3 +255,41 @@ def test_a_trap_and_no_trash_refuses_no_bundle(make_device):
     assert_all_ran(trial)
     record = record_of(device)
     assert (record["committed"], record["state.B"], record["refused.0"]) == ("B", "good", "-")
+
+
+# -- a file system that asks for more than this kernel has ---------------------------------------------
+
+def test_a_feature_the_kernel_lacks_for_writing(device):
+    """Debian's kernel has quotas, and their module is in no initramfs: what is there is read, the cause named."""
+    commit(device, "B")
+    image = image_of(device)
+    image.ext4_write("BF_DATA", "/keep", b"precious\n")
+    image.tune2fs("BF_DATA", "-O", "quota")
+    run = device.boot("mini.do=cat:/data/keep;write:/home/w:x;cat:/home/w")
+    assert_booted(run, "B", degraded=True)
+    boot_file = run.boot_file()
+    assert (boot_file["data"], boot_file["record"]) == ("readonly", "ok")
+    assert "/dev/vda6 has the ext4 feature 'quota', which this kernel lacks" in boot_file["data_why"]
+    assert "tune2fs -O ^quota" in boot_file["data_why"]
+    assert "BetterFrame: BF_DATA cannot be written: /dev/vda6 has the ext4 feature 'quota'" in run.console
+    assert (run.mini()["cat /data/keep"], run.mini()["cat /home/w"]) == ("precious", "x")
+    image_of(device).tune2fs("BF_DATA", "-O", "^quota")
+    assert_booted(device.boot(), "B")
+
+
+@pytest.mark.parametrize("feature", ["FEATURE_I30", "FEATURE_R30"])
+def test_a_feature_of_a_later_kernel(device, feature):
+    image_of(device).debugfs("BF_DATA", f"feature {feature}")
+    run = device.boot()
+    assert run.slot == "A" and run.degraded
+    kind = "incompat" if feature == "FEATURE_I30" else "ro_compat"
+    assert f"ext4 features of a later kernel ({kind} 0x40000000)" in run.boot_file()["data_why"]
+    assert f"features of a later kernel ({kind} 0x40000000)" in run.console
+
+
+def test_casefold(device):
+    """Debian's kernel has it: nothing to say."""
+    fill_data_from(device, "mke2fs", "-q", "-t", "ext4", "-O", "casefold")
+    run = device.boot("mini.do=write:/home/w:x")
+    assert_booted(run, "A")
+    assert run.boot_file()["data_why"] == ""
