@@ -91,8 +91,8 @@ def test_slot_a_twice(real_device):
     # What the kiosk's plan keeps where the image has the program, and bf-init makes the mount point.
     assert shell.lines("findmnt -no FSROOT /var/lib/systemd/timers") == ["/systemd/timers"]
     assert shell("findmnt /var/lib/NetworkManager")[0] != 0
-    seed = shell.lines("readlink -f /var/lib/systemd/random-seed; stat -c %s /data/systemd/seed/random-seed")
-    assert seed == ["/var/lib/systemd/seed/random-seed", "512"]
+    assert shell.lines("readlink -f /var/lib/systemd/random-seed") == ["/var/lib/systemd/seed/random-seed"]
+    assert int(shell.lines("stat -c %s /data/systemd/seed/random-seed")[0]) >= 32
     # The partition behind the root cannot be written, whoever asks.
     assert shell("dd if=/dev/zero of=/dev/disk/by-partlabel/BF_ROOT_A bs=4096 count=1 conv=fsync")[0] != 0
     # BF_DATA grew to the end of the disk, partition and file system.
