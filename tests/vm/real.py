@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -30,6 +30,11 @@ class RealOptions:
     packages: tuple[str, ...] = ()      # besides those of real-root
     suite: str = "trixie"               # of Debian
     kernel: str = "linux-image-arm64"   # its package
+    enable: tuple[str, ...] = ()        # units of theirs
+    # A directory whose files are laid over the root, another mount plan than the kiosk's; named by
+    # their content, or a change of it would not make another root.
+    add: Path | None = None
+    fstab: Path | None = None
     slot_b: str = "same"
     mkimage: tuple[str, ...] = ()
 
@@ -73,9 +78,12 @@ def install_target(art: Artifacts) -> Path:
 
 def root(art: Artifacts, options: RealOptions = RealOptions()) -> Path:
     """The tree; made when it is not there or something that goes into it has changed."""
-    out = art.vm / f"real-{digest(options.packages, options.suite, options.kernel)}"
+    out = art.vm / f"real-{digest(replace(options, slot_b='', mkimage=()))}"
     with art._locked("real"):
-        build(HERE / "real-root", "--with", ",".join(options.packages), "--suite", options.suite,
+        extra: list[str | Path] = ["--enable", ",".join(options.enable)] if options.enable else []
+        extra += ["--add", options.add] if options.add else []
+        extra += ["--fstab", options.fstab] if options.fstab else []
+        build(HERE / "real-root", *extra, "--with", ",".join(options.packages), "--suite", options.suite,
               "--kernel", options.kernel, "--cache", art.vm / "cache", "--device", install_target(art),
               "--keyring", keys(art) / "keyring.pem", "--release", RELEASE, out)
     return out
