@@ -765,6 +765,25 @@ static int make_with_places(struct maker *m)
 	return r;
 }
 
+/*
+ * What an earlier image of this slot wrote to its uppers, when the plan of this one
+ * has none: nobody comes back for it. It does no harm where it has to stay.
+ */
+static void forget_uppers(const struct maker *m)
+{
+	_cleanup_free_ char *path = strf("slots/%s", slot_name(m->slot));
+	_cleanup_close_ int fd = -1;
+
+	for (size_t i = 0; i < m->plan->count; i++)
+		if (m->plan->lines[i].upper == UPPER_SLOT)
+			return;
+	if (!path || m->data->readonly || m->data->degraded)
+		return;
+	fd = datadir_open(m->on_data.dir.fd, path);
+	if (fd >= 0)
+		(void)!datadir_put_aside(&m->on_data.dir, path);
+}
+
 int mounts_make(const struct mount_plan *plan, enum slot slot, struct data *data,
 		const char *data_mounted, const char *sysroot, const char *image_id,
 		struct failure *f)
@@ -790,6 +809,8 @@ int mounts_make(const struct mount_plan *plan, enum slot slot, struct data *data
 	if (!data->readonly)
 		(void)!datadir_check(&m.on_data.dir, DATADIR_TRASH, &private);
 	r = make_with_places(&m);
+	if (r == 0)
+		forget_uppers(&m);
 	close_p(&m.on_tmpfs.dir.fd);
 	close_p(&m.sysroot_fd);
 	if (found->lines)

@@ -710,6 +710,34 @@ static void test_rows(void)
 
 /* ---- what is left on BF_DATA -------------------------------------------- */
 
+/* A plan without uppers of the slot, after an image that had some. */
+static void test_forgotten_uppers(void)
+{
+	static const struct {
+		const char *name, *fstab;
+		void (*setup)(void);
+		bool kept;
+	} cases[] = {
+		{ "no uppers of the slot", DATA ETC SRV, nothing, false },
+		{ "a read-only BF_DATA", DATA ETC, is_readonly, true },
+		{ "no BF_DATA", DATA ETC, is_degraded, true },
+		{ "a full BF_DATA", DATA, no_space, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		prepare();
+		fake_file("/data/slots/A/var/upper/old", "");
+		fake_file("/data/slots/A/.image", "another\n");
+		fake_file("/data/slots/B/.image", "another\n");
+		cases[i].setup();
+		ok_int(make(cases[i].fstab, SLOT_A, ID), 0, "%s: booted", cases[i].name);
+		ok(fake_exists("/data/slots/A") == cases[i].kept, "%s: the slot's own",
+		   cases[i].name);
+		ok(fake_exists("/data/slots/B/.image"), "%s: the other slot's stay", cases[i].name);
+		finish(cases[i].name);
+	}
+}
+
 static void test_directories(void)
 {
 	prepare();
@@ -1023,6 +1051,7 @@ int main(void)
 {
 	test_rows();
 	test_directories();
+	test_forgotten_uppers();
 	test_images();
 	test_image_names();
 	test_stale_work();

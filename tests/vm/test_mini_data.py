@@ -318,6 +318,20 @@ def test_uppers_on_data(make_device):
     assert (run.mini()["cat /srv/kept"], run.mini()["cat /mnt/kept"]) == ("x", "ENOENT")
 
 
+def test_uppers_of_an_earlier_plan_are_put_aside(device):
+    """An update from an image whose /var was the slot's own: its upper is not used, and not kept for ever. The
+    other slot may still need its own, and what the old plan kept with a line of its own stays where it is."""
+    image = image_of(device)
+    for path in ("slots/A/var/upper/spool/cron/crontabs/root", "slots/B/var/upper/x", "rauc/central.raucs", "log/x"):
+        image.ext4_write("BF_DATA", f"/{path}", b"x\n")
+    run = device.boot("mini.do=ls:/data/slots;ls:/var/spool;cat:/var/lib/rauc/central.raucs;cat:/var/log/x")
+    assert_booted(run, "A")
+    mini = run.mini()
+    assert mini["ls /data/slots"] == "B"
+    assert "cron" not in mini.get("ls /var/spool", "")
+    assert (mini["cat /var/lib/rauc/central.raucs"], mini["cat /var/log/x"]) == ("x", "x")
+
+
 def test_what_root_runs_may_come_from_data_when_the_builder_says_so(make_device):
     fstab = KIOSK_DATA + ETC + \
         "overlay /var overlay nosuid,nodev,noexec,x-initrd.mount,x-bf.upper=slot,x-bf.trust 0 0\n"
