@@ -320,6 +320,9 @@ class Machine:
             argv += ["-blockdev", json.dumps(node)]
             blocks = f"logical_block_size={disk.sector_size},physical_block_size={disk.sector_size}"
             if disk.kind == "virtio":
+                # Zeroes that the disk is to write by itself are logged in two steps, and another request's
+                # entry may get between them.
+                blocks += ",write-zeroes=off" if disk.write_log else ""
                 argv += ["-device", f"virtio-blk-pci,id=dev{i},drive=disk{i},{blocks}"]
             elif disk.kind == "nvme":
                 argv += ["-device", f"nvme,id=dev{i},drive=disk{i},serial=lab{i},{blocks}"]
