@@ -121,7 +121,7 @@ def lose(device, how: str) -> None:
 
 REPAIRABLE = ["garbage in place", "zeros in place", "half a sector", "both sections equal",
               "without tryboot_a_b"]
-# The directory entry is gone or names another size: only a mount could repair it. What runs is used.
+# The directory entry is gone or names another size: only a mount could repair it, in the running system.
 GONE = ["missing", "empty", "600 bytes", "no FAT"]
 
 
@@ -153,16 +153,45 @@ def test_lost_selection_of_the_slot_that_runs(device, how):
 
 
 @pytest.mark.parametrize("how", GONE)
-@pytest.mark.parametrize("committed", ["A", "B"])
-def test_selection_beyond_repair_boots_what_runs(device, how, committed):
-    """No reboot makes it better: what runs is used, and it is said that it is not the right one."""
-    commit(device, committed)
+def test_selection_beyond_repair_of_the_slot_that_runs(device, how):
+    """A is committed and runs: nothing to be done before the running system."""
+    commit(device, "A")
     lose(device, how)
     run = device.boot()
     assert run.slot == "A" and run.ended == End("poweroff")
     boot = run.boot_file()
-    assert boot["selector"] == "gone"
-    assert boot["limbo"] == ("no" if committed == "A" else "yes")
+    assert (boot["selector"], boot["limbo"]) == ("gone", "no")
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_selection_beyond_repair_is_passed_by(device, how):
+    """B is committed, the firmware starts A: left by the number of B's partition, counted."""
+    commit(device, "B")
+    lose(device, how)
+    first = device.boot()
+    assert first.decision.partition == 2
+    assert first.slot is None and first.ended == End("reboot", "3")
+    assert bootrecord.load(image_of(device))["repairs"] == "1"
+    second = device.boot()
+    assert second.slot == "B" and second.ended == End("poweroff")
+    boot = second.boot_file()
+    assert (boot["selector"], boot["limbo"]) == ("gone", "no")
+
+
+@pytest.mark.parametrize("repairs", [2, 3])
+def test_a_slot_that_is_started_again_and_again(device, repairs):
+    """After the reboots of bf-init it runs, in limbo; after the one of bf-boot as its own fallback."""
+    bootrecord.seasoned(image_of(device), committed="B", repairs=str(repairs))
+    lose(device, "missing")
+    run = device.boot()
+    assert run.slot == "A" and run.ended == End("poweroff")
+    boot, record = run.boot_file(), bootrecord.load(image_of(device))
+    if repairs == 2:
+        assert (boot["limbo"], boot["trial"], record["staged"]) == ("yes", "no", "-")
+    else:
+        assert (boot["limbo"], boot["trial"], boot["committable"]) == ("no", "yes", "yes")
+        assert (record["staged"], record["kind"], record["repairs"]) == ("A", "fallback", "4")
+        assert ("fallback", "B", "wrong-slot") in bootrecord.history(record)
 
 
 def test_selection_too_long_as_an_old_bootloader_reads_it(device):
@@ -249,7 +278,7 @@ def test_power_cut_right_after_the_repair(device):
     commit(device, "B")
     lose(device, "garbage in place")
     run = device.start()
-    run.machine.wait(r"autoboot\.txt repaired")
+    run.machine.wait(r"autoboot\.txt is as it must be")
     device.cut(run)
     assert_booted(device.boot(), "B")
 

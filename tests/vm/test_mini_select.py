@@ -310,6 +310,55 @@ def test_a_record_of_a_later_version(seasoned):
     check(committed="B", staged="-")
 
 
+# The mini root has no modules of its own: what the mount of a FAT takes is loaded before it.
+VFAT = ("--module", "vfat", "--module", "nls_cp437", "--module", "nls_ascii")
+SWAPPED = b"[all]\ntryboot_a_b=1\nboot_partition=3\n[tryboot]\nboot_partition=2\n"
+EDITS = {  # what stands in autoboot.txt (None: deleted), and the slot that is committed
+    "one line": (b"boot_partition=3\n", "A"),
+    "2 and 3 exchanged, not padded": (SWAPPED, "A"),
+    "deleted": (None, "B"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_out_of_the_wrong_slot(seasoned, edit):
+    """The firmware starts the other slot: one reboot by number, and reconcile makes the file anew."""
+    device, (text, committed) = seasoned(initramfs=VFAT), EDITS[edit]
+    other = "A" if committed == "B" else "B"
+    bootrecord.seasoned(image_of(device), committed=committed)
+    if text is None:
+        image_of(device).fat_delete("BF_BOOTSEL", "autoboot.txt")
+    else:
+        image_of(device).fat_write("BF_BOOTSEL", "autoboot.txt", text)
+    wrong = boot(device, *REBOOT)
+    assert wrong.decision.partition == BOOTS[other] and wrong.slot is None
+    assert wrong.ended == End("reboot", str(BOOTS[committed])) and "wrong-slot" in wrong.console
+    run = boot(device, boot_command("status"), *install(other), *REBOOT)
+    assert_all_ran(run)
+    assert run.slot == committed and run.ended == End("reboot", "0 tryboot")
+    assert sector(device) == (SECTOR_A if committed == "A" else SECTOR_B)
+    trial = boot(device, boot_command("set-state", other, "good"), *HALT)
+    assert_all_ran(trial)
+    assert trial.slot == other and trial.trial and record_of(device)["committed"] == other
+    assert sector(device) == (SECTOR_A if other == "A" else SECTOR_B)
+
+
+def test_reconcile_in_the_wrong_slot(seasoned):
+    """The reboots of bf-init were in vain: reconcile makes the file and has one reboot of its own."""
+    device = seasoned(initramfs=VFAT)
+    bootrecord.seasoned(image_of(device), committed="B", repairs="2")
+    image_of(device).fat_delete("BF_BOOTSEL", "autoboot.txt")
+    run = boot(device, boot_command("set-state", "B", "bad"), boot_command("status"), *REBOOT)
+    assert run.slot == "A" and run.boot_file()["limbo"] == "yes"
+    assert "autoboot.txt names slot B again: rebooting into it" in run.console
+    assert status(run, "set-state", "B", "bad") == 1
+    assert "The running slot is not the committed one, which autoboot.txt names." in run.console
+    assert sector(device) == SECTOR_B and record_of(device)["repairs"] == "3"
+    after = boot(device, boot_command("get-primary"), *HALT)
+    assert_all_ran(after)
+    assert after.slot == "B" and after.decision.partition == 3
+
+
 def test_update_of_a_slot_left_by_fallback(seasoned):
     """A fails until B is tried and committed; then A gets a new image and is committed again."""
     device = seasoned()
