@@ -58,7 +58,7 @@
 	X(OUT_OF_MEMORY, "out-of-memory", "Memory ran out in early boot.",                         \
 	  "Use a smaller initramfs or more memory.")                                               \
 	X(WRONG_SLOT, "wrong-slot", "The firmware started a slot that was not asked for.",         \
-	  "Nothing: the boot selection was repaired.")                                             \
+	  "Nothing: it goes back by itself; if it does not, ask 'bf-boot status'.")                \
 	X(TRIAL_NOT_STAGED, "trial-not-staged", "A trial boot of a slot that is not staged.",      \
 	  "Nothing: the device returned to the committed slot.")                                   \
 	X(TRIAL_DARK, "trial-dark", "The trial boots ended without a word.",                       \

@@ -61,6 +61,8 @@
  *  in the committed slot                                     | W(last=failed, reason)  | R (3)
  *  in the committed slot, W impossible, sector right,        |                         |
  *  proven.other not "no" or record unreadable                | -                       | RT
+ *  in what may be the committed slot: no record, no W,       |                         |
+ *  sector lost                                               | -                       | RN
  *  in a wrong slot                                           | W(history)              | RN (3)
  *  there, with neither record nor W                          | -                       | R (3)
  *  W failed or impossible, where that means R                | -                       | R (4)
@@ -559,6 +561,10 @@ static void fail_committed(const struct boot_facts *facts, enum reason reason,
 	if (sector_names(facts, rec->committed) &&
 	    rec->proven[slot_other(rec->committed)] != PROVEN_NO)
 		rescue = NEXT_REBOOT_TRIAL;
+	/* Nothing says that it is the committed one, but that the firmware started it: the first.
+	 */
+	if (!facts->record_readable && facts->selector == SELECTOR_INVALID)
+		rescue = NEXT_REBOOT_OTHER;
 	d->next_if_unwritten = rescue;
 	if (!can_write(facts)) {
 		d->next = rescue;

@@ -337,10 +337,11 @@ def bf_init_failed(f: Facts, carried_out: Decision | None, reason: str) -> Decis
         return replace(d, delay=60)
     can_rescue = f.named == r.committed and r.proven[other(r.committed)] != "no"
     rescue = "reboot-trial" if can_rescue else "reboot"
+    if f.status != "ok" and f.selector == "invalid":
+        rescue = "reboot-other"
     if not f.recordable:
-        return replace(
-            d, next=rescue, unwritten=rescue, delay=0 if can_rescue else delay(r.hard + 1)
-        )
+        wait = delay(r.hard + 1) if rescue == "reboot" else 0
+        return replace(d, next=rescue, unwritten=rescue, delay=wait)
     r = replace(r, last=replace(r.last, phase="failed", reason=reason))
     r = r.note("failed", f.running, reason)
     return replace(d, record=r, writes=with_record, unwritten=rescue, delay=delay(r.hard + 1))

@@ -401,6 +401,7 @@ static const struct row after_rows[] = {
 	  GAVE_UP "history=repaired:A:-" },
 	{ "committed, no record", "record=none writable=0",
 	  GAVE_UP "next=reboot-trial unwritten=reboot-trial" },
+	{ "no record, sector lost", "record=none writable=0 selector=invalid", GAVE_UP BY_NUMBER },
 	{ "committed, record of a newer version", "record=none writable=0 selector=gone", GAVE_UP },
 	{ "wrong slot, repairs used up", "running=B selector=invalid repairs=2",
 	  GAVE_UP BY_NUMBER
