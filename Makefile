@@ -215,6 +215,11 @@ check-contract: as-root packages
 # Most of them wait, now and then.
 CONTRACT_WORKERS ?= -n $(shell expr $(JOBS) + 1) --dist load
 
+# The boot rules, searched to the end; half a minute.
+check-model:
+	$(Q)tests/model/search.py
+	$(Q)tests/model/search.py --mistakes
+
 arm64:
 	$(Q)$(MAKE) --no-print-directory ARCH=arm64 WERROR=$(WERROR) all
 
@@ -243,6 +248,7 @@ check: as-root packages
 	$(Q)$(MAKE) --no-print-directory check-clang
 	$(Q)$(MAKE) --no-print-directory check-san
 	$(Q)$(MAKE) --no-print-directory check-valgrind
+	$(Q)$(MAKE) --no-print-directory check-model
 	$(Q)$(MAKE) --no-print-directory check-contract
 	$(Q)$(MAKE) --no-print-directory check-vm
 
@@ -400,7 +406,7 @@ help:
 	'make demo         a real Debian 13 in QEMU takes a good update, and leaves one whose kiosk does not live' \
 	'make check        every test; needs root; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
-	'make check-contract, check-vm, check-san, check-clang, check-valgrind   the other parts of check' \
+	'make check-contract, check-vm, check-model, check-san, check-clang, check-valgrind   the other parts of check' \
 	'make check-long   tests of virtual machines that are slow and rare, and not part of check' \
 	'make powercut     cut the power at every write of an update that decides, and at 1000 others' \
 	'make bench        sizes and times against other initramfs makers' \
@@ -416,7 +422,7 @@ help:
 	'knobs: ARCH O CC CFLAGS LDFLAGS WERROR STATIC SYSROOT V JOBS PYTEST_FLAGS VM_WORKERS FUZZ_SECONDS TREES BENCH_FLAGS' \
 	'       POWERCUT_FLAGS (see the top of the Makefile)'
 
-.PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind FORCE \
+.PHONY: all tests-build prove-unit check-unit check-san check-clang check-valgrind check-model FORCE \
 	contract-build check-contract arm64 check-vm check-long check as-root demo powercut bench bench-e2fsck picture packages \
 	fuzz fuzzers fuzz-data \
 	lint lint-walls lint-analyzer lint-tidy lint-cppcheck lint-shell lint-man lint-format install install-target uninstall \
