@@ -24,6 +24,7 @@ static const struct key keys[] = {
 	{ "bf.wait", KIND_NUMBER, FIELD(device_wait_sec), 1, 600 },
 	{ "bf.show", KIND_NUMBER, FIELD(failure_show_sec), 0, 600 },
 	{ "bf.deadline", KIND_NUMBER, FIELD(deadline_sec), 10, 3600 },
+	{ "bf.check", KIND_NUMBER, FIELD(check_sec), 0, 86400 },
 	{ "bf.watchdog", KIND_NUMBER, FIELD(watchdog_sec), 0, 600 },
 };
 

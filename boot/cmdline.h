@@ -18,6 +18,7 @@
 #define CMDLINE_DEVICE_WAIT_SEC	 30  /* bf.wait=: for the disk, 1..600 */
 #define CMDLINE_FAILURE_SHOW_SEC 10  /* bf.show=: the reason on the consoles, 0..600 */
 #define CMDLINE_DEADLINE_SEC	 120 /* bf.deadline=: all of bf-init, 10..3600 */
+#define CMDLINE_CHECK_SEC	 0   /* bf.check=: e2fsck on BF_DATA, 0 = by its size, ..86400 */
 #define CMDLINE_WATCHDOG_SEC	 15  /* bf.watchdog=: 0 = leave it alone, ..600; a Pi takes 15 */
 
 struct cmdline {
@@ -29,6 +30,7 @@ struct cmdline {
 	uint32_t device_wait_sec;
 	uint32_t failure_show_sec;
 	uint32_t deadline_sec;
+	uint32_t check_sec;
 	uint32_t watchdog_sec;
 };
 

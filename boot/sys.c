@@ -387,8 +387,7 @@ int sys_exec(const char *path, char *const argv[], char *const envp[])
 	return RET_NERRNO(execve(path, argv, envp));
 }
 
-/* Waits in steps of a second, so that @tick can keep the watchdog fed. */
-static int wait_ticking(pid_t pid, uint32_t timeout_sec, void (*tick)(void), int *ret_status)
+static int wait_at_most(pid_t pid, uint32_t timeout_sec, int *ret_status)
 {
 	const struct timespec second = { .tv_sec = 1 };
 	sigset_t child;
@@ -407,13 +406,11 @@ static int wait_ticking(pid_t pid, uint32_t timeout_sec, void (*tick)(void), int
 			(void)waitpid(pid, ret_status, 0);
 			return -ETIMEDOUT;
 		}
-		if (tick)
-			tick();
 		(void)sigtimedwait(&child, NULL, &second);
 	}
 }
 
-int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, void (*tick)(void),
+int sys_spawn_wait(const char *root, const char *path, char *const argv[], uint32_t timeout_sec,
 		   int *ret_status)
 {
 	sigset_t child, before;
@@ -429,10 +426,11 @@ int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, v
 	if (pid == 0) {
 		(void)sigprocmask(SIG_SETMASK, &before, NULL);
 		(void)setpgid(0, 0);
-		(void)execv(path, argv);
+		if (!root || (chroot(root) == 0 && chdir("/") == 0))
+			(void)execv(path, argv);
 		_exit(127);
 	}
-	r = pid < 0 ? -errno : wait_ticking(pid, timeout_sec, tick, ret_status);
+	r = pid < 0 ? -errno : wait_at_most(pid, timeout_sec, ret_status);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }

@@ -462,6 +462,32 @@ static void tell_data(const struct boot *b)
 		fail_notice(text);
 }
 
+/*
+ * BF_DATA asks for a check, and the root that brings e2fsck is there now. What could not be read
+ * before the check is decided again by what can be read after it; a boot that stands in
+ * the record already is not written down twice.
+ */
+static int check_data(struct boot *b, struct failure *f)
+{
+	int r;
+
+	if (!b->data.wants_check)
+		return 0;
+	r = data_check(&b->disk.part[PART_DATA], DATA_EARLY, SYSROOT, b->cmdline.check_sec,
+		       &b->data, f);
+	if (r < 0)
+		return r;
+	tell_data(b);
+	free_record_dir(b);
+	read_record(b);
+	if (!b->facts.writable)
+		b->decision.committable = false;
+	if (b->facts.record_readable ? !streq(b->facts.record.last.boot_id, b->facts.boot_id)
+				     : b->facts.writable)
+		decide(b);
+	return 0;
+}
+
 /* From the slot to the decision, which is in the record then. */
 static int find_and_decide(struct boot *b, struct failure *f)
 {
@@ -480,7 +506,8 @@ static int find_and_decide(struct boot *b, struct failure *f)
 	r = data_mount(&b->disk.part[PART_DATA], DATA_EARLY, &b->data, f);
 	if (r < 0)
 		return r;
-	tell_data(b);
+	if (!b->data.wants_check)
+		tell_data(b);
 	free_record_dir(b);
 	stage_end(b, STAGE_DATA);
 
@@ -518,7 +545,9 @@ static int story(struct boot *b, struct failure *f)
 		 *b->root.driver ? b->root.driver : "a driver that is not told");
 	stage_end(b, STAGE_ROOT);
 
-	r = read_root(b, f);
+	r = check_data(b, f);
+	if (r >= 0)
+		r = read_root(b, f);
 	if (r < 0) {
 		root_blame(&b->root, f);
 		return r;

@@ -3,6 +3,7 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "initramfs/init/check.h"
 #include "initramfs/init/features.h"
 #include "initramfs/init/patience.h"
 
@@ -10,15 +11,8 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define E2FSCK "/sbin/e2fsck"
-/*
- * Well below the overall deadline: a boot without the data is better than one
- * that ends in a reboot and starts over.
- */
-#define CHECK_SEC 60
 /*
  * A replay of the journal that is cut short begins anew in the next boot, for ever: it has the
  * time that a slow card needs to read it all and to write it back, up to the largest journal
@@ -56,13 +50,6 @@
 #define EXT4_JOURNAL_SIZE_AT                                                                       \
 	0x14c /* its size in bytes last, the low 32 bits behind the high ones */
 
-/* e2fsck(8), "Exit code"; bits. */
-#define E2FSCK_CORRECTED   1
-#define E2FSCK_REBOOT	   2 /* only of interest for a mounted root */
-#define E2FSCK_UNCORRECTED 4
-
-#define EXEC_FAILED 127 /* sys_spawn_wait(): a library of e2fsck is missing, for example */
-
 enum look {
 	LOOK_GOOD,
 	LOOK_ERRORS, /* ext4 that asks for e2fsck */
@@ -70,13 +57,14 @@ enum look {
 	LOOK_OTHER,
 };
 
+#define DEVICE_SIZE (sizeof("/dev/") + sizeof(((struct partition *)0)->name))
+
 struct attempt {
 	const struct partition *partition;
 	const char *target;
-	char device[sizeof("/dev/") + sizeof(((struct partition *)0)->name)];
+	char device[DEVICE_SIZE];
 	struct features features; /* of an ext4 */
 	bool no_journal;
-	bool tried_check;
 	uint32_t replay_sec; /* beyond what a mount takes otherwise */
 	struct data data;
 };
@@ -188,60 +176,6 @@ static int look(struct attempt *a, enum look *ret)
 	return look_at(a, fd, ret);
 }
 
-/*
- * The exit code of e2fsck, or -errno with .why filled.
- *
- * -y at once, never -p before it: -p does not use the backups of superblock and group
- * descriptors, and where the first ones are damaged its "safe" repairs (a journal
- * cleared) leave no files for the -y that has to follow; -y alone gets all of them
- * back. Where e2fsck finds no trace of ext4 it writes nothing. -f: a "clean" mark does not
- * count, it is only asked when something is wrong.
- */
-static int run_e2fsck(struct attempt *a)
-{
-	char name[] = "e2fsck", force[] = "-f", yes[] = "-y";
-	char *const argv[] = { name, force, yes, a->device, NULL };
-	int status, r;
-
-	patience_begin(CHECK_SEC);
-	r = sys_spawn_wait(E2FSCK, argv, CHECK_SEC, NULL, &status);
-	patience_end();
-	if (r == -ETIMEDOUT)
-		return because(a, r, "%s is damaged; e2fsck did not end in %d s", a->device,
-			       CHECK_SEC);
-	if (r < 0)
-		return because(a, r, "%s is damaged; e2fsck cannot be run: %s", a->device,
-			       strerror(-r));
-	if (WIFSIGNALED(status))
-		return because(a, -EPROTO, "%s is damaged; e2fsck was ended by signal %d",
-			       a->device, WTERMSIG(status));
-	if (WEXITSTATUS(status) == EXEC_FAILED)
-		return because(a, -ENOEXEC, "%s is damaged; e2fsck cannot be started", a->device);
-	return WEXITSTATUS(status);
-}
-
-/* 0: it is in order now. -ENOENT: e2fsck is not packed (.why not filled). Else beyond repair. */
-static int check(struct attempt *a)
-{
-	int r = sys_faccessat(AT_FDCWD, E2FSCK, X_OK);
-
-	if (r < 0)
-		return -ENOENT;
-	if (a->tried_check)
-		return because(a, -EUCLEAN, "%s cannot be mounted, even after e2fsck", a->device);
-	a->tried_check = true;
-	r = run_e2fsck(a);
-	if (r < 0)
-		return r;
-	if (r & E2FSCK_UNCORRECTED)
-		return because(a, -EUCLEAN, "%s is damaged beyond repair", a->device);
-	if (r & ~(E2FSCK_CORRECTED | E2FSCK_REBOOT))
-		return because(a, -ENODATA, "%s is damaged; e2fsck failed with %d", a->device, r);
-	a->data.checked = true;
-	return because(a, 0, "%s: e2fsck %s", a->device,
-		       r & E2FSCK_CORRECTED ? "repaired errors" : "found no errors");
-}
-
 /* The names of damage that ext4 gives to mount(2); EINVAL is a superblock or journal without sense.
  */
 static bool is_damage(int error)
@@ -315,15 +249,10 @@ static int mount_once(struct attempt *a)
 
 static int mount_ext4(struct attempt *a)
 {
-	int mounted = mount_once(a), r;
+	int r = mount_once(a);
 
-	if (!is_damage(mounted))
-		return mounted;
-	r = check(a);
-	if (r == -ENOENT)
-		return because(a, mounted, "%s cannot be mounted: %s; e2fsck is not packed",
-			       a->device, strerror(-mounted));
-	return r < 0 ? r : mount_once(a);
+	a->data.wants_check |= is_damage(r);
+	return r;
 }
 
 static int open_mounted(struct attempt *a)
@@ -354,15 +283,12 @@ static int mount_partition(struct attempt *a)
 		return r;
 	if (what == LOOK_OTHER)
 		return -EMEDIUMTYPE;
-	r = what == LOOK_GOOD ? 0 : check(a);
-	if (r == -ENOENT && what == LOOK_EMPTY)
-		return because(a, r, "%s holds no filesystem; e2fsck is not packed", a->device);
-	if (r == -ENODATA && what == LOOK_EMPTY)
-		return because(a, r, "%s holds no filesystem, and e2fsck finds none", a->device);
-	if (r == -ENOENT)
-		r = because(a, 0, "%s needs e2fsck, which is not packed", a->device);
-	if (r >= 0)
-		r = mount_ext4(a);
+	a->data.wants_check = what == LOOK_EMPTY || what == LOOK_ERRORS;
+	if (what == LOOK_EMPTY)
+		return because(a, -ENODATA, "%s holds no filesystem", a->device);
+	if (what == LOOK_ERRORS)
+		(void)because(a, 0, "%s asks for a check", a->device);
+	r = mount_ext4(a);
 	if (r >= 0)
 		r = open_mounted(a);
 	if (r >= 0 && a->no_journal && !*a->data.why)
@@ -380,7 +306,7 @@ static int mount_tmpfs(struct attempt *a, struct failure *f)
 		return failure_set(f, REASON_MOUNT, -r, "tmpfs on %s, in place of BF_DATA",
 				   a->target);
 	a->data.degraded = true;
-	a->data.checked = a->data.readonly = false;
+	a->data.readonly = false;
 	return 0;
 }
 
@@ -399,5 +325,42 @@ int data_mount(const struct partition *p, const char *target, struct data *ret, 
 	if (r < 0)
 		return r;
 	*ret = a.data;
+	return 0;
+}
+
+/* It was mounted by data_mount(); nobody but us has something of it open. */
+static int unmount(const char *target, struct data *d)
+{
+	close_p(&d->fd);
+	return sys_umount(target, 0);
+}
+
+/* What is true now first: that it is degraded, or asks again; then what the check said. */
+static void add_report(struct data *d, const char *device, const struct check_report *report)
+{
+	size_t used = strlen(d->why);
+
+	d->checked = report->result == CHECK_GOOD || report->result == CHECK_REPAIRED;
+	(void)snprintf(d->why + used, sizeof(d->why) - used, "%s%s: %s", used ? "; " : "", device,
+		       report->text);
+}
+
+int data_check(const struct partition *p, const char *target, const char *sysroot,
+	       uint32_t limit_sec, struct data *d, struct failure *f)
+{
+	const struct findings found = d->found;
+	char device[DEVICE_SIZE];
+	struct check_report report;
+	int r = unmount(target, d);
+
+	if (r < 0)
+		return failure_set(f, REASON_MOUNT, -r, "unmounting %s for a check", target);
+	(void)snprintf(device, sizeof(device), "/dev/%s", p->name);
+	check_run(device, sysroot, limit_sec, &report);
+	r = data_mount(p, target, d, f);
+	if (r < 0)
+		return r;
+	d->found = found;
+	add_report(d, device, &report);
 	return 0;
 }

@@ -203,7 +203,7 @@ static void rescue_shell(const struct consoles *c)
 	int status;
 
 	consoles_write(c, "\nRESCUE IMAGE: a root shell. Leave it with \"exit\" to restart.\n");
-	(void)sys_spawn_wait(SHELL, argv, UINT32_MAX, NULL, &status);
+	(void)sys_spawn_wait(NULL, SHELL, argv, UINT32_MAX, &status);
 }
 
 _Noreturn void fail_boot(struct boot *b, const struct failure *f)

@@ -42,7 +42,6 @@ static const char usage_text[] =
 	"                          for are packed. Default: those of the Raspberry Pi 5 in\n"
 	"                          DIR/usr/lib/linux-image-V/broadcom, if it is there\n"
 	"  --file SRC=DST          file SRC of this machine as DST in the image\n"
-	"  --with-e2fsck           e2fsck of the root, to repair the data partition\n"
 	"  --strip-signatures      modules without their signatures: each costs milliseconds.\n"
 	"                          Taints the kernel (E); fails where signatures are enforced\n"
 	"  --rescue                busybox and a shell. Never ship such an image\n"
@@ -56,7 +55,7 @@ struct options {
 	const char *root, *release, *output, *init;
 	enum codec codec;
 	unsigned groups;
-	bool rescue, e2fsck, strip, verbose;
+	bool rescue, strip, verbose;
 	struct kmod_wants wants; /* from the command line */
 	struct kmod_dtbs dtbs;
 	char **files; /* SRC=DST, pointing into argv */
@@ -156,7 +155,6 @@ enum {
 	OPT_WITH,
 	OPT_DTB,
 	OPT_FILE,
-	OPT_E2FSCK,
 	OPT_STRIP,
 	OPT_RESCUE,
 	OPT_COMPRESS,
@@ -175,7 +173,6 @@ static const struct option long_options[] = {
 	{ "with", required_argument, NULL, OPT_WITH },
 	{ "dtb", required_argument, NULL, OPT_DTB },
 	{ "file", required_argument, NULL, OPT_FILE },
-	{ "with-e2fsck", no_argument, NULL, OPT_E2FSCK },
 	{ "strip-signatures", no_argument, NULL, OPT_STRIP },
 	{ "rescue", no_argument, NULL, OPT_RESCUE },
 	{ "compress", required_argument, NULL, OPT_COMPRESS },
@@ -215,9 +212,6 @@ static int take_option(struct options *o, int option, char *arg, struct problem 
 		return read_dtb(o, arg, p);
 	case OPT_FILE:
 		return add_file_option(o, arg, p);
-	case OPT_E2FSCK:
-		o->e2fsck = true;
-		return 0;
 	case OPT_STRIP:
 		o->strip = true;
 		return 0;
@@ -408,13 +402,6 @@ static int add_rescue(struct packer *k)
 	return r;
 }
 
-static int add_e2fsck(struct packer *k)
-{
-	static const char *const places[] = { "/sbin/e2fsck", "/usr/sbin/e2fsck", NULL };
-
-	return add_from_root(k, places, "e2fsprogs", "/sbin/e2fsck", "repairs the data partition");
-}
-
 /* A production image has no shell and nothing that would need one. */
 static int refuse_shell(struct packer *k, const char *src, const char *dst, const struct blob *file)
 {
@@ -512,8 +499,6 @@ static int collect(struct packer *k)
 
 	if (r == 0)
 		r = add_init(k);
-	if (r == 0 && k->o->e2fsck)
-		r = add_e2fsck(k);
 	if (r == 0 && k->o->rescue)
 		r = add_rescue(k);
 	for (size_t i = 0; i < k->o->file_count && r == 0; i++)

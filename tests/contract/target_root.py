@@ -165,7 +165,7 @@ def add_small_programs(root: Root, scratch: Path, libs: str) -> None:
 
 
 def add_programs(root: Root, scratch: Path, real: bool) -> None:
-    """bf-init, busybox and e2fsck, with a library and a loader."""
+    """bf-init and busybox, with a library and a loader."""
     libs = f"usr/lib/{host_triplet()}"
     (scratch / "part.c").write_text(PART)
     cc("-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libpart.so.1", "-o",
@@ -173,7 +173,7 @@ def add_programs(root: Root, scratch: Path, real: bool) -> None:
     (add_real_programs if real else add_small_programs)(root, scratch, libs)
     root.put(f"{libs}/libpart.so.1.0", (scratch / "libpart.so.1.0").read_bytes())
     (root.path / libs / "libpart.so.1").symlink_to("libpart.so.1.0")
-    for name in ("usr/lib/betterframe/bf-init", "usr/bin/busybox", "usr/sbin/e2fsck"):
+    for name in ("usr/lib/betterframe/bf-init", "usr/bin/busybox"):
         root.put(name, (scratch / "init").read_bytes(), 0o755)
 
 

@@ -1501,20 +1501,18 @@ int sys_exec(const char *path, char *const argv[], char *const envp[])
 	return -ENOSYS;
 }
 
-int sys_spawn_wait(const char *path, char *const argv[], uint32_t timeout_sec, void (*tick)(void),
+int sys_spawn_wait(const char *in_root, const char *path, char *const argv[], uint32_t timeout_sec,
 		   int *ret_status)
 {
 	_cleanup_free_ char *args = words(argv);
 	uint32_t sec;
 	int r;
 
-	if (privileged_call(&r, "spawn %s%s", path, args))
+	if (privileged_call(&r, "spawn %s%s%s%s", in_root ? in_root : "", in_root ? ":" : "", path,
+			    args))
 		return r;
-	for (sec = 0; sec < s.spawn_sec && sec < timeout_sec; sec++) {
+	for (sec = 0; sec < s.spawn_sec && sec < timeout_sec; sec++)
 		sys_sleep_usec(1000000);
-		if (tick)
-			tick();
-	}
 	if (sec < s.spawn_sec)
 		return -ETIMEDOUT;
 	*ret_status = s.spawn_status;

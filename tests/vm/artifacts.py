@@ -76,6 +76,7 @@ class ImageOptions:
     cmdline: str = ""                   # added to the kernel command line of both slots
     bf_init: Path | None = None         # another bf-init
     programs: tuple[str, ...] = ()      # of ours, for the mini root's /usr/sbin ("bf-boot")
+    e2fsck: bool = False                # Debian's, in the mini root
     # What happens to the packed initramfs afterwards: "FILE-" takes a file out, "FILE:OLD:NEW"
     # replaces text in one. To play what bf-mkinitramfs itself refuses to make.
     edits: tuple[str, ...] = ()
@@ -189,8 +190,11 @@ class Artifacts:
         programs = [self.program(name) for name in options.programs]
         for program in programs:
             argv += ["--program", program]
+        foreign = [self.kernel_tree / "usr/sbin/e2fsck"] if options.e2fsck else []
+        for program in foreign:
+            argv += ["--from", self.kernel_tree, program.relative_to(self.kernel_tree)]
         key = digest(HERE / "mini-root", HERE / "mini-init.c", text, options.init,
-                     options.make_mount_points, *programs)
+                     options.make_mount_points, *programs, *foreign)
         out = self.vm / "roots" / key
         with self._locked("roots"):
             if not out.exists():

@@ -15,7 +15,6 @@ from diskimage import DiskImage
 from machine import End
 from test_mini_boot import assert_booted, commit, image_of
 
-E2FSCK = ("--with-e2fsck",)
 SUPERBLOCK = 1024
 STATE, ERRORS_SEEN = SUPERBLOCK + 58, 2         # ext4 s_state (Documentation/filesystems/ext4/super.rst)
 INCOMPAT, RECOVER = SUPERBLOCK + 96, 4          # s_feature_incompat, needs_recovery
@@ -68,21 +67,24 @@ def test_data_missing(device):
     assert "BF_DATA" in run.boot_file()["data_why"]
 
 
-@pytest.mark.parametrize("initramfs", [(), E2FSCK], ids=["without e2fsck", "with e2fsck"])
-def test_data_empty_is_never_formatted(make_device, initramfs):
+NOTE_BYTES = 512                        # where bf-init notes a check that was begun
+
+
+@pytest.mark.parametrize("e2fsck", [False, True], ids=["without e2fsck", "with e2fsck"])
+def test_data_empty_is_never_formatted(make_device, e2fsck):
     """I7: nothing but zeros may be a disk that lost its start: nobody formats it."""
-    device = make_device(initramfs=initramfs)
+    device = make_device(e2fsck=e2fsck)
     image_of(device).zero_partition("BF_DATA")
     before = data_bytes(device)
     run = device.boot(WRITES)
     assert_degraded(run)
     assert_writable(run)
-    assert data_bytes(device) == before
+    assert data_bytes(device)[NOTE_BYTES:] == before[NOTE_BYTES:]
 
 
 def test_zeroed_superblock_is_repaired_by_e2fsck(make_device):
     # bf-mkimage's default: the lab's usual 32 MiB are one group of blocks, and so no second superblock.
-    device = make_device(initramfs=E2FSCK, mkimage=("--data-size", "160M"))
+    device = make_device(e2fsck=True, mkimage=("--data-size", "160M"))
     image = image_of(device)
     commit(device, "A")
     image.ext4_write("BF_DATA", "/keep", b"precious\n")
@@ -124,11 +126,16 @@ def set_error_flag(device) -> None:
 
 
 def test_error_flag_makes_e2fsck_run(make_device):
-    device = make_device(initramfs=E2FSCK)
+    device = make_device(e2fsck=True)
     set_error_flag(device)
     run = device.boot()
     assert_booted(run, "A")
     assert run.boot_file()["data_checked"] == "yes"
+    assert run.boot_file()["data_why"].endswith("e2fsck repaired errors") or \
+        run.boot_file()["data_why"].endswith("e2fsck found no errors")
+    assert "the data partition is being checked" in run.console
+    # One boot is one stamp, whatever was read before and after the check.
+    assert bootrecord.load(image_of(device))["gen"] == "1"
     # It is in order now, and the next boot does not check again.
     again = device.boot()
     assert_booted(again, "A")
@@ -144,7 +151,7 @@ def test_error_flag_without_e2fsck_boots_and_says_so(device):
 
 def test_damage_is_repaired(make_device):
     """A directory's inode count is wrong: e2fsck asks a question, nobody is there to answer."""
-    device = make_device(initramfs=E2FSCK)
+    device = make_device(e2fsck=True)
     image = image_of(device)
     commit(device, "A")
     image.ext4_write("BF_DATA", "/keep", b"precious\n")
@@ -158,14 +165,53 @@ def test_damage_is_repaired(make_device):
 
 
 def test_beyond_repair(make_device):
-    """Superblocks and group descriptors are gone, all of them: degraded, and not one byte is changed."""
-    device = make_device(initramfs=E2FSCK)
+    """Superblocks and group descriptors are gone, all of them: degraded, and not one byte is changed. The
+    first sector is not ours either, so nothing is noted there."""
+    device = make_device(e2fsck=True)
     image = image_of(device)
     size = image.partition("BF_DATA").size
     image.write_partition("BF_DATA", 0, b"\xa5" * size)
     before = data_bytes(device)
     assert_degraded(device.boot())
     assert data_bytes(device) == before
+
+
+def note(device) -> bytes:
+    return image_of(device).read_partition("BF_DATA", 0, NOTE_BYTES).rstrip(b"\0")
+
+
+def test_a_check_without_end(make_device):
+    """The disk turns slow while it is checked: ended by its limit, used all the same, and noted."""
+    device = make_device(e2fsck=True, cmdline="bf.check=5 bf.deadline=10")
+    commit(device, "A")
+    image_of(device).ext4_write("BF_DATA", "/keep", b"precious\n")
+    set_error_flag(device)
+    run = device.start("mini.do=cat:/data/keep")
+    run.machine.wait("is being checked")
+    run.machine.slow_io(2000)
+    run.machine.wait(r"e2fsck did not end in 5 s")
+    run.machine.resume_io()
+    run = device.finish(run)
+    assert (run.slot, run.reason, run.ended) == ("A", None, End("poweroff"))
+    assert run.mini()["cat /data/keep"] == "precious"
+    assert run.boot_file()["data_checked"] == "no"
+    assert note(device) == b"BF-CHECK begun=1 skipped=0\n"
+
+
+def test_a_check_in_vain_is_not_begun_at_each_boot(make_device):
+    """Two in a row did not help: four boots go on without one, the fifth tries again."""
+    device = make_device(e2fsck=True)
+    set_error_flag(device)
+    image_of(device).write_partition("BF_DATA", 0, b"BF-CHECK begun=2 skipped=3\n")
+    run = device.boot()
+    assert_booted(run, "A")
+    assert "is being checked" not in run.console
+    assert "2 checks in a row did not help" in run.boot_file()["data_why"]
+    assert note(device) == b"BF-CHECK begun=2 skipped=4\n"
+    run = device.boot()
+    assert_booted(run, "A")
+    assert run.boot_file()["data_checked"] == "yes"
+    assert note(device) == b""
 
 
 OTHERS = [("vfat", ("mkfs.vfat", "-F", "16")), ("ext2", ("mke2fs", "-q", "-t", "ext2")),
