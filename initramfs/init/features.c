@@ -15,33 +15,33 @@
 enum set { INCOMPAT, RO_COMPAT };
 
 static const struct row {
-	enum set set;
-	uint32_t bit;
-	int error;	   /* of mount(2) */
 	const char *name;  /* as mke2fs(8) calls it */
 	const char *sign;  /* a file that is there when the kernel has it; NULL: nothing tells */
 	const char *wants; /* what the kernel must have; NULL: no mainline kernel has it */
-	bool stays;	   /* tune2fs(8) cannot take it off */
-	bool odd_block;	   /* only when a block is not as large as a page */
+	enum set set;
+	uint32_t bit;
+	int error;	/* of mount(2) */
+	bool stays;	/* tune2fs(8) cannot take it off */
+	bool odd_block; /* only when a block is not as large as a page */
 } rows[] = {
 	/* A kernel can have quotas, and not the module for the format in which ext4 keeps them. */
-	{ RO_COMPAT, 0x100, ESRCH, "quota", NULL, "CONFIG_QFMT_V2, the module quota_v2" },
-	{ RO_COMPAT, 0x2000, ESRCH, "project", NULL, "CONFIG_QFMT_V2, the module quota_v2" },
-	{ RO_COMPAT, 0x100, EINVAL, "quota", "/proc/sys/fs/quota", "CONFIG_QUOTA" },
-	{ RO_COMPAT, 0x2000, EINVAL, "project", "/proc/sys/fs/quota", "CONFIG_QUOTA" },
-	{ INCOMPAT, 0x20000, EINVAL, "casefold", "/sys/fs/ext4/features/casefold",
-	  "CONFIG_UNICODE" },
-	{ RO_COMPAT, 0x400, ENOENT, "metadata_csum", NULL, "the module crc32c" },
-	{ RO_COMPAT, 0x10000, EINVAL, "orphan_file", NULL, "Linux 5.15" },
-	{ INCOMPAT, 0x10000, EINVAL, "encrypt", NULL, "Linux 6.3, or pages as large as a block",
+	{ "quota", NULL, "CONFIG_QFMT_V2, the module quota_v2", RO_COMPAT, 0x100, ESRCH },
+	{ "project", NULL, "CONFIG_QFMT_V2, the module quota_v2", RO_COMPAT, 0x2000, ESRCH },
+	{ "quota", "/proc/sys/fs/quota", "CONFIG_QUOTA", RO_COMPAT, 0x100, EINVAL },
+	{ "project", "/proc/sys/fs/quota", "CONFIG_QUOTA", RO_COMPAT, 0x2000, EINVAL },
+	{ "casefold", "/sys/fs/ext4/features/casefold", "CONFIG_UNICODE", INCOMPAT, 0x20000,
+	  EINVAL },
+	{ "metadata_csum", NULL, "the module crc32c", RO_COMPAT, 0x400, ENOENT },
+	{ "orphan_file", NULL, "Linux 5.15", RO_COMPAT, 0x10000, EINVAL },
+	{ "encrypt", NULL, "Linux 6.3, or pages as large as a block", INCOMPAT, 0x10000, EINVAL,
 	  .stays = true, .odd_block = true },
-	{ RO_COMPAT, 0x8000, EINVAL, "verity", NULL, "Linux 6.3, or pages as large as a block",
+	{ "verity", NULL, "Linux 6.3, or pages as large as a block", RO_COMPAT, 0x8000, EINVAL,
 	  .stays = true, .odd_block = true },
-	{ RO_COMPAT, 0x80, EINVAL, "snapshot", NULL, NULL, .stays = true },
-	{ RO_COMPAT, 0x800, EINVAL, "replica", NULL, NULL, .stays = true },
-	{ RO_COMPAT, 0x4000, EINVAL, "shared_blocks", NULL, NULL, .stays = true },
-	{ INCOMPAT, 0x1, EINVAL, "compression", NULL, NULL, .stays = true },
-	{ INCOMPAT, 0x1000, EINVAL, "dirdata", NULL, NULL, .stays = true },
+	{ "snapshot", NULL, NULL, RO_COMPAT, 0x80, EINVAL, .stays = true },
+	{ "replica", NULL, NULL, RO_COMPAT, 0x800, EINVAL, .stays = true },
+	{ "shared_blocks", NULL, NULL, RO_COMPAT, 0x4000, EINVAL, .stays = true },
+	{ "compression", NULL, NULL, INCOMPAT, 0x1, EINVAL, .stays = true },
+	{ "dirdata", NULL, NULL, INCOMPAT, 0x1000, EINVAL, .stays = true },
 };
 
 void features_read(const uint8_t super[static FEATURES_SUPER_SIZE], struct features *ret)
