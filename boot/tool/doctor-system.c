@@ -174,6 +174,33 @@ static void check_feeder(struct doctor *d)
 			   value);
 }
 
+/* More than the driver takes is refused, and then nothing watches. */
+static void check_shutdown(struct doctor *d)
+{
+	char value[32];
+	long sec;
+
+	manager_key("RebootWatchdogSec", value, sizeof(value));
+	sec = span_sec(value);
+	if (!*value)
+		doctor_say(d, DOCTOR_WARN, "watchdog",
+			   "RebootWatchdogSec= is not set: ten minutes for a shutdown that hangs, "
+			   "or for ever");
+	else if (sec == 0)
+		doctor_say(d, DOCTOR_WARN, "watchdog",
+			   "RebootWatchdogSec=%s: nothing ends a shutdown that hangs", value);
+	else if (sec < 0)
+		doctor_say(d, DOCTOR_WARN, "watchdog", "RebootWatchdogSec=%s: not understood",
+			   value);
+	else if (sec > PI_WATCHDOG_SEC)
+		doctor_say(d, DOCTOR_WARN, "watchdog",
+			   "RebootWatchdogSec=%s; a Raspberry Pi counts at most %d s", value,
+			   PI_WATCHDOG_SEC);
+	else
+		doctor_say(d, DOCTOR_OK, "watchdog", "watches the shutdown, RebootWatchdogSec=%s",
+			   value);
+}
+
 void doctor_watchdog(struct doctor *d)
 {
 	_cleanup_free_ char *timeout = doctor_read("/sys/class/watchdog/watchdog0/timeout");
@@ -191,6 +218,7 @@ void doctor_watchdog(struct doctor *d)
 			   "resets after %u s%s", sec,
 			   sec > PI_WATCHDOG_SEC ? "; a Raspberry Pi counts at most 15" : "");
 	check_feeder(d);
+	check_shutdown(d);
 }
 
 /* Whether the firmware did what config.txt asks for: then it says so to the kernel. */
@@ -267,7 +295,7 @@ void doctor_units(struct doctor *d)
 		  DOCTOR_FAULT,
 		  "counts and arms trials" },
 		{ "bf-boot-arm.service",
-		  { "reboot.target" },
+		  { "reboot.target", "soft-reboot.target", "kexec.target" },
 		  DOCTOR_FAULT,
 		  "makes every reboot the trial" },
 		{ "bf-guard.service",

@@ -75,7 +75,7 @@ def systemd_tree(tree: Path) -> Path:
     (tree / "usr/sbin/init").symlink_to("../lib/systemd/systemd")
     write(tree / "usr/sbin/e2fsck", "x", 0o755)
     write(tree / "usr/lib/systemd/system.conf.d/50-bf.conf",
-          "[Manager]\nRuntimeWatchdogSec=60\nRebootWatchdogSec=2min\n")
+          "[Manager]\nRuntimeWatchdogSec=60\nRebootWatchdogSec=15s\n")
     write(tree / "usr/lib/systemd/system/ldconfig.service")
     write(tree / "usr/lib/os-release", 'ID=kiosk\nIMAGE_VERSION="1.2.3"\n')
     write(tree / "usr/lib/modules/6.12/modules.dep", "kernel/dm-verity.ko.xz:\n")
@@ -611,7 +611,7 @@ PROBLEMS = {
     "runtime watchdog 0": (edit(SYSTEM_CONF, "=60", "=0"), "RuntimeWatchdogSec is not set"),
     "off in etc": (lambda t: write(t / "etc/systemd/system.conf.d/z.conf", "[Manager]\nRuntimeWatchdogSec=off\n"),
                    "RuntimeWatchdogSec is not set"),
-    "no reboot watchdog": (edit(SYSTEM_CONF, "RebootWatchdogSec=2min", ""), "RebootWatchdogSec is not set"),
+    "no reboot watchdog": (edit(SYSTEM_CONF, "RebootWatchdogSec=15s", ""), "RebootWatchdogSec is not set"),
     "off again behind": (lambda t: write(t / "usr/lib/systemd/system.conf.d/60.conf", "RuntimeWatchdogSec=\n"),
                          "RuntimeWatchdogSec is not set"),
     "no machine-id": (drop("etc/machine-id"), "/etc/machine-id is missing"),
@@ -784,6 +784,14 @@ def test_unchecked(bench: Bench, tree: Path) -> None:
     settle(tree)
     disk = bench.image(tree, "--unchecked")
     assert "warning: root tree: RebootWatchdogSec is not set" in disk.said
+
+
+@pytest.mark.parametrize("value, short", [("15", True), (" 9 sec", True), ("16s", False), ("2min", False),
+                                          ("0015s", True), ("infinity", False)])
+def test_more_than_the_hardware_counts_is_warned_of(bench: Bench, tree: Path, value: str, short: bool) -> None:
+    edit(SYSTEM_CONF, "RebootWatchdogSec=15s", f"RebootWatchdogSec={value}")(tree)
+    settle(tree)
+    assert (f"warning: RebootWatchdogSec={value} is more than a" in bench.image(tree).said) is not short
 
 
 def test_a_drop_in_outweighs_the_main_file(bench: Bench, tree: Path) -> None:

@@ -62,6 +62,8 @@ static const struct {
 	{ "/sys/class/watchdog/watchdog0/timeout", "15\n", 0 },
 	{ "/sys/class/watchdog/watchdog0/state", "active\n", 0 },
 	{ "/usr/lib/systemd/system.conf.d/50-bf.conf", "[Manager]\nRuntimeWatchdogSec=15s\n", 0 },
+	{ "/usr/lib/systemd/system.conf.d/40-reboot.conf", "[Manager]\nRebootWatchdogSec=15s\n",
+	  0 },
 	{ "/etc/dbus-1/system.d/de.pengutronix.rauc.conf",
 	  "<deny send_destination=\"de.pengutronix.rauc\"/>", 0 },
 	{ "/etc/rauc/system.conf", rauc_conf, 0 },
@@ -95,6 +97,10 @@ static void make_good(void)
 		     "/etc/systemd/system/multi-user.target.wants/bf-boot-reconcile.service");
 	fake_symlink("../bf-boot-arm.service",
 		     "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service");
+	fake_symlink("../bf-boot-arm.service",
+		     "/usr/lib/systemd/system/soft-reboot.target.wants/bf-boot-arm.service");
+	fake_symlink("../bf-boot-arm.service",
+		     "/usr/lib/systemd/system/kexec.target.wants/bf-boot-arm.service");
 	fake_symlink("x", "/etc/systemd/system/sysinit.target.wants/bf-guard.service");
 	fake_symlink("x", "/etc/systemd/system/emergency.target.wants/bf-guard.service");
 	fake_symlink("x", "/etc/systemd/system/rescue.target.wants/bf-guard.service");
@@ -222,6 +228,17 @@ static void test_files(void)
 		{ "no time", "/usr/lib/systemd/system.conf.d/50-bf.conf",
 		  "[Manager]\nRuntimeWatchdogSec=soon\n", 0,
 		  "warn   watchdog      RuntimeWatchdogSec=soon" },
+		{ "no end of a shutdown", "/usr/lib/systemd/system.conf.d/40-reboot.conf", NULL, 0,
+		  "warn   watchdog      RebootWatchdogSec= is not set" },
+		{ "never an end of a shutdown", "/usr/lib/systemd/system.conf.d/60-x.conf",
+		  "[Manager]\nRebootWatchdogSec=off\n", 0,
+		  "warn   watchdog      RebootWatchdogSec=off: nothing ends" },
+		{ "more than a shutdown may take", "/usr/lib/systemd/system.conf.d/60-x.conf",
+		  "[Manager]\nRebootWatchdogSec=2min\n", 0,
+		  "warn   watchdog      RebootWatchdogSec=2min; a Raspberry Pi counts at most 15" },
+		{ "no time for a shutdown", "/usr/lib/systemd/system.conf.d/60-x.conf",
+		  "[Manager]\nRebootWatchdogSec=soon\n", 0,
+		  "warn   watchdog      RebootWatchdogSec=soon" },
 		{ "policy of the distribution", "/etc/dbus-1/system.d/de.pengutronix.rauc.conf",
 		  "<allow send_destination=\"de.pengutronix.rauc\"/>", 0, "FAULT  D-Bus" },
 		{ "no policy", "/etc/dbus-1", NULL, 0, "FAULT  D-Bus" },
@@ -230,6 +247,10 @@ static void test_files(void)
 		  "FAULT  unit          bf-boot-reconcile" },
 		{ "arm off", "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service",
 		  NULL, 0, "FAULT  unit          bf-boot-arm" },
+		{ "arm off for kexec",
+		  "/usr/lib/systemd/system/kexec.target.wants/bf-boot-arm.service", NULL, 0,
+		  "FAULT  unit          bf-boot-arm.service (makes every reboot the trial) is not "
+		  "enabled for kexec.target" },
 		{ "guard off", "/etc/systemd/system/sysinit.target.wants/bf-guard.service", NULL, 0,
 		  "warn   unit          bf-guard.service (commits good slots) is not enabled for "
 		  "sysinit.target" },
