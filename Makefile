@@ -374,10 +374,10 @@ INSTALL_TARGET := \
 	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
 	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
 	$(foreach d,modules-load.d modprobe.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \
-	$(foreach f,$(wildcard hooks/systemd/*.service.d/*.conf),$(f):lib/systemd/system/$(f:hooks/systemd/%=%):0644) \
+	$(foreach f,$(wildcard hooks/systemd/*.service.d/*.conf hooks/systemd/*.target.d/*.conf),$(f):lib/systemd/system/$(f:hooks/systemd/%=%):0644) \
 	$(foreach f,$(wildcard hooks/udev/*.rules),$(f):lib/udev/rules.d/$(notdir $(f)):0644) \
 	$(foreach f,$(wildcard hooks/systemd/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
-	$(foreach d,system.conf.d journald.conf.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/systemd/$(d)/$(notdir $(f)):0644))
+	$(foreach d,system.conf.d journald.conf.d sleep.conf.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/systemd/$(d)/$(notdir $(f)):0644))
 word-of = $(word $(2),$(subst :, ,$(1)))
 place-of = $(if $(filter /%,$(call word-of,$(1),2)),,$(PREFIX)/)$(call word-of,$(1),2)
 install-all = $(foreach i,$(1),install -D -m $(call word-of,$(i),3) $(call word-of,$(i),1) '$(DESTDIR)$(call place-of,$(i))' &&) :

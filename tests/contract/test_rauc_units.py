@@ -26,9 +26,9 @@ JOBS = [
 """, "shutdown reboot"),
     ("101 poweroff.target start waiting\n102 systemd-poweroff.service start waiting\n", "shutdown halt"),
     ("7 halt.target start waiting\n", "shutdown halt"),
-    ("7 kexec.target start waiting\n8 systemd-kexec.service start waiting\n", "shutdown halt"),
-    # The kernel stays: this boot goes on.
-    ("7 soft-reboot.target start waiting\n8 bf-boot-reconcile.service stop running\n", None),
+    # Full reboots, both; see the drop-ins of their services.
+    ("7 kexec.target start waiting\n8 systemd-kexec.service start waiting\n", "shutdown reboot"),
+    ("7 soft-reboot.target start waiting\n8 bf-boot-reconcile.service stop running\n", "shutdown reboot"),
     # A person restarts the unit; something else is about to stop.
     ("7 bf-boot-reconcile.service restart running\n", None),
     ("7 reboot.target stop waiting\n", None),
@@ -89,7 +89,8 @@ def test_the_count_comes_before_the_unmount() -> None:
 
 def test_the_argument_is_written_after_everything() -> None:
     unit = settings("bf-boot-arm.service")
-    for line in ("DefaultDependencies=no", "WantedBy=reboot.target", "Before=systemd-reboot.service",
+    for line in ("DefaultDependencies=no", "WantedBy=reboot.target soft-reboot.target kexec.target",
+                 "Before=systemd-reboot.service systemd-soft-reboot.service systemd-kexec.service",
                  "ConditionPathExists=/run/bf/armed"):
         assert line in unit
 
