@@ -420,25 +420,32 @@ static void confirm(const struct ask *a)
 	add_record(a);
 }
 
-static void set_good(const struct ask *a)
+static enum refusal set_good_refusal(const struct ask *a, bool trial)
 {
 	const struct run_facts *f = a->facts;
-	bool trial = requests_is_trial(f);
 
 	if (a->args->slot != f->running)
-		refuse(a, REFUSAL_NOT_RUNNING);
-	else if (f->mismatch)
-		refuse(a, REFUSAL_MISMATCH);
-	else if (!trial && f->record_readable && f->record.committed != f->running)
-		refuse(a, REFUSAL_NOT_COMMITTED);
-	else if (f->limbo)
-		refuse(a, REFUSAL_LIMBO);
-	else if (!trial && a->plan->record.committed != f->running)
-		refuse(a, REFUSAL_NOT_COMMITTED);
-	else if (!can_write(f))
-		refuse(a, write_refusal(f));
-	else if (trial && !f->committable)
-		refuse(a, REFUSAL_NOT_COMMITTABLE);
+		return REFUSAL_NOT_RUNNING;
+	if (f->mismatch)
+		return REFUSAL_MISMATCH;
+	if (!trial && f->record_readable && f->record.committed != f->running)
+		return REFUSAL_NOT_COMMITTED;
+	if (f->limbo)
+		return REFUSAL_LIMBO;
+	if (!trial && a->plan->record.committed != f->running)
+		return REFUSAL_NOT_COMMITTED;
+	if (!can_write(f))
+		return write_refusal(f);
+	return trial && !f->committable ? REFUSAL_NOT_COMMITTABLE : REFUSAL_NONE;
+}
+
+static void set_good(const struct ask *a)
+{
+	bool trial = requests_is_trial(a->facts);
+	enum refusal refusal = set_good_refusal(a, trial);
+
+	if (refusal != REFUSAL_NONE)
+		refuse(a, refusal);
 	else if (trial)
 		commit(a);
 	else

@@ -62,7 +62,7 @@ static bool is_blank(char c)
 static bool is_text(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (text_is_control(text[i]) && !memchr("\n\r\t", text[i], 3))
+		if (text_is_control(text[i]) && text[i] != '\n' && !is_blank(text[i]))
 			return false;
 	return true;
 }

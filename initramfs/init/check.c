@@ -54,12 +54,13 @@ void check_note_parse(const char text[static CHECK_NOTE_SIZE], struct check_note
 	const char *at;
 
 	memcpy(copy, text, CHECK_NOTE_SIZE);
+	*ret = note;
 	at = startswith(copy, NOTE_HEAD);
 	if (!at || !take_number(&at, ' ', &note.begun))
-		note = (struct check_note) { 0 };
-	else if (!(at = startswith(at - 1, NOTE_SKIPPED)) || !take_number(&at, '\n', &note.skipped))
-		note = (struct check_note) { 0 };
-	*ret = note;
+		return;
+	at = startswith(at - 1, NOTE_SKIPPED);
+	if (at && take_number(&at, '\n', &note.skipped))
+		*ret = note;
 }
 
 void check_note_format(const struct check_note *note, char ret[static CHECK_NOTE_SIZE])
