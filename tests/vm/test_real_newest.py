@@ -17,6 +17,7 @@ from test_real import assert_sound, real_device, shut_down  # noqa: F401
 INSTALL_SEC = 1200
 # RAUC 1.13 cannot install on such a kernel, and bf-mkimage refuses the two together.
 KERNEL = real.RealOptions(kernel="linux-image-arm64/trixie-backports", mkimage=("--unchecked",))
+SYSTEM = real.RealOptions(suite="forky")
 
 
 def versions(shell: real.Shell) -> dict[str, str]:
@@ -48,5 +49,27 @@ def test_newest_kernel(artifacts: Artifacts, real_device, tmp_path):  # noqa: F8
     shell.lines("mount -o ro /dev/vdb1 /mnt; systemctl start rauc")
     status, said = shell("rauc install /mnt/next.raucb 2>&1", INSTALL_SEC)
     assert status != 0 and "Unexpected dm-verity status" in said, f"bf-mkimage need not refuse RAUC {found['RAUC']}"
+    assert shut_down(device, run, "poweroff") == End("poweroff")
+    print(", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+@pytest.mark.long
+def test_newest_system(artifacts: Artifacts, real_device, tmp_path):  # noqa: F811
+    """Debian's testing, with its systemd and a RAUC that can install."""
+    device = real_device(SYSTEM)
+    bundle = bundles.tiny(tmp_path, "next", real.keys(artifacts))
+    device.extra_disks.append(Disk(bundles.carrier([bundle], device.work / "bundles.img"), read_only=True))
+    run = device.start()
+    shell = real.Shell(run)
+    assert_sound(shell)
+    journal = "\n".join(shell.lines("journalctl -b --no-pager -o cat"))
+    assert not re.search(r"generators?/\S+ (failed|terminated)", journal)
+    boot = shell.boot_file()
+    assert (boot["BF_SLOT"], boot["BF_VERITY"], boot["BF_DEGRADED"]) == ("A", "V", "no")
+    found = versions(shell)
+    assert number(found["Linux"]) >= (6, 19) and number(found["systemd"]) >= (258,)
+    shell.lines("mount -o ro /dev/vdb1 /mnt; systemctl start rauc")
+    status, said = shell("rauc install /mnt/next.raucb 2>&1", INSTALL_SEC)
+    assert status == 0, said
     assert shut_down(device, run, "poweroff") == End("poweroff")
     print(", ".join(f"{name} {version}" for name, version in found.items()))
