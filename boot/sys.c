@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
+#include <linux/kd.h>
 #include <linux/keyctl.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
@@ -513,6 +514,22 @@ int sys_sethostclock(uint64_t realtime_sec)
 int sys_dm_ioctl(int fd, unsigned long request, void *buffer)
 {
 	return RET_NERRNO(ioctl(fd, request, buffer));
+}
+
+int sys_console_font(int fd, struct console_font_op *op)
+{
+	return RET_NERRNO(ioctl(fd, KDFONTOP, op));
+}
+
+int sys_terminal_size(int fd, unsigned *ret_columns, unsigned *ret_rows)
+{
+	struct winsize size;
+
+	if (ioctl(fd, TIOCGWINSZ, &size) < 0)
+		return -errno;
+	*ret_columns = size.ws_col;
+	*ret_rows = size.ws_row;
+	return 0;
 }
 
 int sys_watchdog_set(int fd, uint32_t timeout_sec, uint32_t *ret_timeout_sec)

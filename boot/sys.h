@@ -99,6 +99,9 @@ int sys_sethostclock(uint64_t realtime_sec);
 
 /* Devices */
 int sys_dm_ioctl(int fd, unsigned long request, void *buffer);
+struct console_font_op;					  /* <linux/kd.h> */
+int sys_console_font(int fd, struct console_font_op *op); /* KDFONTOP; -ENOTTY: no screen */
+int sys_terminal_size(int fd, unsigned *ret_columns, unsigned *ret_rows);
 int sys_watchdog_set(int fd, uint32_t timeout_sec, uint32_t *ret_timeout_sec);
 int sys_watchdog_kick(int fd);
 int sys_uevent_socket(void);

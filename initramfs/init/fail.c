@@ -5,6 +5,7 @@
 #include "boot/product.h"
 #include "boot/sys.h"
 #include "initramfs/init/patience.h"
+#include "initramfs/init/screen.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,9 +15,15 @@
 #define SHELL		 "/bin/sh"
 #define SETTLE_SEC	 60 /* for the disk to take the record, and all the rest before a restart */
 
+#define SCREEN_PATH "/dev/tty0" /* the virtual terminal that is in sight */
+#define SERIAL_PATH "/proc/device-tree/serial-number"
+#define SERIAL_MAX  64
+
 struct consoles {
 	int fd[CONSOLES_MAX];
 	size_t count;
+	bool on_screen; /* a virtual terminal is one of them: not among the fds */
+	struct screen screen;
 };
 
 /* The text */
@@ -39,35 +46,81 @@ static char *countdown_line(const struct boot *b, enum boot_next next, uint32_t 
 	return strf("Restarting in %u s%s.", seconds, where);
 }
 
+static char *title_line(const struct boot *b)
+{
+	return strf("%s cannot start: slot %s%s", BF_PRODUCT, slot_name(b->slot),
+		    is_trial(b) ? ", trial boot" : "");
+}
+
+static char *detail_line(const struct failure *f)
+{
+	struct failure shown = *f;
+
+	text_clean_ascii(shown.text, '?'); /* what came from a disk must not speak to it */
+	return strf("%s%s%s", shown.text, *shown.text && f->error ? ": " : "",
+		    f->error ? strerror(f->error) : "");
+}
+
 char *fail_text(const struct boot *b, const struct failure *f, enum boot_next next,
 		uint32_t seconds)
 {
 	_cleanup_free_ char *last = countdown_line(b, next, seconds);
+	_cleanup_free_ char *title = title_line(b), *detail = detail_line(f);
 	const struct reason_text *why = reason_text(f->reason);
-	struct failure shown = *f;
 
-	if (!last)
+	if (!last || !title || !detail)
 		return NULL;
-	text_clean_ascii(shown.text, '?'); /* what came from a disk must not speak to it */
-	return strf("\n%s cannot start: slot %s%s\n\n"
+	return strf("\n%s\n\n"
 		    "  What:  %s\n"
-		    "         %s%s%s\n"
+		    "         %s\n"
 		    "  To do: %s\n"
 		    "  Code:  %s\n\n"
 		    "%s",
-		    BF_PRODUCT, slot_name(b->slot), is_trial(b) ? ", trial boot" : "", why->what,
-		    shown.text, *shown.text && f->error ? ": " : "",
-		    f->error ? strerror(f->error) : "", why->todo, why->code, last);
+		    title, why->what, detail, why->todo, why->code, last);
+}
+
+/* What is known of the device by the person who sees it; NULL when nothing is. Caller frees. */
+static char *device_code(void)
+{
+	char *serial;
+
+	if (sys_read_file(AT_FDCWD, SERIAL_PATH, SERIAL_MAX, &serial, NULL) < 0)
+		return NULL;
+	text_clean_ascii(serial, '?');
+	return serial;
+}
+
+/* All but the countdown; lives as long as PID 1 does. */
+static void page_make(const struct boot *b, const struct failure *f, struct screen_page *ret)
+{
+	const struct reason_text *why = reason_text(f->reason);
+
+	*ret = (struct screen_page) {
+		.title = title_line(b),
+		.device = device_code(),
+		.what = why->what,
+		.detail = detail_line(f),
+		.todo = why->todo,
+		.code = why->code,
+	};
 }
 
 /* The consoles */
+
+/* tty0, tty1, …: whatever their number, the kernel prints on the one that is in sight. */
+static bool is_screen(const char *name)
+{
+	const char *number = startswith(name, "tty");
+
+	return number && *number && !number[strspn(number, "0123456789")];
+}
 
 /*
  * /proc/consoles: "ttyAMA0   -W- (EC p a)  204:64", Linux fs/proc/consoles.c.
  * Only what is enabled and can be written. A serial line that nobody reads
  * must not hold the reboot up, so nothing here ever waits for one.
  */
-static int open_console(char *line)
+static int open_console(char *line, bool *on_screen)
 {
 	size_t name_len = strcspn(line, " ");
 	const char *can = line + name_len + strspn(line + name_len, " "), *is = strchr(can, '(');
@@ -77,6 +130,10 @@ static int open_console(char *line)
 	if (!is || !memchr(can, 'W', strcspn(can, " ")) || !memchr(is, 'E', strcspn(is, ")")))
 		return -ENOTTY;
 	line[name_len] = '\0';
+	if (is_screen(line)) {
+		*on_screen = true;
+		return -ENOTTY;
+	}
 	path = strf("/dev/%s", line);
 	if (!path)
 		return -ENOMEM;
@@ -94,12 +151,13 @@ static void consoles_open(struct consoles *c)
 	_cleanup_free_ char *list = NULL;
 	char *rest, *line;
 
-	c->count = 0;
+	*c = (struct consoles) { 0 };
 	if (sys_read_file(AT_FDCWD, "/proc/consoles", CONSOLE_LIST_MAX, &list, NULL) == 0)
 		for (line = strtok_r(list, "\n", &rest); line && c->count < CONSOLES_MAX;
 		     line = strtok_r(NULL, "\n", &rest))
-			add_console(c, open_console(line));
-	if (c->count == 0)
+			add_console(c, open_console(line, &c->on_screen));
+	c->screen.fd = sys_open(SCREEN_PATH, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0);
+	if (c->count == 0 && (!c->on_screen || c->screen.fd < 0))
 		add_console(c, sys_open("/dev/console", O_WRONLY | O_NONBLOCK | O_NOCTTY, 0));
 }
 
@@ -110,10 +168,35 @@ static void consoles_write(const struct consoles *c, const char *text)
 		(void)!io_write(c->fd[i], text, strlen(text));
 }
 
-static void count_down(const struct consoles *c, const struct boot *b, enum boot_next next,
-		       uint32_t seconds)
+/* A line like others, on the screen only if that is a console. */
+static void consoles_say(const char *text)
+{
+	struct consoles c;
+
+	consoles_open(&c);
+	consoles_write(&c, text);
+	if (c.on_screen && c.screen.fd >= 0)
+		(void)!io_write(c.screen.fd, text, strlen(text));
+	for (size_t i = 0; i < c.count; i++)
+		close_p(&c.fd[i]);
+	close_p(&c.screen.fd);
+}
+
+static void show(struct consoles *c, struct screen_page *page, const struct boot *b,
+		 enum boot_next next, uint32_t seconds)
+{
+	_cleanup_free_ char *last = countdown_line(b, next, seconds);
+
+	page->last = last;
+	screen_show(&c->screen, page);
+	page->last = NULL;
+}
+
+static void count_down(struct consoles *c, struct screen_page *page, const struct boot *b,
+		       enum boot_next next, uint32_t seconds)
 {
 	for (; seconds; seconds--) {
+		show(c, page, b, next, seconds);
 		if (seconds <= 10 || seconds % 10 == 0) {
 			_cleanup_free_ char *line = countdown_line(b, next, seconds);
 			_cleanup_free_ char *over = line ? strf("\r%s ", line) : NULL;
@@ -123,6 +206,7 @@ static void count_down(const struct consoles *c, const struct boot *b, enum boot
 		sys_sleep_usec(1000000);
 	}
 	consoles_write(c, "\n");
+	show(c, page, b, next, 0);
 }
 
 /* The end */
@@ -212,6 +296,7 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 	uint32_t seconds =
 		b->cmdline.deadline_sec ? b->cmdline.failure_show_sec : CMDLINE_FAILURE_SHOW_SEC;
 	const struct reason_text *why = reason_text(f->reason);
+	struct screen_page page;
 	struct consoles consoles;
 	enum boot_next next;
 	uint32_t delay_sec;
@@ -228,10 +313,12 @@ _Noreturn void fail_boot(struct boot *b, const struct failure *f)
 	consoles_open(&consoles);
 	consoles_write(&consoles, text);
 	free(text);
+	page_make(b, f, &page);
+	show(&consoles, &page, b, next, seconds);
 	if (b->rescue)
 		rescue_shell(&consoles);
 	else
-		count_down(&consoles, b, next, seconds);
+		count_down(&consoles, &page, b, next, seconds);
 	reboot_now(b, next);
 }
 
@@ -240,28 +327,23 @@ _Noreturn void fail_reboot(struct boot *b, enum boot_next next, enum reason reas
 	const struct reason_text *why = reason_text(reason);
 	char *text = strf("\n%s: %s Restarting%s.\n", BF_PRODUCT, why->what,
 			  next == NEXT_REBOOT ? "" : " into the other slot");
-	struct consoles consoles;
 
 	patience_last(SETTLE_SEC);
 	log_error("slot %s: %s: %s", slot_name(b->slot), why->code, why->what);
-	consoles_open(&consoles);
-	consoles_write(&consoles, text);
+	if (text)
+		consoles_say(text);
 	free(text);
 	reboot_now(b, next);
 }
 
 void fail_notice(const char *text)
 {
-	_cleanup_free_ char *line = strf("%s: %s", BF_PRODUCT, text);
-	struct consoles consoles;
+	_cleanup_free_ char *line = strf("%s: %s", BF_PRODUCT, text), *lines = NULL;
 
 	if (!line)
 		return;
 	text_clean_ascii(line, '?');
-	consoles_open(&consoles);
-	consoles_write(&consoles, "\n");
-	consoles_write(&consoles, line);
-	consoles_write(&consoles, "\n");
-	for (size_t i = 0; i < consoles.count; i++)
-		close_p(&consoles.fd[i]);
+	lines = strf("\n%s\n", line);
+	if (lines)
+		consoles_say(lines);
 }

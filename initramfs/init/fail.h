@@ -16,7 +16,8 @@ char *fail_text(const struct boot *b, const struct failure *f, enum boot_next ne
 
 /*
  * Never returns (in PID 1). Records the reason if it can, shows it on every
- * console of /proc/consoles for the configured time, or longer when the rules
+ * console of /proc/consoles, and in large letters on the screen whether that is
+ * one or not, for the configured time, or longer when the rules
  * say so (kicking the watchdog, with a countdown), syncs, and reboots as the
  * rules say; if reboot(2) fails, sysrq b, then an exit of PID 1 (panic=). In a
  * rescue image a shell on the console comes first.

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
+#include <linux/kd.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <sys/file.h>
@@ -91,6 +92,11 @@ static struct {
 	int spawn_status;
 	uint32_t spawn_sec;
 	uint32_t watchdog_max;
+	struct {
+		unsigned width, height; /* 0: there is none */
+		unsigned glyph_width, glyph_height;
+		bool tall;
+	} screen;
 	void (*every_second)(void);
 	uint64_t next_second_usec;
 	char *dm_status;
@@ -624,6 +630,16 @@ void fake_spawn(int status, uint32_t sec)
 {
 	s.spawn_sec = sec;
 	s.spawn_status = status;
+}
+
+void fake_screen(unsigned width, unsigned height, unsigned glyph_width, unsigned glyph_height,
+		 bool tall)
+{
+	s.screen.width = width;
+	s.screen.height = height;
+	s.screen.glyph_width = glyph_width;
+	s.screen.glyph_height = glyph_height;
+	s.screen.tall = tall;
 }
 
 void fake_watchdog_max(uint32_t sec)
@@ -1719,6 +1735,76 @@ int sys_dm_ioctl(int fd, unsigned long request, void *buffer)
 	if (request == DM_GET_TARGET_VERSION)
 		return dm_answer_versions(io);
 #endif
+	return 0;
+}
+
+static bool has_screen(int fd)
+{
+	char path[PATH_MAX];
+
+	fd_path(fd, path);
+	return s.screen.width && startswith(shown(path), "/dev/tty") &&
+	       strspn(shown(path) + strlen("/dev/tty"), "0123456789");
+}
+
+/* As drivers/tty/vt/vt.c: one room for each operation, rows of whole bytes. */
+static int font_get(struct console_font_op *op, unsigned pitch)
+{
+	size_t row = (s.screen.glyph_width + 7) / 8;
+
+	if (op->charcount < 256 || op->width < s.screen.glyph_width ||
+	    op->height < s.screen.glyph_height)
+		return -ENOSPC;
+	op->width = s.screen.glyph_width;
+	op->height = s.screen.glyph_height;
+	op->charcount = 256;
+	for (size_t c = 0; c < 256; c++)
+		for (size_t y = 0; y < op->height; y++)
+			op->data[(c * pitch + y) * row] = (unsigned char)c;
+	return 0;
+}
+
+static int font_set(const struct console_font_op *op, unsigned pitch, bool tall)
+{
+	unsigned width_max = tall ? 64 : 32, height_max = tall ? 128 : 32;
+
+	if (op->charcount != 256 || op->width > width_max || op->height > height_max ||
+	    op->height > pitch)
+		return -EINVAL;
+	/* For the sanitizers: all of it is the caller's. */
+	(void)*(volatile unsigned char *)&op->data[(size_t)256 * pitch * ((op->width + 7) / 8) - 1];
+	s.screen.glyph_width = op->width;
+	s.screen.glyph_height = op->height;
+	return 0;
+}
+
+int sys_console_font(int fd, struct console_font_op *op)
+{
+	/* 4 and 5 have names in the headers of Linux 6.3. */
+	bool set = op->op == KD_FONT_OP_SET || op->op == 4, tall = op->op >= 4;
+	unsigned pitch = tall ? op->height : 32;
+	int r;
+
+	if (!has_screen(fd))
+		return -ENOTTY;
+	if (privileged_call(&r, "font %s%s %ux%u %u", set ? "set" : "get", tall ? " tall" : "",
+			    op->width, op->height, op->charcount))
+		return r;
+	if (tall && !s.screen.tall)
+		return -ENOSYS;
+	return set ? font_set(op, pitch, tall) : font_get(op, pitch);
+}
+
+int sys_terminal_size(int fd, unsigned *ret_columns, unsigned *ret_rows)
+{
+	int r;
+
+	if (!has_screen(fd))
+		return -ENOTTY;
+	if (file_call(&r, "terminal-size"))
+		return r;
+	*ret_columns = s.screen.width / s.screen.glyph_width;
+	*ret_rows = s.screen.height / s.screen.glyph_height;
 	return 0;
 }
 

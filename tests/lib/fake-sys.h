@@ -25,6 +25,7 @@
  *   reboot <argument>    sync    clock <sec>    add-key <description> <bytes>
  *   watchdog-set <sec>   watchdog-kick
  *   stdio <path>
+ *   font get|set [tall] <width>x<height> <characters>    of a screen, see fake_screen()
  *   dm <command> <name> <details>                        e.g. "dm load root ro 0 8 verity 1 …"
  * With fake_log_files() file calls appear too, in the form "<call> <path> …"
  * (open says "direct" and "dsync" when asked for, as in "open /dev/vda1 direct,dsync");
@@ -32,6 +33,7 @@
  *   open read write pread pwrite fsync fallocate stat mkdir symlink unlink exchange rename readlink
  *   list lock is-readonly is-root chmod access keep-on-exec random
  *   read-file memfd block-size device-size statfs uevent-socket uevent close alarm every-second
+ *   terminal-size
  */
 #pragma once
 
@@ -153,6 +155,14 @@ void fake_uevent(const void *text, size_t len, uint64_t after_usec, void (*then)
 /* Programs run by sys_spawn_wait() take @sec seconds and end with @status, as from waitpid(); 0, 0
  * after fake_reset(). */
 void fake_spawn(int status, uint32_t sec);
+
+/*
+ * The virtual terminals have a screen of @width x @height pixels, with a font of @glyph_width x
+ * @glyph_height of which each glyph is its number's bits in each row. @tall: a kernel that has the
+ * operations of Linux 6.3. After fake_reset() there is no screen, and such a call is no call.
+ */
+void fake_screen(unsigned width, unsigned height, unsigned glyph_width, unsigned glyph_height,
+		 bool tall);
 
 /* The longest timeout the watchdog takes, 0: any. */
 void fake_watchdog_max(uint32_t sec);

@@ -183,6 +183,7 @@ static void test_end(void)
 	int fd;
 
 	prepare();
+	fake_file_data("/proc/device-tree/serial-number", "10000000c0ffee\x1b", 16);
 	ok_int(fake_run(fail, NULL), FAKE_REBOOT, "a failure ends in a reboot");
 	ok_str(reboot_line(), "reboot -\n", "a plain one");
 	ok(strstr(fake_log(), "sync\nreboot"), "after a sync");
@@ -193,7 +194,16 @@ static void test_end(void)
 		   strstr(serial, "Restarting in 10 s.\rRestarting in 10 s. \rRestarting in 9 s. "),
 	   "and counts");
 	ok(serial && strstr(serial, "\rRestarting in 1 s. \n"), "to the end");
-	ok_str(screen, serial, "the screen, too");
+	ok(screen && strstr(screen, "  BetterFrame cannot start: slot B\033[K\n"),
+	   "the screen has a page");
+	ok(screen && strstr(screen, "Code:   verity-corrupt\033[K\n") &&
+		   strstr(screen, "Device: 10000000c0ffee?\033[K\n"),
+	   "with the code of the failure, and that of the device");
+	for (unsigned sec = 0; sec <= 10; sec++) {
+		_cleanup_free_ char *line = strf("  Restarting in %u s.\033[J", sec);
+
+		ok(screen && line && strstr(screen, line), "it counts: %u", sec);
+	}
 	ok_int(sys_monotonic_usec(), 11 * 1000000, "it was shown for ten seconds");
 	fd = sys_open("/data", O_RDONLY | O_DIRECTORY, 0);
 	ok_int(record_load(fd, &rec), RECORD_OK, "the record was written");
@@ -387,24 +397,29 @@ static void test_consoles(void)
 		const char *written; /* one device of /dev that must have the text */
 		const char *not_written;
 	} rows[] = {
-		{ "only enabled ones", "tty0    -W- (  p  )    4:1\nttyS0  -W- (EC p  )   4:64\n",
-		  "/dev/ttyS0", "/dev/tty0" },
-		{ "only writable ones", "tty0   R-- (E     )    4:1\nttyS0   RW- (E     )   4:64\n",
-		  "/dev/ttyS0", "/dev/tty0" },
+		{ "only enabled ones", "ttyS1   -W- (  p  )   4:65\nttyS0  -W- (EC p  )   4:64\n",
+		  "/dev/ttyS0", "/dev/ttyS1" },
+		{ "only writable ones", "ttyS1  R-- (E     )   4:65\nttyS0   RW- (E     )   4:64\n",
+		  "/dev/ttyS0", "/dev/ttyS1" },
 		{ "a console without a device", "netcon0  -W- (E    )\ntty0  -WU (EC p  )  4:1\n",
 		  "/dev/tty0", "/dev/console" },
 		{ "letters of a later kernel",
 		  "netcon0  -W-- (ECNp a)\ntty0  RWUX (Cp aE x) 4:1 new\n", "/dev/tty0",
 		  "/dev/console" },
-		{ "none is usable", "netcon0  -W- (E    )\n", "/dev/console", "/dev/tty0" },
-		{ "an empty list", "", "/dev/console", "/dev/tty0" },
-		{ "no list", NULL, "/dev/console", "/dev/tty0" },
+		{ "the screen that is in sight, whatever its number", "tty3  -WU (EC p  )  4:3\n",
+		  "/dev/tty0", "/dev/tty3" },
+		{ "none is the screen: it has it all the same", "ttyS0  -W- (EC p  )   4:64\n",
+		  "/dev/tty0", "/dev/console" },
+		{ "none is usable", "netcon0  -W- (E    )\n", "/dev/console", "/dev/ttyS0" },
+		{ "an empty list", "", "/dev/console", "/dev/ttyS0" },
+		{ "no list", NULL, "/dev/console", "/dev/ttyS0" },
 		{ "garbage", "tty0\n\n   \ntty0 x\ntty0 -W-\ntty0 -W- \n", "/dev/console",
-		  "/dev/tty0" },
+		  "/dev/ttyS0" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		static const char *const devices[] = { "/dev/tty0", "/dev/ttyS0", "/dev/console" };
+		static const char *const devices[] = { "/dev/tty0", "/dev/tty3", "/dev/ttyS0",
+						       "/dev/ttyS1", "/dev/console" };
 		_cleanup_free_ char *text = NULL, *other = NULL;
 
 		prepare();
@@ -439,6 +454,35 @@ static void test_notice(void)
 	ok_str(text, "\n" BF_PRODUCT ": BF_DATA is ?[31m? red\n", "a notice");
 	ok_str(other, "", "a notice: only where it is enabled");
 	ok_int(fake_open_fds(), open_before, "a notice: nothing stays open");
+	fake_file("/proc/consoles", "tty1    -W- (E p  )    4:2\n");
+	fail_notice("BF_DATA is red");
+	free(other);
+	other = fake_read("/dev/tty0", NULL);
+	ok_str(other, "\n" BF_PRODUCT ": BF_DATA is red\n", "a notice: as a plain line");
+}
+
+/* Its driver comes in the third second: until then the page is as it can be. */
+static void screen_comes(void)
+{
+	if (sys_monotonic_usec() > 2500000)
+		fake_screen(1920, 1080, 8, 16, true);
+}
+
+static void test_late_screen(void)
+{
+	_cleanup_free_ char *screen = NULL;
+	const char *reset;
+
+	prepare();
+	fake_log_files(true);
+	fake_then("write /dev/ttyAMA0", screen_comes);
+	ok_int(fake_run(fail, NULL), FAKE_REBOOT, "a screen that comes late");
+	ok(strstr(fake_log(), "font set tall 24x48 256\n"), "gets its font");
+	screen = fake_read("/dev/tty0", NULL);
+	reset = screen ? strstr(screen + 2, "\033c") : NULL;
+	ok(reset && strstr(reset, "Restarting in 7 s.") && !strstr(reset, "Restarting in 8 s.") &&
+		   !strstr(reset + 2, "\033c"),
+	   "and is cleared once more, then");
 }
 
 /* A dead serial line does not hold anything up. */
@@ -451,13 +495,13 @@ static void test_blocked_console(void)
 	fake_result("write /dev/ttyAMA0", -EAGAIN);
 	ok_int(fake_run(fail, NULL), FAKE_REBOOT, "a console that takes nothing");
 	screen = fake_read("/dev/tty0", NULL);
-	ok(screen && strstr(screen, "Restarting in 1 s. \n"), "the other one gets all");
+	ok(screen && strstr(screen, "Restarting in 0 s."), "the other one gets all");
 	prepare();
 	fake_short_io(7);
 	ok_int(fake_run(fail, NULL), FAKE_REBOOT, "consoles that take little at once");
 	free(screen);
 	screen = fake_read("/dev/tty0", NULL);
-	ok(screen && strstr(screen, "Code:  verity-corrupt\n"), "get all");
+	ok(screen && strstr(screen, "Code:   verity-corrupt\033[K\n"), "get all");
 }
 
 static unsigned kicks(void)
@@ -604,6 +648,7 @@ int main(void)
 	test_ways();
 	test_consoles();
 	test_notice();
+	test_late_screen();
 	test_blocked_console();
 	test_rescue();
 	test_no_reboot();
