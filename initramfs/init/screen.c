@@ -11,9 +11,12 @@
 #define KD_FONT_OP_GET_TALL 5
 #endif
 
-#define MARGIN	     2	/* columns, on both sides: the edge of a screen can be covered */
-#define MARGIN_FROM  40 /* columns: narrower screens have none to spare */
-#define ROWS_TYPICAL 24
+#define MARGIN	    2  /* columns, on both sides: the edge of a screen can be covered */
+#define MARGIN_FROM 40 /* columns: narrower screens have none to spare */
+
+/* Of a screen that does not say. */
+#define COLUMNS_TYPICAL 80
+#define ROWS_TYPICAL	24
 
 /*
  * console_codes(4). RIS: whatever state it was left in. No cursor, no blanking, and back if it
@@ -270,7 +273,7 @@ static void draw(int fd, const char *text)
 
 void screen_show(struct screen *s, const struct screen_page *page)
 {
-	unsigned columns = SCREEN_COLUMNS_MAX, rows = ROWS_TYPICAL;
+	unsigned columns = COLUMNS_TYPICAL, rows = ROWS_TYPICAL;
 	_cleanup_free_ char *text = NULL;
 	bool now_large = false;
 
@@ -282,7 +285,7 @@ void screen_show(struct screen *s, const struct screen_page *page)
 		(void)!io_write(s->fd, TERMINAL_RESET, strlen(TERMINAL_RESET));
 	s->begun = true;
 	if (sys_terminal_size(s->fd, &columns, &rows) < 0 || !columns || !rows) {
-		columns = SCREEN_COLUMNS_MAX;
+		columns = COLUMNS_TYPICAL;
 		rows = ROWS_TYPICAL;
 	}
 	text = screen_layout(page, columns, rows);

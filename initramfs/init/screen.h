@@ -11,7 +11,8 @@
 
 #include "boot/base.h"
 
-#define SCREEN_COLUMNS_MAX 80
+/* A page fits, and a capital letter is a twenty-eighth of a wide screen's height, or more. */
+#define SCREEN_COLUMNS_MAX 64
 
 /* What KDFONTOP takes: since Linux 6.3, and before. Pixels. */
 #define SCREEN_GLYPH_WIDTH_MAX	64

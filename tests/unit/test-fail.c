@@ -477,7 +477,7 @@ static void test_late_screen(void)
 	fake_log_files(true);
 	fake_then("write /dev/ttyAMA0", screen_comes);
 	ok_int(fake_run(fail, NULL), FAKE_REBOOT, "a screen that comes late");
-	ok(strstr(fake_log(), "font set tall 24x48 256\n"), "gets its font");
+	ok(strstr(fake_log(), "font set tall 32x64 256\n"), "gets its font");
 	screen = fake_read("/dev/tty0", NULL);
 	reset = screen ? strstr(screen + 2, "\033c") : NULL;
 	ok(reset && strstr(reset, "Restarting in 7 s.") && !strstr(reset, "Restarting in 8 s.") &&

@@ -162,12 +162,12 @@ static void test_factor(void)
 		bool tall;
 		unsigned want;
 	} rows[] = {
-		{ 80, 8, 16, true, 1 },	  { 81, 8, 16, true, 2 },   { 160, 8, 16, true, 2 },
-		{ 240, 8, 16, true, 3 },  { 480, 8, 16, true, 6 },  { 240, 16, 32, true, 3 },
-		{ 960, 8, 16, true, 8 },  { 100, 8, 16, true, 2 },  { 135, 8, 16, true, 2 },
+		{ 64, 8, 16, true, 1 },	  { 65, 8, 16, true, 2 },   { 160, 8, 16, true, 3 },
+		{ 240, 8, 16, true, 4 },  { 480, 8, 16, true, 8 },  { 240, 16, 32, true, 4 },
+		{ 960, 8, 16, true, 8 },  { 100, 8, 16, true, 2 },  { 135, 8, 16, true, 3 },
 		{ 240, 8, 16, false, 2 }, { 480, 8, 16, false, 2 }, { 240, 16, 32, false, 1 },
 		{ 40, 8, 16, true, 1 },	  { 0, 8, 16, true, 1 },    { 240, 0, 16, true, 1 },
-		{ 240, 8, 0, true, 1 },	  { 480, 12, 22, true, 5 }, { 480, 8, 8, true, 6 },
+		{ 240, 8, 0, true, 1 },	  { 480, 12, 22, true, 5 }, { 480, 8, 8, true, 8 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -234,21 +234,21 @@ static void test_show(void)
 		const char *last_call;
 		const char *longest; /* a line as it is wrapped there */
 	} rows[] = {
-		{ "720p", 1280, 720, 8, 16, true, NULL, "font set tall 16x32 256\n",
+		{ "720p", 1280, 720, 8, 16, true, NULL, "font set tall 24x48 256\n",
+		  "          filesystem.\033[K\n" },
+		{ "1080p", 1920, 1080, 8, 16, true, NULL, "font set tall 32x64 256\n",
 		  "What:   The root partition holds no known filesystem.\033[K\n" },
-		{ "1080p", 1920, 1080, 8, 16, true, NULL, "font set tall 24x48 256\n",
-		  "What:   The root partition holds no known filesystem.\033[K\n" },
-		{ "4K", 3840, 2160, 8, 16, true, NULL, "font set tall 48x96 256\n",
+		{ "4K", 3840, 2160, 8, 16, true, NULL, "font set tall 64x128 256\n",
 		  "What:   The root partition holds no known filesystem.\033[K\n" },
 		{ "4K with a larger font", 3840, 2160, 16, 32, true, NULL,
-		  "font set tall 48x96 256\n", "no known filesystem.\033[K\n" },
+		  "font set tall 64x128 256\n", "no known filesystem.\033[K\n" },
 		{ "an old kernel", 1920, 1080, 8, 16, false, NULL, "font set 16x32 256\n",
 		  "no known filesystem.\033[K\n" },
-		{ "a driver that refuses the first size", 1920, 1080, 8, 16, true, "24x48",
-		  "font set tall 16x32 256\n", "no known filesystem.\033[K\n" },
+		{ "a driver that refuses the first size", 1920, 1080, 8, 16, true, "32x64",
+		  "font set tall 24x48 256\n", "no known filesystem.\033[K\n" },
 		{ "a driver that refuses every size", 1920, 1080, 8, 16, true, "font set",
 		  "font set tall 16x32 256 -> EINVAL\n", "no known filesystem.\033[K\n" },
-		{ "a small screen", 640, 480, 8, 16, true, NULL, "font get tall 64x128 512\n",
+		{ "a small screen", 512, 384, 8, 16, true, NULL, "font get tall 64x128 512\n",
 		  "no known filesystem.\033[K\n" },
 		{ "the official 7 inch", 800, 480, 8, 16, true, NULL, "font set tall 16x32 256\n",
 		  "          filesystem.\033[K\n" },

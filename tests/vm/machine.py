@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 import firmware
+import screen
 from firmware import Request, Settings
 
 QEMU = os.environ.get("BF_QEMU", "qemu-system-aarch64")
@@ -94,9 +95,12 @@ class Hardware:
     # A network of one server: this TCP port of the host's loopback is SERVER_ADDRESS, port 80, to
     # the guest. It reaches nothing else, and nothing reaches it.
     server_port: int | None = None
+    screen: tuple[int, int] | None = None       # width and height of a framebuffer, see screen.py
 
 
 SERVER_ADDRESS = "10.0.2.100"           # the guest's own is 10.0.2.15/24
+
+SERIAL_NUMBER = "10000000c0ffee42"      # of the board, as the firmware writes it
 
 # One processor emulates in less host time than two; what can differ with two has its own test.
 SMALL = Hardware(smp=1, memory=512)
@@ -132,6 +136,9 @@ def device_tree(hardware: Hardware, cells: dict[str, int] | None, out: Path, cac
         for name, value in cells.items():
             subprocess.run(["fdtput", "-t", "x", str(out), "/chosen/bootloader", name,
                             f"{value & 0xFFFFFFFF:x}"], check=True)
+    subprocess.run(["fdtput", "-t", "s", str(out), "/", "serial-number", SERIAL_NUMBER], check=True)
+    if hardware.screen:
+        screen.add_node(out, hardware.screen, hardware.memory)
     return out
 
 
