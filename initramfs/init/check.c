@@ -2,14 +2,13 @@
 #include "initramfs/init/check.h"
 
 #include "boot/io.h"
-#include "boot/product.h"
 #include "boot/sys.h"
+#include "initramfs/init/fail.h"
 #include "initramfs/init/patience.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define NOTE_HEAD	"BF-CHECK begun="
 #define NOTE_SKIPPED	" skipped="
@@ -151,15 +150,15 @@ static void report_exit(struct check_report *ret, int status)
 }
 
 /* Whoever stands before it sees why nothing happens; a kiosk boots quietly otherwise. */
-static void tell_console(uint32_t limit_sec)
+static void tell_consoles(uint32_t limit_sec)
 {
 	_cleanup_free_ char *text =
-		strf("\n" BF_PRODUCT ": the data partition is being checked. This takes %u minutes "
-		     "at most; please leave it on.\n",
+		strf("the data partition is being checked. This takes %u minutes "
+		     "at most; please leave it on.",
 		     (limit_sec + 59) / 60);
 
 	if (text)
-		(void)!io_write(STDOUT_FILENO, text, strlen(text));
+		fail_notice(text);
 }
 
 /*
@@ -262,7 +261,7 @@ static void note_and_run(int fd, const char *device, const char *sysroot, uint32
 	(void)write_note(fd, &note);
 	(void)sys_device_size(fd, &bytes);
 	limit_sec = check_limit_sec(bytes, asked_sec);
-	tell_console(limit_sec);
+	tell_consoles(limit_sec);
 	if (lend_kernel_filesystems(sysroot) < 0)
 		report(ret, CHECK_IMPOSSIBLE, "/dev and /proc cannot be lent to the root");
 	else
