@@ -414,7 +414,7 @@ help:
 	'make fuzz         each fuzz target for FUZZ_SECONDS (60)' \
 	'make fuzz-data    a million BF_DATA trees (TREES) over the mount plan; half an hour' \
 	'make picture      draw guard/update-flow.svg of guard/update-flow.dot' \
-	'make lint         static analysis, shellcheck, format' \
+	'make lint         includes between folders, static analysis, shellcheck, format, man pages' \
 	'make install      bf-mkinitramfs, bf-mkimage, bf-mkbundle, bf-mkkeys, man pages; to DESTDIR and PREFIX (/usr)' \
 	'make install-target   bf-init, bf-boot, bf-guard, units, udev rules; into the root of the device, DESTDIR' \
 	'make uninstall, uninstall-target   take that back' \

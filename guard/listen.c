@@ -248,7 +248,7 @@ static void drop(struct follower *f)
 	f->fd = -1;
 }
 
-/* Who does not read what he asked for is dropped. */
+/* A follower that does not read what it asked for is dropped. */
 static void send_text(struct follower *f, const char *text)
 {
 	if (send(f->fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -348,8 +348,8 @@ static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userda
 }
 
 /*
- * Who connects and asks nothing makes room for the next; for root anybody else
- * does, and nobody for one who has his places already, but himself.
+ * A client that connects and asks nothing makes room for the next; for root anybody else
+ * does, and for an account that has its places already only its own clients.
  */
 static struct follower *free_follower(struct guard *g, uid_t uid)
 {

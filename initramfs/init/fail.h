@@ -7,7 +7,7 @@
 #include "initramfs/init/boot.h"
 
 /*
- * The screenful a person sees, ending in the countdown line (no newline behind
+ * The screenful a person sees, ending in the countdown line (no newline after
  * it); pure. Only printable ASCII, whatever @f holds. Caller frees. NULL when
  * out of memory.
  */

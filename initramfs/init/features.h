@@ -20,7 +20,7 @@ struct features {
 void features_read(const uint8_t super[static FEATURES_SUPER_SIZE], struct features *ret);
 
 /*
- * What is lacking, when that is why mount(2) gave @error: a clause that goes behind the name of the
+ * What is lacking, when that is why mount(2) gave @error: a clause that goes after the name of the
  * file system, such as "has the ext4 feature 'quota', which this kernel lacks". False: the
  * cause is another one. @exists: is there such a file in /proc or /sys? So the kernel says what it
  * has.

@@ -3,7 +3,7 @@
  * Carries out the mount plan below the new root.
  *
  * On BF_DATA:
- *   <source of a bind>        made when missing, with owner and mode of the image's directory
+ *   <source of a bind>        made when missing; owner and mode: the line's, else the image's
  *   overlay/<name>/{upper,work}       x-bf.upper=persistent
  *   slots/<A|B>/<name>/{upper,work}   x-bf.upper=slot
  *   slots/<A|B>/.image        the image the uppers of this slot belong to, text, one line

@@ -11,7 +11,7 @@
  *       at all (then the line needs noauto: systemd would mount it).
  *   x-bf.seed                            a bind whose source on BF_DATA does not exist
  *       yet gets a copy of the image's directory (owner, mode, and content).
- *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a bind's source that is made.
+ *   x-bf.mode=0755 x-bf.uid= x-bf.gid=   of a bind's source, in every boot.
  *   x-bf.if-exists[=PATH]                only in an image that has PATH (default: the mount
  *       point); there a mount point below an overlay is made when it is missing. Needs noauto.
  *   x-bf.size=64M                        of a volatile upper: a tmpfs of its own, so large.
@@ -44,7 +44,7 @@ struct mount_line {
 	bool seed, trust;
 	char *needs;		 /* absolute path: no line for an image without it; NULL none */
 	char *size;		 /* UPPER_VOLATILE: tmpfs's size= of its own; NULL: it shares one */
-	uint32_t mode, uid, gid; /* of a directory that is made; PLAN_FROM_IMAGE = as the image's */
+	uint32_t mode, uid, gid; /* of a bind's source; PLAN_FROM_IMAGE: as the image's when made */
 };
 
 struct mount_plan {

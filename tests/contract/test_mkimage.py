@@ -807,7 +807,7 @@ def test_without_systemd_nothing_of_it_is_asked(bench: Bench, tmp_path: Path) ->
 
 
 def test_k9_who_leaves_the_watchdog_alone_is_not_reset_by_the_firmware(bench: Bench, tmp_path: Path) -> None:
-    """And who does not, but cannot take it over, makes no image; the last word counts, as for bf-init."""
+    """An init that cannot take it over, without that word, makes no image; the last word counts, as for bf-init."""
     tree = mini_tree(tmp_path / "mini")
     assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree)
     assert_problem(bench, "/sbin/init is not systemd: the watchdog", tree, "--cmdline=bf.watchdog=0 bf.watchdog=15")
