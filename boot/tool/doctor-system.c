@@ -261,7 +261,7 @@ void doctor_consoles(struct doctor *d)
 		doctor_say(d, DOCTOR_OK, "console", "the screen shows why a boot fails");
 	else
 		doctor_say(d, DOCTOR_WARN, "console",
-			   "the screen stays black when a boot fails; put console=tty1 on the "
+			   "the screen shows no panic of the kernel; put console=tty1 on the "
 			   "command line, before any other console=");
 }
 

@@ -195,7 +195,7 @@ static void test_files(void)
 		  "warn   watchdog      the firmware did not watch" },
 		{ "only serial", "/proc/consoles",
 		  "ttyAMA10             -W- (EC p)  204:74\nttyS0 -W- (E  p) 4:64\n", 0,
-		  "warn   console       the screen stays black" },
+		  "warn   console       the screen shows no panic of the kernel" },
 		{ "no console", "/proc/consoles", "", 0, "warn   console" },
 		{ "consoles unknown", "/proc/consoles", NULL, 0, "" },
 		{ "no panic=", "/proc/cmdline",

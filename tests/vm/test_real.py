@@ -52,7 +52,7 @@ def assert_doctor(shell: real.Shell) -> None:
     said = shell("bf-boot doctor")[1]
     faults = re.findall("^FAULT  (.*)$", said, re.M)
     assert len(faults) == 1 and "development certificate" in faults[0], said
-    for line in ("ok     panic         reboot after 10 s", "warn   console       the screen stays black",
+    for line in ("ok     panic         reboot after 10 s", "warn   console       the screen shows no panic of the kernel",
                  "ok     watchdog      the firmware gives the kernel 31 s"):
         assert f"\n{line}" in said, said
 
