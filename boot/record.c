@@ -487,7 +487,7 @@ static int parse_field(const char *value, const struct field *f, struct record *
 
 	switch (f->type) {
 	case FIELD_GEN:
-		if (parse_u64(value, 10, &gen) < 0 || gen > RECORD_GEN_MAX)
+		if (parse_u64(value, 10, &gen) < 0 || gen >= RECORD_GEN_MAX)
 			return -EBADMSG;
 		memcpy(at, &gen, sizeof(gen));
 		return 0;

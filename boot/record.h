@@ -38,11 +38,11 @@
 #define RECORD_DIR	   "bf" /* on BF_DATA */
 #define RECORD_SIZE	   8192 /* bytes of each file */
 #define RECORD_FORMAT	   1
-#define RECORD_HASH_MAX	   128	   /* hex digits: sha512 */
-#define RECORD_REFUSED_MAX 8	   /* newest kept */
-#define RECORD_HISTORY_MAX 16	   /* newest kept */
-#define RECORD_COUNTER_MAX 1000000 /* of every counter */
-#define RECORD_GEN_MAX	   ((uint64_t)1 << 62)
+#define RECORD_HASH_MAX	   128		       /* hex digits: sha512 */
+#define RECORD_REFUSED_MAX 8		       /* newest kept */
+#define RECORD_HISTORY_MAX 16		       /* newest kept */
+#define RECORD_COUNTER_MAX 1000000	       /* of every counter */
+#define RECORD_GEN_MAX	   ((uint64_t)1 << 62) /* none reaches it: each must have a next one */
 /* Reason codes are kept as text, so that one of a newer version survives. */
 #define RECORD_CODE_MAX 31
 #define RECORD_KEPT_MAX 2048 /* bytes of lines that this version does not know */

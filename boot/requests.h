@@ -107,7 +107,8 @@ const struct refusal_text *refusal_text(enum refusal refusal); /* never NULL */
 enum request_step {
 	STEP_END,
 	STEP_SECTOR,  /* autoboot.txt names .sector from now on, read back */
-	STEP_FILE,    /* the same, the file made anew through a mount in any case */
+	STEP_FILE,    /* the same, the file made anew through a mount in any case; that it cannot be
+		       * does not keep a STEP_RECORD from being done that comes next */
 	STEP_RECORD,  /* .record is stored, durable and read back */
 	STEP_ARM,     /* the next reboot is the trial, once the attempt is counted */
 	STEP_COUNTED, /* the same, and the attempt is counted */

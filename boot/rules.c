@@ -269,7 +269,11 @@ static const enum effect count_effects[][ENDING_COUNT] = {
 	[PHASE_CLEAN] = { EFFECT_SOFT, EFFECT_SOFT, EFFECT_SOFT },
 	[PHASE_FAILED] = { EFFECT_HARD, EFFECT_HARD, EFFECT_HARD },
 	[PHASE_SETTLED] = { EFFECT_NONE, EFFECT_NONE, EFFECT_NONE },
+	/* A later version's: what it counted for, that version has counted. */
+	[PHASE_OTHER] = { EFFECT_NONE, EFFECT_NONE, EFFECT_NONE },
 };
+
+_Static_assert(ARRAY_SIZE(count_effects) == PHASE_OTHER + 1, "a row for each phase");
 
 static void count_last_boot(struct record *rec, const struct boot_facts *facts)
 {
@@ -552,7 +556,7 @@ uint32_t rules_uncounted_delay_sec(bool has_count, uint32_t count)
 }
 
 /* Without a record nothing counts and nothing would ever leave this slot: so at once. */
-static void fail_committed(const struct boot_facts *facts, enum reason reason,
+static void fail_committed(const struct boot_facts *facts, bool decided, enum reason reason,
 			   struct boot_decision *d, uint32_t *delay)
 {
 	struct record *rec = &d->record;
@@ -562,8 +566,9 @@ static void fail_committed(const struct boot_facts *facts, enum reason reason,
 	    rec->proven[slot_other(rec->committed)] != PROVEN_NO)
 		rescue = NEXT_REBOOT_TRIAL;
 	/* Nothing says that it is the committed one, but that the firmware started it: the first.
-	 */
-	if (!facts->record_readable && facts->selector == SELECTOR_INVALID)
+	 * Before the decision GONE may only mean that nothing was read yet. */
+	if (!facts->record_readable &&
+	    (facts->selector == SELECTOR_INVALID || (decided && facts->selector == SELECTOR_GONE)))
 		rescue = NEXT_REBOOT_OTHER;
 	d->next_if_unwritten = rescue;
 	if (!can_write(facts)) {
@@ -615,7 +620,7 @@ void rules_bf_init_failed(const struct boot_facts *facts, const struct boot_deci
 		if (trial)
 			fail_trial(facts, reason, &d, ret_delay_sec);
 		else if (d.record.committed == facts->running)
-			fail_committed(facts, reason, &d, ret_delay_sec);
+			fail_committed(facts, decision != NULL, reason, &d, ret_delay_sec);
 		else
 			fail_wrong(facts, reason, &d, ret_delay_sec);
 	}

@@ -460,7 +460,12 @@ int running_carry_out(struct running *r, const struct request_plan *plan)
 			e = write_selection(r, plan->sector, false);
 			break;
 		case STEP_FILE:
+			/* What is counted next bounds the reboots that it takes all the same. */
 			e = write_selection(r, plan->sector, true);
+			if (plan->steps[i + 1] == STEP_RECORD) {
+				r->file_error = e;
+				e = 0;
+			}
 			break;
 		case STEP_RECORD:
 			e = write_record(r, &plan->record);

@@ -34,7 +34,8 @@ struct running {
 	struct boot_file boot;
 	struct selector selector;
 	struct run_facts facts;
-	char why[256]; /* after an error: the object and the path; one line */
+	char why[256];	/* after an error: the object and the path; one line */
+	int file_error; /* of a STEP_FILE that did not end the steps; .why says it. Else 0 */
 };
 
 enum running_mode {

@@ -412,7 +412,7 @@ static int wait_at_most(pid_t pid, uint32_t timeout_sec, int *ret_status)
 }
 
 int sys_spawn_wait(const char *root, const char *path, char *const argv[], uint32_t timeout_sec,
-		   int *ret_status)
+		   int out_fd, int *ret_status)
 {
 	sigset_t child, before;
 	pid_t pid;
@@ -427,7 +427,8 @@ int sys_spawn_wait(const char *root, const char *path, char *const argv[], uint3
 	if (pid == 0) {
 		(void)sigprocmask(SIG_SETMASK, &before, NULL);
 		(void)setpgid(0, 0);
-		if (!root || (chroot(root) == 0 && chdir("/") == 0))
+		if ((out_fd < 0 || (dup2(out_fd, 1) >= 0 && dup2(out_fd, 2) >= 0)) &&
+		    (!root || (chroot(root) == 0 && chdir("/") == 0)))
 			(void)execv(path, argv);
 		_exit(127);
 	}

@@ -79,10 +79,10 @@ int sys_statfs_type(const char *path, uint64_t *ret_magic);
 bool sys_is_root(void);
 int sys_init_module(int fd, const char *params);
 int sys_exec(const char *path, char *const argv[], char *const envp[]);
-/* @root: where @path is run, by chroot(2); NULL: here. Own process group; -ETIMEDOUT: it was
- * killed. ret_status as waitpid(2). */
+/* @root: where @path is run, by chroot(2); NULL: here. @out_fd: its stdout and stderr; -1: ours.
+ * Own process group; -ETIMEDOUT: it was killed. ret_status as waitpid(2). */
 int sys_spawn_wait(const char *root, const char *path, char *const argv[], uint32_t timeout_sec,
-		   int *ret_status);
+		   int out_fd, int *ret_status);
 /*
  * Calls @fn once a second, from a thread of its own that takes no signals, until the program ends
  * or executes another one.

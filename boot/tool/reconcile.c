@@ -30,8 +30,12 @@ int command_reconcile(struct call *call)
 	report(call);
 	if (status != BF_BOOT_OK || plan.next == NEXT_BOOT)
 		return status;
-	call_say(call, "autoboot.txt names slot %s again: rebooting into it",
-		 slot_name(plan.record.committed));
+	if (call->running.file_error < 0)
+		call_say(call, "autoboot.txt cannot be made anew, rebooting all the same: %s: %s",
+			 call->running.why, strerror(-call->running.file_error));
+	else
+		call_say(call, "autoboot.txt names slot %s again: rebooting into it",
+			 slot_name(plan.record.committed));
 	return call_reboot(call, plan.next);
 }
 

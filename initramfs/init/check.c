@@ -161,6 +161,13 @@ static void tell_consoles(uint32_t limit_sec)
 		fail_notice(text);
 }
 
+static int open_output(void)
+{
+	int fd = sys_open("/dev/console", O_WRONLY | O_NONBLOCK | O_NOCTTY, 0);
+
+	return fd >= 0 ? fd : sys_open("/dev/null", O_WRONLY, 0);
+}
+
 /*
  * -y at once, never -p before it: -p does not use the backups of superblock and group
  * descriptors, and where the first ones are damaged its "safe" repairs (a journal
@@ -171,14 +178,17 @@ static void tell_consoles(uint32_t limit_sec)
 static void run_e2fsck(const char *device, const char *sysroot, const char *program,
 		       uint32_t limit_sec, struct check_report *ret)
 {
-	char name[] = "e2fsck", force[] = "-f", yes[] = "-y", progress[] = "-C", out[] = "0";
+	char name[] = "e2fsck", force[] = "-f", yes[] = "-y", progress[] = "-C", bar[] = "0";
 	_cleanup_free_ char *target = strdup(device);
-	char *const argv[] = { name, force, yes, progress, out, target, NULL };
+	/* A line for each repair, on a serial line: it must not wait for that. What does not fit
+	 * is dropped; without a console there is nobody to read it. */
+	_cleanup_close_ int out = open_output();
+	char *const argv[] = { name, force, yes, progress, bar, target, NULL };
 	int status, r = target ? 0 : -ENOMEM;
 
 	if (r == 0) {
 		patience_begin(limit_sec);
-		r = sys_spawn_wait(sysroot, program, argv, limit_sec, &status);
+		r = sys_spawn_wait(sysroot, program, argv, limit_sec, out, &status);
 		patience_end();
 	}
 	if (r == -ETIMEDOUT)
@@ -248,6 +258,10 @@ static void note_and_run(int fd, const char *device, const char *sysroot, uint32
 		report(ret, CHECK_IMPOSSIBLE, "the root has no e2fsck");
 		return;
 	}
+	if (patience_is_over()) {
+		report(ret, CHECK_SKIPPED, "no time is left for a check in this boot");
+		return;
+	}
 	(void)read_note(fd, &note);
 	if (!check_is_due(&note)) {
 		note.skipped += note.skipped < CHECK_NOTE_MAX;
@@ -267,7 +281,14 @@ static void note_and_run(int fd, const char *device, const char *sysroot, uint32
 	else
 		run_e2fsck(device, sysroot, program, limit_sec, ret);
 	take_back_kernel_filesystems(sysroot);
-	if (ret->result == CHECK_GOOD || ret->result == CHECK_REPAIRED)
+}
+
+void check_helped(const char *device)
+{
+	_cleanup_close_ int fd = sys_open(device, O_RDWR, 0);
+	struct check_note note;
+
+	if (fd >= 0 && read_note(fd, &note) >= 0 && note.begun)
 		(void)write_note(fd, &(struct check_note) { 0 });
 }
 

@@ -52,3 +52,6 @@ struct check_report {
  */
 void check_run(const char *device, const char *sysroot, uint32_t asked_sec,
 	       struct check_report *ret);
+
+/* The check put things in order, and the kernel thinks so, too: what is remembered of it goes. */
+void check_helped(const char *device);

@@ -362,5 +362,7 @@ int data_check(const struct partition *p, const char *target, const char *sysroo
 		return r;
 	d->found = found;
 	add_report(d, device, &report);
+	if (d->checked && !d->wants_check)
+		check_helped(device);
 	return 0;
 }

@@ -287,7 +287,7 @@ static void rescue_shell(const struct consoles *c)
 	int status;
 
 	consoles_write(c, "\nRESCUE IMAGE: a root shell. Leave it with \"exit\" to restart.\n");
-	(void)sys_spawn_wait(NULL, SHELL, argv, UINT32_MAX, &status);
+	(void)sys_spawn_wait(NULL, SHELL, argv, UINT32_MAX, -1, &status);
 }
 
 _Noreturn void fail_boot(struct boot *b, const struct failure *f)

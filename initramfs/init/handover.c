@@ -259,25 +259,33 @@ static int find_id(const struct boot *b, char id[static MACHINE_ID_LEN + 2], con
 static bool id_is_wanted(int root, const char *sysroot)
 {
 	_cleanup_free_ char *etc = strf("%s/etc", sysroot);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = -1, path = -1;
+	struct stat st;
 	uint64_t magic;
 	char byte;
 
 	if (!etc || sys_statfs_type(etc, &magic) < 0 ||
 	    (magic != OVERLAYFS_SUPER_MAGIC && magic != TMPFS_MAGIC))
 		return false;
-	fd = sys_open_beneath(root, "etc/machine-id", O_RDONLY | O_NONBLOCK, 0);
-	if (fd == -ENOENT)
+	path = sys_open_beneath(root, "etc/machine-id", O_PATH, 0);
+	if (path < 0)
+		return path == -ENOENT;
+	/* What is no file came from BF_DATA: systemd could not read an id from it either. */
+	if (sys_fstat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return true;
+	fd = sys_open_beneath(root, "etc/machine-id", O_RDONLY, 0);
 	return fd >= 0 && sys_read(fd, &byte, 1) == 0;
 }
 
+/* Always a new file: to open what stands there for writing can have effects, or block for ever. */
 static int write_id(int root, const char *id)
 {
-	_cleanup_close_ int fd =
-		sys_open_beneath(root, "etc/machine-id", O_WRONLY | O_CREAT | O_TRUNC, 0444);
-	int r;
+	_cleanup_close_ int etc = sys_open_beneath(root, "etc", O_RDONLY | O_DIRECTORY, 0), fd = -1;
+	int r = etc < 0 ? etc : sys_unlinkat(etc, "machine-id", 0);
 
+	if (r < 0 && r != -ENOENT)
+		return r;
+	fd = sys_open_beneath(etc, "machine-id", O_WRONLY | O_CREAT | O_EXCL, 0444);
 	if (fd < 0)
 		return fd;
 	r = io_write(fd, id, strlen(id));
@@ -410,7 +418,7 @@ static void delete_below(int dir, dev_t dev, unsigned depth);
 
 static void delete_entry(int dir, const char *name, dev_t dev, unsigned depth)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = -1, path = -1;
 	struct stat st;
 
 	if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)

@@ -11,7 +11,7 @@
  * What may take longer than a step says how long:
  *
  *   patience_begin(limit_sec);
- *   r = sys_spawn_wait(root, E2FSCK, argv, limit_sec, &status);
+ *   r = sys_spawn_wait(root, E2FSCK, argv, limit_sec, -1, &status);
  *   patience_end();
  *
  * The deadline (bf.deadline=) is one for all steps together. Its clock stands still between

@@ -337,7 +337,7 @@ def bf_init_failed(f: Facts, carried_out: Decision | None, reason: str) -> Decis
         return replace(d, delay=60)
     can_rescue = f.named == r.committed and r.proven[other(r.committed)] != "no"
     rescue = "reboot-trial" if can_rescue else "reboot"
-    if f.status != "ok" and f.selector == "invalid":
+    if f.status != "ok" and (f.selector == "invalid" or (carried_out and f.selector == "gone")):
         rescue = "reboot-other"
     if not f.recordable:
         wait = delay(r.hard + 1) if rescue == "reboot" else 0

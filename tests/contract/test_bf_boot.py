@@ -260,7 +260,7 @@ def test_a_lock_that_is_never_given_back(make):
 STATUS_KEYS = {
     "running", "committed", "trial", "committable", "staged", "kind", "attempts", "trials", "trial_reason", "armed",
     "primary", "next_boot", "slots", "probation", "hard", "soft", "ladder", "repairs", "doublings", "generation",
-    "last", "reason", "degraded", "writable", "limbo", "mismatch", "staying", "record", "selector", "data",
+    "last", "reason", "degraded", "writable", "limbo", "mismatch", "staying", "record", "selector", "data", "data_why",
     "boot_id", "cause", "notes",
 }
 

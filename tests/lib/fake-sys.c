@@ -1518,7 +1518,7 @@ int sys_exec(const char *path, char *const argv[], char *const envp[])
 }
 
 int sys_spawn_wait(const char *in_root, const char *path, char *const argv[], uint32_t timeout_sec,
-		   int *ret_status)
+		   int out_fd _unused_, int *ret_status)
 {
 	_cleanup_free_ char *args = words(argv);
 	uint32_t sec;

@@ -389,11 +389,16 @@ static void test_check_in_vain(void)
 	}
 
 	{
-		struct data d = begin_check(ERRORS, 0, WITH, EXIT(1));
+		struct data d = begin_check(EXT4, -EUCLEAN, WITH, EXIT(1));
 
 		set_note(5, 32);
 		(void)!data_check(&part, TARGET, ROOT, 0, &d, &(struct failure) { 0 });
 		ok_int(begun(), 0, "forgotten when it helped");
+		close_p(&d.fd);
+		d = begin_check(EXT4, -EUCLEAN, WITH, EXIT(1));
+		fake_result("mount " DEV, -EUCLEAN);
+		(void)!data_check(&part, TARGET, ROOT, 0, &d, &(struct failure) { 0 });
+		ok_int(begun(), 1, "not when the kernel refuses it all the same");
 		close_p(&d.fd);
 		d = begin_check(ERRORS, 0, WITH, EXIT(4));
 		{

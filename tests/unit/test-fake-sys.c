@@ -94,8 +94,9 @@ static void test_log(void)
 	ok_int(sys_mount("/dev/dm-0", "/r", "ext4", 0, "x"), 0, "spent");
 	ok(appeared, "something appears when it succeeds");
 	ok_int(sys_umount("/r", MNT_DETACH), 0, "umount");
-	ok_int(sys_spawn_wait(NULL, "/sbin/e2fsck", argv, 2, &status), -ETIMEDOUT, "spawn, slow");
-	ok_int(sys_spawn_wait(NULL, "/sbin/e2fsck", argv, 9, &status), 0, "spawn");
+	ok_int(sys_spawn_wait(NULL, "/sbin/e2fsck", argv, 2, -1, &status), -ETIMEDOUT,
+	       "spawn, slow");
+	ok_int(sys_spawn_wait(NULL, "/sbin/e2fsck", argv, 9, -1, &status), 0, "spawn");
 	ok_int(status, 256, "its status");
 	ok_int(sys_exec("/sbin/init", argv, NULL), -ENOSYS, "exec outside of fake_run");
 	sys_sync();

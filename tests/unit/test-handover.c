@@ -342,6 +342,15 @@ static void id_bf_linked(void)
 	fake_symlink("/root/etc/bf", "/data/bf");
 }
 
+/* Left by a kiosk on a /etc that it may write to: to open it for writing waits for a reader, for
+ * ever. */
+static void id_target_fifo(void)
+{
+	id_stored();
+	fake_remove("/root/etc/machine-id");
+	ok(mkfifo(fake_path("/root/etc/machine-id"), 0644) == 0, "a FIFO is made");
+}
+
 static void id_target_linked(void)
 {
 	fake_file("/root/shadow", "");
@@ -387,6 +396,7 @@ static void test_machine_id(void)
 		{ "stored one is a link", id_linked, "new", MADE, MADE },
 		{ "bf is a link", id_bf_linked, "volatile", MADE, NULL },
 		{ "the image's is a link", id_target_linked, "image", "", ID },
+		{ "the image's is a FIFO", id_target_fifo, "stored", ID, ID },
 		{ "no randomness", id_no_random, "failed", "", NULL },
 		{ "cannot be written", id_not_writable, "failed", "", ID },
 	};

@@ -157,7 +157,7 @@ static void test_longest(void)
 	memset(hash, 'f', RECORD_HASH_MAX);
 	memset(code, 'x', RECORD_CODE_MAX);
 	record_init(&r, SLOT_B);
-	r.gen = RECORD_GEN_MAX;
+	r.gen = RECORD_GEN_MAX - 1;
 	r.staged = SLOT_A;
 	r.kind = KIND_FALLBACK;
 	r.attempts = r.trials = r.hard = r.soft = r.doublings = r.ladder = r.repairs =
@@ -238,7 +238,7 @@ static void test_damage(void)
 		{ "gen=42", "gen=42 " },
 		{ "gen=42", "gen=0x2a" },
 		{ "gen=42", "gen=-" },
-		{ "gen=42", "gen=4611686018427387905" },
+		{ "gen=42", "gen=4611686018427387904" },
 		{ "gen=42", "gen=18446744073709551616" },
 		{ "committed=A\n", "" },
 		{ "committed=A\n", "committed=A\ncommitted=A\n" },
@@ -411,7 +411,7 @@ static void test_limits(void)
 	static const struct {
 		const char *from, *to;
 	} rows[] = {
-		{ "gen=42", "gen=4611686018427387904" },
+		{ "gen=42", "gen=4611686018427387903" },
 		{ "gen=42", "gen=0" },
 		{ "attempts=2", "attempts=1000000" },
 		{ "trial_reason=-", "trial_reason=abcdefghijklmnopqrstuvwxyz01234" },
@@ -897,7 +897,7 @@ static void test_invalid(void)
 	r.committed = SLOT_NONE;
 	ok_int(record_store(data_fd, &r), -EINVAL, "nothing committed");
 	r = golden();
-	r.gen = RECORD_GEN_MAX;
+	r.gen = RECORD_GEN_MAX - 1;
 	ok_int(record_store(data_fd, &r), -EINVAL, "the end of generations");
 	ok(gen_in(NEWEST) == 12 && gen_in(OLDER) == 11, "nothing was written");
 }

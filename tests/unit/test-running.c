@@ -526,6 +526,13 @@ static void test_selector_of_somebody(void)
 	ok_int(sector_on_disk(), SLOT_A, "wrong slot: and found in place");
 	ok(on_disk(&rec) && rec.repairs == 1, "wrong slot: counted");
 	more_files = 0;
+
+	/* The file cannot be made: the reboot is counted all the same, or it would never end. */
+	make_device(&d);
+	fat_make(fake_path(SELECTOR_DEV), 12, 512, &file, 1);
+	fake_result("mount " SELECTOR_DEV, -EIO);
+	ok_int(ask(REQUEST_RECONCILE, SLOT_NONE, ""), 0, "wrong slot, and no file");
+	ok(on_disk(&rec) && rec.repairs == 1, "wrong slot, and no file: counted");
 }
 
 static int image_hash(const char *cmdline, char ret[static RECORD_HASH_MAX + 1])
