@@ -21,7 +21,6 @@ from diskimage import DiskImage
 from guarded import PLAIN, WATCHDOG, Guarded
 from server import Server
 
-EXT4_SUPERBLOCK = 1024
 
 
 @pytest.fixture
@@ -383,9 +382,10 @@ def test_a_data_partition_that_cannot_be_written_keeps_the_trial_undecided(trial
 
 
 def test_a_trial_without_its_data_stays_undecided(trial: Guarded) -> None:
-    """bf-init finds no file system: nothing that could be decided could be written down."""
+    """bf-init finds no file system, and e2fsck no trace of one: nothing that could be decided could be
+    written down."""
     trial.cut()
-    DiskImage(trial.device.disk.path).write_partition("BF_DATA", EXT4_SUPERBLOCK, bytes(1024))
+    DiskImage(trial.device.disk.path).zero_partition("BF_DATA")
     trial.boot_again(tryboot=True)
     trial.logged_in()
     assert trial.shell.boot_file()["BF_DATA"] == "missing"
