@@ -83,7 +83,7 @@ def settings(name: str) -> list[str]:
 def test_the_count_comes_before_the_unmount() -> None:
     unit = settings("bf-boot-reconcile.service")
     assert "RequiresMountsFor=/data" in unit and "RemainAfterExit=yes" in unit
-    assert "DefaultDependencies=no" not in unit, "it must be stopped by a shutdown"
+    assert "Conflicts=shutdown.target" in unit and "Before=shutdown.target" in unit, "it must be stopped by a shutdown"
     assert "ExecStop=/usr/lib/betterframe/bf-boot-shutdown" in unit
 
 
