@@ -1,0 +1,128 @@
+"""A person, or a program, asks systemd for another state of the system: in a trial of B, and on the committed
+slot A with an update staged. What bf-init has mounted stays usable, or it is a full reboot; no slot is blamed.
+
+All of these go on from the boots that were put aside for test_guard.py; the guard itself mostly does not run.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import bootrecord
+from diskimage import DiskImage
+from guarded import GUEST_SEC, PLAIN, TRYBOOT, Guarded
+from machine import End
+from test_guard import committed, go_on, trial  # noqa: F401 (fixtures)
+
+MOUNTS = "findmnt --real -nlo TARGET,SOURCE,FSTYPE | sort"
+# As logind asks for it. ("systemctl kexec" first wants kexec-tools, and a kernel to load.)
+ASKED = "systemctl start --no-block --job-mode=replace-irreversibly {}"
+SLOW_STOP_SEC = 60
+
+
+@pytest.fixture(params=["trial", "committed"])
+def box(request: pytest.FixtureRequest, go_on) -> Guarded:  # noqa: F811
+    """B on trial, or A with B staged and armed."""
+    made: Guarded = go_on(request.param == "trial")
+    if request.param == "committed":
+        made.record_in_guest(staged="B", state_B="unknown", attempts="0", trials="0", kind="update")
+        made.ok("bf-boot reconcile; test -e /run/bf/armed")
+    return made
+
+
+def is_trial(box: Guarded) -> bool:
+    return box.run.decision.tryboot
+
+
+def assert_nobody_is_blamed(record: dict[str, str]) -> None:
+    assert (record["committed"], record["staged"], record["state.B"]) == ("A", "B", "unknown"), record
+    assert record["trial_reason"] == "-"
+    assert not [entry for entry in bootrecord.history(record) if entry[0] in ("rejected", "given-up", "fallback", "failed")]
+
+
+def goes_down(box: Guarded, command: str) -> None:
+    """A full reboot: out of a trial, back to A, to be repeated; on A, into the trial, counted once."""
+    box.run.machine.send(f"{command}\n")
+    record = box.ends(PLAIN if is_trial(box) else TRYBOOT)
+    assert_nobody_is_blamed(record)
+    assert (record["trials"], record["attempts"]) == ("0", "1")
+    assert box.decides(*((2, False) if is_trial(box) else (3, True)))
+
+
+@pytest.mark.parametrize("command", ["systemctl soft-reboot", ASKED.format("kexec.target")], ids=["soft-reboot", "kexec"])
+def test_what_passes_the_firmware_by_is_a_full_reboot(box: Guarded, command: str) -> None:
+    goes_down(box, command)
+
+
+@pytest.mark.parametrize("box", ["committed"], indirect=True)
+def test_a_slow_shutdown_ends_as_asked(box: Guarded) -> None:
+    """Longer than the watchdog waits: systemd feeds it while units stop, and the trial's argument gets through."""
+    box.write("/run/systemd/system/slow.service",
+              "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+              f"ExecStop=/bin/sleep {SLOW_STOP_SEC}\nTimeoutStopSec=600\n")
+    box.ok("systemctl daemon-reload; systemctl start slow")
+    # Half of the time that the service takes; less, and a busy host lets it bite.
+    for name in ("Runtime", "Reboot"):
+        box.ok("busctl set-property org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+               f"org.freedesktop.systemd1.Manager {name}WatchdogUSec t {SLOW_STOP_SEC // 2}000000")
+    before = box.uptime()
+    goes_down(box, "systemctl reboot")
+    after = box.run.machine.console.rsplit("Restarting system", 1)[0].rsplit("[", 1)[1]
+    assert float(after.split("]")[0]) - before > SLOW_STOP_SEC, "the service was not waited for"
+
+
+# Not in the shell, which does not live so long.
+ISOLATE = """
+exec 2>/data/said
+{mounts} >/data/before
+systemctl isolate {target}.target
+{mounts} >/data/after
+echo $(systemctl is-active multi-user.target {target}.target) >/data/state
+touch /etc/x /var/lib/x /home/x /data/x && echo written >>/data/state
+systemctl reboot
+"""
+
+
+# The emergency mode stops more.
+@pytest.mark.parametrize("target", [pytest.param("rescue", marks=pytest.mark.long), "emergency"])
+def test_the_rescue_mode_keeps_what_is_mounted(box: Guarded, target: str) -> None:
+    """And a reboot from there counts as any other."""
+    box.write("/run/probe", ISOLATE.format(target=target, mounts=MOUNTS))
+    box.write("/run/systemd/system/probe.service", "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\n"
+              "[Service]\nType=oneshot\nExecStart=/bin/sh /run/probe\n")
+    # Its shell would wait for somebody who types, on this console.
+    box.write(f"/run/systemd/system/{target}.service.d/90-test.conf",
+              "[Service]\nExecStartPre=\nExecStart=\nExecStart=/bin/sleep infinity\nStandardInput=null\n")
+    # Here nobody is to end it before.
+    box.ok("systemctl daemon-reload; systemctl mask --runtime bf-guard")
+    goes_down(box, "systemctl start --no-block probe")
+    disk = DiskImage(box.device.disk.path)
+    before, after, state = (disk.debugfs("BF_DATA", f"cat /{name}", write=False) for name in ("before", "after", "state"))
+    assert "/home" in before and after == before
+    assert state.splitlines()[-2:] == ["inactive active", "written"]
+
+
+@pytest.mark.parametrize("command", ["systemctl poweroff", "halt"])
+def test_what_stops_here_is_no_verdict(box: Guarded, command: str) -> None:
+    """The update is tried later; nothing of it is lost."""
+    assert "disabled" in box.shell("systemctl suspend 2>&1")[1], "it slept"
+    box.run.machine.send(f"{command}\n")
+    if command == "halt":
+        box.run.machine.wait("reboot: System halted", GUEST_SEC)
+        record = box.cut()
+    else:
+        record = box.ends(End("poweroff"))
+    assert_nobody_is_blamed(record)
+    assert (record["trials"], record["attempts"]) == (("0", "1") if is_trial(box) else ("0", "0"))
+    assert box.decides(2, False)
+
+
+@pytest.mark.parametrize("force", ["--force", "--force --force"], ids=["once", "twice"])
+def test_a_forced_reboot_is_no_verdict(box: Guarded, force: str) -> None:
+    """No unit is stopped, so nobody writes anything down; the argument is in place since the slot was staged.
+    bf-init counts the trials, which bounds them."""
+    box.run.machine.send(f"systemctl reboot {force}\n")
+    record = box.ends(PLAIN if is_trial(box) else TRYBOOT)
+    assert_nobody_is_blamed(record)
+    assert (record["trials"], record["attempts"]) == (("1", "1") if is_trial(box) else ("0", "0"))
+    assert box.decides(*((2, False) if is_trial(box) else (3, True)))
