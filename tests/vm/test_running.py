@@ -102,7 +102,7 @@ def test_the_rescue_mode_keeps_what_is_mounted(box: Guarded, target: str) -> Non
     assert state.splitlines()[-2:] == ["inactive active", "written"]
 
 
-@pytest.mark.parametrize("command", ["systemctl poweroff", "halt"])
+@pytest.mark.parametrize("command", ["systemctl poweroff", pytest.param("halt", marks=pytest.mark.long)])
 def test_what_stops_here_is_no_verdict(box: Guarded, command: str) -> None:
     """The update is tried later; nothing of it is lost."""
     assert "disabled" in box.shell("systemctl suspend 2>&1")[1], "it slept"
@@ -117,7 +117,8 @@ def test_what_stops_here_is_no_verdict(box: Guarded, command: str) -> None:
     assert box.decides(2, False)
 
 
-@pytest.mark.parametrize("force", ["--force", "--force --force"], ids=["once", "twice"])
+@pytest.mark.parametrize("force", ["--force", pytest.param("--force --force", marks=pytest.mark.long)],
+                         ids=["once", "twice"])
 def test_a_forced_reboot_is_no_verdict(box: Guarded, force: str) -> None:
     """No unit is stopped, so nobody writes anything down; the argument is in place since the slot was staged.
     bf-init counts the trials, which bounds them."""
