@@ -267,6 +267,14 @@ static int write_file(const char *path, const char *text, const char *spare)
 	return e < 0 ? e : sys_renameat(AT_FDCWD, spare, path);
 }
 
+bool running_disk_forgets(const struct running *r)
+{
+	const struct run_facts *f = &r->facts;
+
+	return f->record_readable && f->writable && !f->limbo && *r->boot.boot_id &&
+	       !streq(f->record.last.boot_id, r->boot.boot_id);
+}
+
 int running_make_spares(void)
 {
 	int e = io_mkdirat(AT_FDCWD, RUNNING_DIR, 0755);

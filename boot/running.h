@@ -71,6 +71,12 @@ _must_check_ int running_carry_out(struct running *r, const struct request_plan 
 _must_check_ int running_request(struct running *r, enum request request,
 				 const struct request_args *args, struct request_plan *ret);
 
+/*
+ * bf-init writes every boot down, and reads it back from the disk. It is not there, although
+ * BF_DATA takes writes: a disk at the end of its life that has become read-only in silence.
+ */
+bool running_disk_forgets(const struct running *r);
+
 /* Makes the spare files, while there is room for them. */
 _must_check_ int running_make_spares(void);
 

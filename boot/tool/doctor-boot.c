@@ -67,6 +67,10 @@ void doctor_record(struct doctor *d)
 		doctor_say(d, DOCTOR_OK, "data", PART_LABEL(DATA) " at %s",
 			   d->running.boot.data_dir);
 	doctor_say(d, rows[status].verdict, "record", "%s", rows[status].text);
+	if (running_disk_forgets(&d->running))
+		doctor_say(d, DOCTOR_FAULT, "disk",
+			   "takes writes and forgets them (this boot is not in the record): "
+			   "replace it");
 	if (f->record_readable && record_is_doubtful(&f->record))
 		doctor_say(d, DOCTOR_WARN, "record",
 			   "a slot holds another image than it knew: does the disk forget writes?");

@@ -131,6 +131,11 @@ static void find_notes(struct status *s)
 	note(s, f->record_readable && s->running->record_status == RECORD_BACKUP,
 	     "One of the two copies of the boot record is damaged or missing.",
 	     "Nothing: the next change writes it again.");
+	note(s, running_disk_forgets(s->running),
+	     "The disk takes writes and forgets them: the boot record does not hold what was "
+	     "written "
+	     "in this boot.",
+	     "Replace the disk; until then nothing can be installed.");
 	note(s, f->record_readable && record_is_doubtful(&f->record),
 	     "The running slot holds another image than the boot record knew: the disk forgot what "
 	     "was written last, or the slot was written by hand.",
