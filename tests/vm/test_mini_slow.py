@@ -44,7 +44,7 @@ def test_steps_longer_than_the_watchdog(make_device):
     run.machine.wait(r"stage modules")
     run.machine.slow_io(3 * MIB)
     run.machine.wait(r"stage data")
-    run.machine.slow_io(30 * 1024)
+    run.machine.slow_io(20 * 1024)
     run.machine.wait(r"stage handover")
     run.machine.resume_io()
     device.finish(run)
