@@ -53,6 +53,22 @@ static int open_close(struct running *r)
 	return e;
 }
 
+/* bf-init's stamp of this boot is in the record, or the disk forgets what it takes. */
+static void test_disk_forgets(void)
+{
+	struct running r;
+
+	make_usual();
+	ok_int(open_close(&r), 0, "a usual device");
+	r.facts.record.last = (struct record_last) { .slot = SLOT_A, .phase = PHASE_STARTED };
+	strcpy(r.facts.record.last.boot_id, r.boot.boot_id);
+	ok(*r.boot.boot_id && !running_disk_forgets(&r), "this boot is in the record");
+	strcpy(r.facts.record.last.boot_id, "ffffffffffffffffffffffffffffffff");
+	ok(running_disk_forgets(&r), "another one is");
+	r.facts.writable = false;
+	ok(!running_disk_forgets(&r), "nothing could be written");
+}
+
 static void test_open_usual(void)
 {
 	const struct run_facts *f;
@@ -579,6 +595,7 @@ static void test_image_hash(void)
 int main(void)
 {
 	test_open_usual();
+	test_disk_forgets();
 	test_open_odd();
 	test_nothing_kept_of_other_data();
 	test_lock();
