@@ -418,7 +418,7 @@ static void delete_below(int dir, dev_t dev, unsigned depth);
 
 static void delete_entry(int dir, const char *name, dev_t dev, unsigned depth)
 {
-	_cleanup_close_ int fd = -1, path = -1;
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 
 	if (sys_fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
