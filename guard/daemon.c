@@ -105,8 +105,8 @@ static void paced_facts_came(struct guard *g, bool good)
 /* A kiosk that goes on to reach its server does not write it again by itself. */
 static void baseline_not_written(struct guard *g, const struct device_answer *a)
 {
-	report_line(LOG_LEVEL_WARNING, "whether the server answers cannot be remembered: %s",
-		    strerror(-a->error));
+	guard_log(LOG_LEVEL_WARNING, "whether the server answers cannot be remembered: %s",
+		  strerror(-a->error));
 	g->baseline_written = BASELINE_UNKNOWN;
 	g->baseline_due = device_now() + BASELINE_PAUSE;
 }
@@ -125,8 +125,8 @@ static void came_back(void *userdata, const struct job_result *result)
 	switch (e->question.type) {
 	case DEVICE_FACTS:
 		if (a.error < 0) {
-			report_line(LOG_LEVEL_WARNING, "the facts of this boot: %s%s%s",
-				    strerror(-a.error), *a.why ? ": " : "", a.why);
+			guard_log(LOG_LEVEL_WARNING, "the facts of this boot: %s%s%s",
+				  strerror(-a.error), *a.why ? ": " : "", a.why);
 			return; /* asked again: by the reducer, or see paced_facts_came() */
 		}
 		take_facts(g, &a);
@@ -143,8 +143,8 @@ static void came_back(void *userdata, const struct job_result *result)
 			     : a.next == NEXT_REBOOT_TRIAL ? POLICY_REBOOT_TRIAL
 							   : POLICY_GO_ON;
 		if (!event.yes)
-			report_line(LOG_LEVEL_WARNING, "not written: %s",
-				    *a.why ? a.why : strerror(-a.error));
+			guard_log(LOG_LEVEL_WARNING, "not written: %s",
+				  *a.why ? a.why : strerror(-a.error));
 		break;
 	case DEVICE_SAVE:
 		event.type = EVENT_SAVED;
@@ -155,7 +155,7 @@ static void came_back(void *userdata, const struct job_result *result)
 				: a.corrupt  ? VERDICT_FAIL
 					     : VERDICT_INCONCLUSIVE;
 		if (a.error < 0)
-			report_line(LOG_LEVEL_WARNING, "%s", *a.why ? a.why : strerror(-a.error));
+			guard_log(LOG_LEVEL_WARNING, "%s", *a.why ? a.why : strerror(-a.error));
 		break;
 	case DEVICE_REBOOT:
 		event.type = EVENT_RUNG_FAILED;
@@ -166,8 +166,8 @@ static void came_back(void *userdata, const struct job_result *result)
 		return;
 	default:
 		if (a.error < 0)
-			report_line(LOG_LEVEL_WARNING, "errand %d: %s", e->question.type,
-				    strerror(-a.error));
+			guard_log(LOG_LEVEL_WARNING, "errand %d: %s", e->question.type,
+				  strerror(-a.error));
 		return;
 	}
 	guard_event(g, &event);
@@ -488,8 +488,8 @@ static void tell(struct guard *g, enum check check, enum verdict verdict, enum r
 		return;
 	g->changes++;
 	if (g->told[check] != verdict)
-		report_line(verdict >= VERDICT_FAIL ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
-			    "check %s: %s: %s", check_name(check), verdict_name(verdict), why);
+		guard_log(verdict_failed(verdict) ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
+			  "check %s: %s: %s", check_name(check), verdict_name(verdict), why);
 	g->told[check] = verdict;
 	g->told_reason[check] = reason;
 	guard_event(g, &event);
@@ -564,7 +564,7 @@ static void weigh_scripts(struct guard *g)
 	const char *name;
 	enum verdict verdict = checks_judge(&g->checks, &name);
 
-	tell(g, CHECK_SCRIPTS, verdict, verdict >= VERDICT_FAIL ? REASON_CHECK_FAILED : REASON_NONE,
+	tell(g, CHECK_SCRIPTS, verdict, verdict_failed(verdict) ? REASON_CHECK_FAILED : REASON_NONE,
 	     name ? name : (g->checks.count ? "all required ones pass" : "there are none"));
 }
 
@@ -701,9 +701,9 @@ static void warn(void *userdata, const char *file, unsigned line, const char *te
 
 	g->warnings++;
 	if (line)
-		report_line(LOG_LEVEL_WARNING, "%s:%u: %s", file, line, text);
+		guard_log(LOG_LEVEL_WARNING, "%s:%u: %s", file, line, text);
 	else
-		report_line(LOG_LEVEL_WARNING, "%s: %s", file, text);
+		guard_log(LOG_LEVEL_WARNING, "%s: %s", file, text);
 }
 
 static void load_config(struct guard *g, const char *root)
@@ -717,9 +717,8 @@ static void load_config(struct guard *g, const char *root)
 	g->has_user = *g->config.user != '\0';
 	find_user(g);
 	if (g->has_user && g->kiosk_uid == (uid_t)-1)
-		report_line(LOG_LEVEL_WARNING,
-			    "there is no user %s yet: its heartbeats are not taken",
-			    g->config.user);
+		guard_log(LOG_LEVEL_WARNING,
+			  "there is no user %s yet: its heartbeats are not taken", g->config.user);
 }
 
 static bool was_starved(const struct guard *g)
@@ -780,7 +779,7 @@ int guard_run(const char *dir, const char *root)
 
 	if (!g)
 		return -ENOMEM;
-	report_start(root);
+	guard_log_open(root);
 	g->dir = dir;
 	g->notify_fd = g->control_fd = -1;
 	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++)
@@ -801,7 +800,7 @@ int guard_run(const char *dir, const char *root)
 		int listening = listen_start(g);
 
 		if (listening < 0)
-			report_line(LOG_LEVEL_WARNING, "%s: %s", g->dir, strerror(-listening));
+			guard_log(LOG_LEVEL_WARNING, "%s: %s", g->dir, strerror(-listening));
 		g->starving = was_starved(g);
 		begin(g);
 		(void)sd_notify(false, "READY=1");

@@ -9,6 +9,7 @@ bf-guard_SRC := \
 	guard/kiosk.c \
 	guard/link.c \
 	guard/listen.c \
+	guard/log.c \
 	guard/policy.c \
 	guard/rauc.c \
 	guard/report.c

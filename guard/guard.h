@@ -16,6 +16,7 @@
 #include "guard/device.h"
 #include "guard/heartbeat.h"
 #include "guard/kiosk.h"
+#include "guard/log.h"
 #include "guard/policy.h"
 #include "guard/rauc.h"
 
@@ -132,10 +133,8 @@ void listen_check_marker(struct guard *g);
 void listen_tell_followers(struct guard *g);
 
 /* report.c */
-void report_start(const char *root);
 void report_phase(struct guard *g); /* when the phase changed: journal and STATUS= */
 void report_action(struct guard *g, const struct policy_action *action);
-void report_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 /* Allocated; NULL without memory. */
 char *report_status(const struct guard *g, bool json);
 /* What a person needs to see why a trial was rejected. */

@@ -158,7 +158,7 @@ static void rauc_says(struct guard *g, enum rauc_error error, const char *messag
 {
 	(void)snprintf(g->rauc_said, sizeof(g->rauc_said), "%s%s%.80s", rauc_error_text(error),
 		       message ? ": " : "", message ? message : "");
-	report_line(LOG_LEVEL_WARNING, "%s", g->rauc_said);
+	guard_log(LOG_LEVEL_WARNING, "%s", g->rauc_said);
 }
 
 static int on_marked(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -273,7 +273,7 @@ static int on_rung(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	(void)error;
 	/* Somebody else's shutdown that is under way will do. */
 	if (e && !(e->name && strstr(e->name, "InProgress"))) {
-		report_line(LOG_LEVEL_WARNING, "reboot: %s", e->message ? e->message : e->name);
+		guard_log(LOG_LEVEL_WARNING, "reboot: %s", e->message ? e->message : e->name);
 		guard_event(g, &failed);
 	}
 	return 0;
@@ -419,7 +419,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 	struct guard *g = userdata;
 
 	(void)m, (void)error;
-	report_line(LOG_LEVEL_WARNING, "the connection to D-Bus is lost; trying again");
+	guard_log(LOG_LEVEL_WARNING, "the connection to D-Bus is lost; trying again");
 	link_disconnect(g);
 	if (g->mark_id)
 		marked(g, MARK_UNKNOWN);
@@ -469,7 +469,7 @@ static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		r = sd_bus_call_method_async(g->bus, NULL, SYSTEMD, MANAGER, "Subscribe", ignore, g,
 					     NULL);
 	if (r < 0)
-		report_line(LOG_LEVEL_WARNING, "D-Bus: %s", strerror(-r));
+		guard_log(LOG_LEVEL_WARNING, "D-Bus: %s", strerror(-r));
 	link_read_unit(g);
 	ask_rauc(g);
 	ask_going_down(g);
@@ -516,7 +516,7 @@ void link_connect(struct guard *g)
 	r = connect_bus(g);
 	if (r >= 0)
 		return;
-	report_line(LOG_LEVEL_WARNING, "D-Bus: %s; trying again", strerror(-r));
+	guard_log(LOG_LEVEL_WARNING, "D-Bus: %s; trying again", strerror(-r));
 	link_disconnect(g);
 	retry_later(g);
 }

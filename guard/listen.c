@@ -82,10 +82,10 @@ static void warn_of_stranger(struct guard *g, const struct ucred *who)
 	if (g->warned_of_stranger || who->uid != g->kiosk_uid)
 		return;
 	g->warned_of_stranger = true;
-	report_line(LOG_LEVEL_WARNING,
-		    "heartbeats of process %d are refused: it has the kiosk's account, but is not "
-		    "of %s; if it should count, set user= in bf-guard.conf",
-		    (int)who->pid, g->config.unit);
+	guard_log(LOG_LEVEL_WARNING,
+		  "heartbeats of process %d are refused: it has the kiosk's account, but is not "
+		  "of %s; if it should count, set user= in bf-guard.conf",
+		  (int)who->pid, g->config.unit);
 }
 
 static bool may_beat(struct guard *g, const struct msghdr *msg)

@@ -2,44 +2,10 @@
 /* How the guard explains itself: journal entries with message ids (hooks/systemd/bf-guard.catalog
  * says what to do about each), STATUS= for systemctl, status for people and programs. */
 #include "guard/guard.h"
-#include "guard/journal.h"
 
-#include "boot/io.h"
 #include "boot/json.h"
 
 #include <systemd/sd-daemon.h>
-
-static bool has_journal;
-
-void report_start(const char *root)
-{
-	has_journal = journal_open(root);
-}
-
-/* As the kernel has them. */
-static const char *priority(enum log_level level)
-{
-	static const char digits[][2] = { "0", "1", "2", "3", "4", "5", "6", "7" };
-
-	return digits[(unsigned)level < ARRAY_SIZE(digits) ? level : LOG_LEVEL_INFO];
-}
-
-void report_line(enum log_level level, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	text_clean(text, ' ');
-	if (has_journal)
-		journal_send((const struct journal_field[]) { { "PRIORITY", priority(level) },
-							      { "MESSAGE", text } },
-			     2);
-	else
-		log_line(level, "%s", text);
-}
 
 /* ---- entries with a message id --------------------------------------------------------- */
 
@@ -71,23 +37,18 @@ static const struct message {
 
 static void report_message(const struct guard *g, const struct message *m, enum reason reason)
 {
-	char text[512];
 	const struct journal_field fields[] = {
-		{ "PRIORITY", priority(m->level) },
 		{ "MESSAGE_ID", m->id },
 		{ "BF_SLOT", slot_name(g->device.running) },
 		{ "BF_REASON", reason_text(reason)->code },
 		{ "BF_WHAT", reason_text(reason)->what },
 		{ "BF_TODO", reason_text(reason)->todo },
-		{ "MESSAGE", text },
 	};
+	char text[512];
 
 	(void)snprintf(text, sizeof(text), "%s%s", m->text,
 		       m->text[strlen(m->text) - 1] == ' ' ? reason_text(reason)->what : "");
-	if (has_journal)
-		journal_send(fields, ARRAY_SIZE(fields));
-	else
-		log_line(m->level, "%s", text);
+	guard_log_fields(m->level, text, fields, ARRAY_SIZE(fields));
 }
 
 void report_action(struct guard *g, const struct policy_action *action)
@@ -97,8 +58,8 @@ void report_action(struct guard *g, const struct policy_action *action)
 		    (action->type != ACTION_REBOOT || action->rung == RUNG_LOGIND))
 			report_message(g, &messages[i], action->reason);
 	if (action->type == ACTION_REBOOT && action->rung != RUNG_LOGIND)
-		report_line(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
-			    rung_name(action->rung));
+		guard_log(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
+			  rung_name(action->rung));
 }
 
 /* ---- phases ------------------------------------------------------------------------------- */
@@ -137,8 +98,8 @@ void report_phase(struct guard *g)
 	g->reported = phase;
 	g->changes++;
 	(void)time_left(policy_due(&g->policy), left);
-	report_line(LOG_LEVEL_INFO, "%s: waits for %s%s", policy_phase_name(phase),
-		    policy_phase_waits(phase), left);
+	guard_log(LOG_LEVEL_INFO, "%s: waits for %s%s", policy_phase_name(phase),
+		  policy_phase_waits(phase), left);
 	/* This waits for systemd where its queue is full. With PID 1 dead nothing is lost by that:
 	 * nobody feeds the hardware watchdog any more, which ends it all. */
 	(void)sd_notifyf(false, "STATUS=%s (%s): waits for %s%s", policy_phase_name(phase),
