@@ -107,7 +107,7 @@ void heartbeat_forget(struct heartbeat *h)
 static void judge(struct heartbeat_judgement *j, enum verdict verdict, const char *why)
 {
 	j->verdict = verdict;
-	j->reason = verdict >= VERDICT_FAIL ? REASON_KIOSK_SILENT : REASON_NONE;
+	j->reason = verdict_failed(verdict) ? REASON_KIOSK_SILENT : REASON_NONE;
 	j->why = why;
 }
 

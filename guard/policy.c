@@ -71,12 +71,29 @@ const char *policy_phase_waits(enum phase value)
 
 const char *check_name(enum check value)
 {
-	static const char *const names[] = { [CHECK_UNIT] = "unit",
-					     [CHECK_HEARTBEAT] = "heartbeat",
-					     [CHECK_SCRIPTS] = "scripts",
-					     [CHECK_SERVER] = "server" };
+	static const char *const names[] = {
+#define X(id, name, is_local) [CHECK_##id] = name,
+		CHECKS(X)
+#undef X
+	};
 
 	return NAMES(names);
+}
+
+bool check_is_local(enum check check)
+{
+	static const bool local[] = {
+#define X(id, name, is_local) [CHECK_##id] = is_local,
+		CHECKS(X)
+#undef X
+	};
+
+	return (unsigned)check < ARRAY_SIZE(local) && local[check];
+}
+
+bool verdict_failed(enum verdict verdict)
+{
+	return verdict == VERDICT_FAIL || verdict == VERDICT_HOPELESS;
 }
 
 const char *verdict_name(enum verdict value)
@@ -180,24 +197,24 @@ static struct policy_action *ask(struct policy *p, struct policy_actions *out,
 
 static bool local_pass(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		if (p->checks[c].verdict != VERDICT_PASS)
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c) && p->checks[c].verdict != VERDICT_PASS)
 			return false;
 	return true;
 }
 
 static bool is_ill(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		if (p->checks[c].verdict >= VERDICT_FAIL)
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c) && verdict_failed(p->checks[c].verdict))
 			return true;
 	return false;
 }
 
 static enum reason hopeless(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		if (p->checks[c].verdict == VERDICT_HOPELESS)
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c) && p->checks[c].verdict == VERDICT_HOPELESS)
 			return p->checks[c].reason != REASON_NONE ? p->checks[c].reason
 								  : REASON_KIOSK_NOT_ALIVE;
 	return REASON_NONE;
@@ -206,8 +223,9 @@ static enum reason hopeless(const struct policy *p)
 /* What to say when time is up: the first check that does not pass, or that nothing stayed. */
 static enum reason illness(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		if (p->checks[c].verdict >= VERDICT_FAIL && p->checks[c].reason != REASON_NONE)
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c) && verdict_failed(p->checks[c].verdict) &&
+		    p->checks[c].reason != REASON_NONE)
 			return p->checks[c].reason;
 	return REASON_TRIAL_DEADLINE;
 }
@@ -539,8 +557,8 @@ static void restart_unit(struct policy *p, struct policy_actions *out)
 	p->was_patient = false;
 	act(p, out, ACTION_RESTART_UNIT)->reason = p->reason;
 	/* What was said of the old kiosk is not said of the new one. */
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		if (c != CHECK_SCRIPTS)
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c) && c != CHECK_SCRIPTS)
 			p->checks[c].verdict = VERDICT_INCONCLUSIVE;
 	p->local_since = p->ill_since = POLICY_NEVER;
 }
@@ -915,7 +933,7 @@ static void on_check(struct policy *p, const struct policy_event *e)
 	struct policy_check *c = &p->checks[(unsigned)e->check < CHECK_COUNT ? e->check : 0];
 
 	c->verdict = e->verdict;
-	if (e->verdict >= VERDICT_FAIL)
+	if (verdict_failed(e->verdict))
 		c->reason = e->reason;
 	if (e->verdict == VERDICT_PASS)
 		c->ever = true;
@@ -1069,7 +1087,7 @@ static void on_root(struct policy *p, const struct policy_event *e)
 		return;
 	p->root_id = 0;
 	p->root_done = true;
-	p->root_corrupt = e->verdict >= VERDICT_FAIL;
+	p->root_corrupt = verdict_failed(e->verdict);
 }
 
 static void on_event(struct policy *p, const struct policy_event *e, uint64_t now,

@@ -18,9 +18,19 @@
 #define POLICY_NEVER   UINT64_MAX
 #define POLICY_WATCHED UINT64_C(30000000)
 
-enum check { CHECK_UNIT, CHECK_HEARTBEAT, CHECK_SCRIPTS, CHECK_SERVER, CHECK_COUNT };
-/* All but the server's: they decide about this device alone. */
-#define CHECK_LOCAL_COUNT CHECK_SERVER
+/* X(identifier, "name", does it decide about this device alone?) */
+#define CHECKS(X)                                                                                  \
+	X(UNIT, "unit", true)                                                                      \
+	X(HEARTBEAT, "heartbeat", true)                                                            \
+	X(SCRIPTS, "scripts", true)                                                                \
+	X(SERVER, "server", false)
+
+enum check {
+#define X(id, name, is_local) CHECK_##id,
+	CHECKS(X)
+#undef X
+		CHECK_COUNT
+};
 
 enum verdict {
 	VERDICT_INCONCLUSIVE, /* no answer, or one that says nothing; also: not yet */
@@ -197,7 +207,9 @@ enum phase {
 const char *policy_phase_name(enum phase phase);
 const char *policy_phase_waits(enum phase phase);
 const char *check_name(enum check check);
+bool check_is_local(enum check check);
 const char *verdict_name(enum verdict verdict);
+bool verdict_failed(enum verdict verdict); /* for now, or for good */
 const char *rung_name(enum rung rung);
 
 struct policy_check {

@@ -17,7 +17,7 @@
 struct shadow {
 	enum role role;	  /* as last told and accepted */
 	bool committable; /* of the trial */
-	enum verdict local[CHECK_LOCAL_COUNT];
+	enum verdict local[CHECK_COUNT];
 	uint64_t pass_since;				  /* … and somebody looked all the time */
 	uint64_t last;					  /* step */
 	uint32_t mark_id;				  /* of a Mark that may still happen */
@@ -50,10 +50,10 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 {
 	bool pass = true;
 
-	if (e->type == EVENT_CHECK && e->check < CHECK_LOCAL_COUNT)
+	if (e->type == EVENT_CHECK && e->check < CHECK_COUNT)
 		s->local[e->check] = e->verdict;
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		pass = pass && s->local[c] == VERDICT_PASS;
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		pass = pass && (c == CHECK_SERVER || s->local[c] == VERDICT_PASS);
 	if (!pass || (s->last != POLICY_NEVER && now - s->last > 30 * SEC))
 		s->pass_since = POLICY_NEVER;
 	if (pass && s->pass_since == POLICY_NEVER)
@@ -714,8 +714,9 @@ static void server_story(struct story *s, const struct policy_config *config, bo
 {
 	trial(s, config);
 	TELL(s, 12, .type = EVENT_SERVER, .yes = expected);
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		TELL(s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c))
+			TELL(s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
 	TELL(s, 100, .type = EVENT_TIME);
 }
 
@@ -950,8 +951,9 @@ static void test_network_is_gone(void)
 	ok(did(&s, ACTION_ABORT), "nor a kiosk that gave no sign of life at all");
 	trial(&s, &config);
 	TELL(&s, 12, .type = EVENT_UNHEARD, .yes = true);
-	for (enum check c = 0; c < CHECK_LOCAL_COUNT; c++)
-		TELL(&s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (check_is_local(c))
+			TELL(&s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
 	TELL(&s, 100, .type = EVENT_TIME);
 	ok_str(at(&s), "waiting", "not even then");
 	TELL(&s, 200, .type = EVENT_UNHEARD);
