@@ -505,12 +505,12 @@ static void tell_flag(struct guard *g, enum policy_event_type type, bool *was, b
 
 /* Its silence is the update's fault only where it answered before, and there is a network now. A
  * fallback brings nothing new: the server may be just what the other slot's kiosk missed. */
-static void weigh_server(struct guard *g, const struct heartbeat_judgement *local)
+static void weigh_server(struct guard *g)
 {
-	struct heartbeat_judgement j;
+	struct judgement j;
 	bool expected;
 
-	server_judge(&g->heart, &g->config, local, &j);
+	server_judge(&g->heart, &g->config, &j);
 	tell(g, CHECK_SERVER, j.verdict, j.reason, j.why);
 	expected = g->device_known && g->device.facts.reached_before && g->link_up &&
 		   g->heart.server != SERVER_CLOCK;
@@ -547,7 +547,7 @@ static void weigh_hours(struct guard *g)
 
 static void weigh_unit(struct guard *g, uint64_t now, uint64_t *again)
 {
-	struct kiosk_judgement j;
+	struct judgement j;
 
 	kiosk_judge(&g->kiosk, &g->config, now, &j);
 	/* Another kiosk than before, even if it is alive again already. */
@@ -571,7 +571,7 @@ static void weigh_scripts(struct guard *g)
 void guard_evaluate(struct guard *g)
 {
 	uint64_t now = device_now(), again = POLICY_NEVER;
-	struct heartbeat_judgement local;
+	struct judgement local;
 
 	g->heart.unit_watchdog = g->kiosk.now.watchdog_usec > 0;
 	if (kiosk_beats(&g->kiosk))
@@ -579,12 +579,12 @@ void guard_evaluate(struct guard *g)
 	weigh_unit(g, now, &again);
 	heartbeat_judge(&g->heart, &g->config, now, &local);
 	/* Before the pass that it qualifies. */
-	tell_flag(g, EVENT_UNHEARD, &g->unheard, local.through_server);
+	tell_flag(g, EVENT_UNHEARD, &g->unheard, heartbeat_through_server(&g->heart, &g->config));
 	tell(g, CHECK_HEARTBEAT, local.verdict, local.reason, local.why);
 	if (local.again < again)
 		again = local.again;
 	weigh_scripts(g);
-	weigh_server(g, &local);
+	weigh_server(g);
 	weigh_hours(g);
 	keep_baseline(g, now);
 	arm(g->judge_timer, again);

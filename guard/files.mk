@@ -6,6 +6,7 @@ bf-guard_SRC := \
 	guard/heartbeat.c \
 	guard/job.c \
 	guard/journal.c \
+	guard/judgement.c \
 	guard/kiosk.c \
 	guard/link.c \
 	guard/listen.c \

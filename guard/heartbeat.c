@@ -104,15 +104,8 @@ void heartbeat_forget(struct heartbeat *h)
 
 /* ---- what it means ---------------------------------------------------------- */
 
-static void judge(struct heartbeat_judgement *j, enum verdict verdict, const char *why)
-{
-	j->verdict = verdict;
-	j->reason = verdict_failed(verdict) ? REASON_KIOSK_SILENT : REASON_NONE;
-	j->why = why;
-}
-
 /* A sign that is renewed: fresh until @age after @at. */
-static bool is_stale(struct heartbeat_judgement *j, uint64_t at, uint64_t age, uint64_t now)
+static bool is_stale(struct judgement *j, uint64_t at, uint64_t age, uint64_t now)
 {
 	if (now - at >= age)
 		return true;
@@ -121,53 +114,68 @@ static bool is_stale(struct heartbeat_judgement *j, uint64_t at, uint64_t age, u
 	return false;
 }
 
+bool heartbeat_through_server(const struct heartbeat *h, const struct config *c)
+{
+	bool heard = h->broken || h->beat_at || h->marker_at || h->unit_beats;
+
+	return !heard && c->heartbeat_required && *c->marker &&
+	       c->marker_proves == MARKER_PROVES_SERVER && !h->unit_watchdog && c->server_required;
+}
+
+static void pass(struct judgement *j, const char *why)
+{
+	judge(j, VERDICT_PASS, REASON_NONE, "%s", why);
+}
+
+static void silent(struct judgement *j, const char *why)
+{
+	judge(j, VERDICT_FAIL, REASON_KIOSK_SILENT, "%s", why);
+}
+
 void heartbeat_judge(const struct heartbeat *h, const struct config *c, uint64_t now,
-		     struct heartbeat_judgement *ret)
+		     struct judgement *ret)
 {
 	bool marker = h->marker_at != 0;
 
-	*ret = (struct heartbeat_judgement) { .again = POLICY_NEVER };
+	*ret = (struct judgement) { .again = POLICY_NEVER };
 	/* One renewed sign that stops says more than an old one that was given once. */
 	if (!c->heartbeat_required)
-		judge(ret, VERDICT_PASS, "not required");
+		pass(ret, "not required");
 	else if (h->broken)
-		judge(ret, VERDICT_FAIL, "the kiosk says that it is broken");
+		silent(ret, "the kiosk says that it is broken");
 	else if (h->periodic && is_stale(ret, h->beat_at, c->heartbeat_max_age, now))
-		judge(ret, VERDICT_FAIL, "its heartbeats stopped");
+		silent(ret, "its heartbeats stopped");
 	else if (marker && c->marker_max_age && is_stale(ret, h->marker_at, c->marker_max_age, now))
-		judge(ret, VERDICT_FAIL, "its marker file is not renewed");
+		silent(ret, "its marker file is not renewed");
 	else if (h->beat_at)
-		judge(ret, VERDICT_PASS, "it beats");
+		pass(ret, "it beats");
 	else if (marker)
-		judge(ret, VERDICT_PASS, "its marker file is there");
+		pass(ret, "its marker file is there");
 	else if (h->unit_beats)
-		judge(ret, VERDICT_PASS, "it feeds the watchdog of its unit");
-	else if (*c->marker && c->marker_proves == MARKER_PROVES_SERVER && !h->unit_watchdog &&
-		 c->server_required) {
-		/* Silence may be the server's: judged there, with the server's patience. */
-		judge(ret, VERDICT_PASS, "it beats only through the server");
-		ret->through_server = true;
-	} else {
-		judge(ret, VERDICT_FAIL, "no heartbeat yet");
-	}
+		pass(ret, "it feeds the watchdog of its unit");
+	else if (heartbeat_through_server(h, c))
+		pass(ret, "it beats only through the server");
+	else
+		silent(ret, "no heartbeat yet");
 }
 
-void server_judge(const struct heartbeat *h, const struct config *c,
-		  const struct heartbeat_judgement *local, struct heartbeat_judgement *ret)
+void server_judge(const struct heartbeat *h, const struct config *c, struct judgement *ret)
 {
-	*ret = (struct heartbeat_judgement) { .again = POLICY_NEVER };
+	enum reason reason =
+		heartbeat_through_server(h, c) ? REASON_KIOSK_SILENT : REASON_SERVER_SILENT;
+
+	*ret = (struct judgement) { .again = POLICY_NEVER };
 	if (!c->server_required)
-		judge(ret, VERDICT_PASS, "not required");
+		pass(ret, "not required");
 	else if (h->server_at || (h->marker_at && c->marker_proves == MARKER_PROVES_SERVER))
-		judge(ret, VERDICT_PASS, "it answered");
+		pass(ret, "it answered");
 	else if (h->server == SERVER_CLOCK)
-		judge(ret, VERDICT_INCONCLUSIVE, "the clock is not set, so it could not be judged");
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE,
+		      "the clock is not set, so it could not be judged");
 	else if (h->server == SERVER_SILENT)
-		judge(ret, VERDICT_FAIL, "the kiosk does not reach it");
+		judge(ret, VERDICT_FAIL, reason, "the kiosk does not reach it");
 	else
-		judge(ret, VERDICT_FAIL, "no answer yet");
-	if (ret->verdict == VERDICT_FAIL && !local->through_server)
-		ret->reason = REASON_SERVER_SILENT;
+		judge(ret, VERDICT_FAIL, reason, "no answer yet");
 }
 
 /* ---- the marker file ------------------------------------------------------------ */

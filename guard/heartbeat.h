@@ -7,6 +7,7 @@
 #pragma once
 
 #include "guard/config.h"
+#include "guard/judgement.h"
 
 #define NOTIFY_MAX	  4096 /* bytes of a datagram; a longer one is dropped whole */
 #define NOTIFY_STATUS_MAX 127
@@ -48,19 +49,13 @@ void heartbeat_note(struct heartbeat *h, const struct notify *n, uint64_t now);
 /* The unit has a new invocation: what the old one said does not count any more. */
 void heartbeat_forget(struct heartbeat *h);
 
-struct heartbeat_judgement {
-	enum verdict verdict;
-	enum reason reason;
-	uint64_t again;	     /* when to judge again without news; POLICY_NEVER */
-	bool through_server; /* its only sign of life is heard from the server */
-	const char *why;     /* a few words, static */
-};
-
+/* Nothing was heard yet, and the only sign of life that is to come is heard from the server: its
+ * silence may be the server's. Judged there, with the server's patience. */
+bool heartbeat_through_server(const struct heartbeat *h, const struct config *c);
 void heartbeat_judge(const struct heartbeat *h, const struct config *c, uint64_t now,
-		     struct heartbeat_judgement *ret);
-/* The server's answer. @local: the judgement above. */
-void server_judge(const struct heartbeat *h, const struct config *c,
-		  const struct heartbeat_judgement *local, struct heartbeat_judgement *ret);
+		     struct judgement *ret);
+/* The server's answer. */
+void server_judge(const struct heartbeat *h, const struct config *c, struct judgement *ret);
 
 /*
  * Is the file at @path, below @root_fd ("/"), the kiosk's marker: a non-empty

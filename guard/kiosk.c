@@ -132,28 +132,13 @@ bool kiosk_shares_group(const char *text, const char *other)
 	return b && len > 0 && strcspn(b, "\n") == len && memcmp(a, b, len) == 0;
 }
 
-static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,
-		  const char *fmt, ...) _printf_(4, 5);
-static void judge(struct kiosk_judgement *j, enum verdict verdict, enum reason reason,
-		  const char *fmt, ...)
-{
-	va_list ap;
-
-	j->verdict = verdict;
-	j->reason = reason;
-	va_start(ap, fmt);
-	(void)vsnprintf(j->why, sizeof(j->why), fmt, ap);
-	va_end(ap);
-}
-
-void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
-		 struct kiosk_judgement *ret)
+void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now, struct judgement *ret)
 {
 	enum reason dead = k->ever_active ? REASON_KIOSK_NOT_ALIVE : REASON_KIOSK_NEVER_STARTED;
 	const struct kiosk_properties *p = &k->now;
 	unsigned restarts = kiosk_restarts(k, c, now);
 
-	*ret = (struct kiosk_judgement) { .again = POLICY_NEVER };
+	*ret = (struct judgement) { .again = POLICY_NEVER };
 	if (!k->known) {
 		/* D-Bus may come back. In the emergency mode, or with a bus that died for good, it
 		 * does not: nothing can be updated or repaired any more, whatever the kiosk does.

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "guard/config.h"
+#include "guard/judgement.h"
 
 #include <systemd/sd-bus.h>
 
@@ -51,15 +52,8 @@ void kiosk_lost(struct kiosk *k, uint64_t now);
 /* The guard restarts the unit itself: what was counted does not count for what follows. */
 void kiosk_forget(struct kiosk *k, uint64_t now);
 
-struct kiosk_judgement {
-	enum verdict verdict;
-	enum reason reason;
-	uint64_t again; /* when to judge again without news */
-	char why[96];
-};
-
 void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
-		 struct kiosk_judgement *ret);
+		 struct judgement *ret);
 /* Restarts within the window. */
 unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now);
 /*

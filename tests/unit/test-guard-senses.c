@@ -131,7 +131,7 @@ static void test_heartbeats(void)
 {
 	struct notify beat = { .watchdog = true }, ready = { .ready = true },
 		      broken = { .trigger = true };
-	struct heartbeat_judgement j;
+	struct judgement j;
 	struct heartbeat h = { 0 };
 	struct config c;
 
@@ -173,7 +173,7 @@ static void test_heartbeats(void)
 static void test_marker_that_is_renewed(void)
 {
 	struct heartbeat h = { .marker_at = 100 * SEC };
-	struct heartbeat_judgement j;
+	struct judgement j;
 	struct config c;
 
 	config_init(&c);
@@ -188,29 +188,28 @@ static void test_marker_that_is_renewed(void)
 
 static void test_server(void)
 {
-	struct heartbeat_judgement local, j;
+	struct judgement j;
 	struct heartbeat h = { 0 };
 	struct config c;
 
 	config_init(&c);
-	heartbeat_judge(&h, &c, SEC, &local);
-	ok(local.verdict == VERDICT_PASS && local.through_server,
+	heartbeat_judge(&h, &c, SEC, &j);
+	ok(j.verdict == VERDICT_PASS && heartbeat_through_server(&h, &c),
 	   "with a marker of the server alone, silence may be the server's");
-	server_judge(&h, &c, &local, &j);
+	server_judge(&h, &c, &j);
 	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "and is judged there");
 	heartbeat_note(&h, &(struct notify) { .ready = true, .server = SERVER_SILENT }, SEC);
-	heartbeat_judge(&h, &c, SEC, &local);
-	server_judge(&h, &c, &local, &j);
+	server_judge(&h, &c, &j);
 	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_SERVER_SILENT, "it beats, but alone");
 	heartbeat_note(&h, &(struct notify) { .server = SERVER_CLOCK }, SEC);
-	server_judge(&h, &c, &local, &j);
+	server_judge(&h, &c, &j);
 	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a clock that is not set blames nobody");
 	heartbeat_note(&h, &(struct notify) { .server = SERVER_ANSWERED }, 2 * SEC);
 	heartbeat_note(&h, &(struct notify) { .server = SERVER_SILENT }, 3 * SEC);
-	server_judge(&h, &c, &local, &j);
+	server_judge(&h, &c, &j);
 	ok_int(j.verdict, VERDICT_PASS, "one answer in this boot is enough");
 	c.server_required = false;
-	server_judge(&(struct heartbeat) { 0 }, &c, &local, &j);
+	server_judge(&(struct heartbeat) { 0 }, &c, &j);
 	ok_int(j.verdict, VERDICT_PASS, "not required");
 }
 
@@ -288,7 +287,7 @@ static struct kiosk_properties unit(const char *active, const char *sub, uint8_t
 static enum verdict see(struct kiosk *k, const struct config *c, struct kiosk_properties p,
 			uint64_t now)
 {
-	struct kiosk_judgement j;
+	struct judgement j;
 
 	(void)kiosk_note(k, &p, now);
 	kiosk_judge(k, c, now, &j);
@@ -298,7 +297,7 @@ static enum verdict see(struct kiosk *k, const struct config *c, struct kiosk_pr
 static void test_unit(void)
 {
 	struct kiosk k = { 0 };
-	struct kiosk_judgement j;
+	struct judgement j;
 	struct config c;
 
 	config_init(&c);
