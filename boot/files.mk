@@ -3,6 +3,7 @@ boot_SRC := \
 	boot/base.c \
 	boot/bootfile.c \
 	boot/cmdline.c \
+	boot/ini.c \
 	boot/io.c \
 	boot/json.c \
 	boot/parts.c \

@@ -2,16 +2,19 @@
 #include "guard/config.h"
 #include "guard/kiosk.h"
 
+#include "boot/ini.h"
 #include "boot/io.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <strings.h>
 
-#define SEC	     UINT64_C(1000000)
-#define DAY	     (24 * 3600 * SEC)
-#define LINE_MAX_LEN 1024
-#define DROPINS_MAX  128
+#define SEC	    UINT64_C(1000000)
+#define DAY	    (24 * 3600 * SEC)
+#define SERVICE	    ".service"
+#define CURE_MAX    192
+#define DROPINS_MAX 128
 
 void config_init(struct config *ret)
 {
@@ -197,12 +200,20 @@ bool config_in_hours(const struct config *c, uint32_t now_min)
 
 /* ---- keys ------------------------------------------------------------------- */
 
-enum value_type { VALUE_SPAN, VALUE_NUMBER, VALUE_FLAG, VALUE_NAME, VALUE_PATH, VALUE_OWN };
+enum value_type {
+	VALUE_SPAN,
+	VALUE_NUMBER,
+	VALUE_FLAG,
+	VALUE_UNIT,
+	VALUE_ACCOUNT,
+	VALUE_PATH,
+	VALUE_OWN
+};
 
 #define AT(member) offsetof(struct config, member)
-#define OWN(section, key, fn)                                                                      \
+#define OWN(section, key, fn, say)                                                                 \
 	{                                                                                          \
-		section, key, VALUE_OWN, 0, 0, 0, fn                                               \
+		section, key, VALUE_OWN, 0, 0, 0, fn, say                                          \
 	}
 
 /* Limits are part of the safety: no typo may make a trial endless or a window empty. */
@@ -210,11 +221,12 @@ static const struct key {
 	const char *section, *name;
 	enum value_type type;
 	size_t at;
-	uint64_t min, max; /* SPAN: seconds; NUMBER; NAME: at least so long */
+	uint64_t min, max; /* SPAN: seconds; NUMBER */
 	int (*own)(struct config *c, const char *value);
+	const char *say; /* OWN: what it takes, for a person */
 } keys[] = {
-	{ "kiosk", "unit", VALUE_NAME, AT(unit), 1 },
-	{ "kiosk", "user", VALUE_NAME, AT(user) },
+	{ "kiosk", "unit", VALUE_UNIT, AT(unit) },
+	{ "kiosk", "user", VALUE_ACCOUNT, AT(user) },
 	{ "kiosk", "crashes", VALUE_NUMBER, AT(crashes), 1, KIOSK_RESTARTS_MAX },
 	{ "kiosk", "crash-window", VALUE_SPAN, AT(crash_window), 1, 86400 },
 	{ "kiosk", "failed-grace", VALUE_SPAN, AT(failed_grace), 1, 600 },
@@ -222,11 +234,11 @@ static const struct key {
 	{ "heartbeat", "max-age", VALUE_SPAN, AT(heartbeat_max_age), 1, 3600 },
 	{ "heartbeat", "marker", VALUE_PATH, AT(marker) },
 	{ "heartbeat", "marker-max-age", VALUE_SPAN, AT(marker_max_age), 0, 86400 },
-	OWN("heartbeat", "marker-proves", parse_proves),
+	OWN("heartbeat", "marker-proves", parse_proves, "server or local"),
 	{ "server", "required", VALUE_FLAG, AT(server_required) },
 	{ "server", "network-grace", VALUE_SPAN, AT(policy.network_grace), 1, 86400 },
 	{ "server", "deadline", VALUE_SPAN, AT(policy.server_deadline), 10, 86400 },
-	OWN("server", "commit-offline", parse_offline),
+	OWN("server", "commit-offline", parse_offline, "no, yes, or for example after 30min"),
 	{ "trial", "window", VALUE_SPAN, AT(policy.window), 1, 3600 },
 	{ "trial", "deadline", VALUE_SPAN, AT(policy.deadline), 10, 86400 },
 	{ "trial", "read-root", VALUE_FLAG, AT(policy.read_root) },
@@ -240,7 +252,7 @@ static const struct key {
 	{ "committed", "restarts", VALUE_NUMBER, AT(policy.restarts), 0, 100 },
 	{ "committed", "recovery", VALUE_SPAN, AT(policy.recovery), 1, 3600 },
 	{ "committed", "stay", VALUE_SPAN, AT(policy.stay), 60, 604800 },
-	OWN("update", "try", parse_try),
+	OWN("update", "try", parse_try, "now, on-request, or hours like 02:00-05:00"),
 	{ "update", "try-wait-max", VALUE_SPAN, AT(policy.try_wait_max), 1, 2592000 },
 	{ "checks", "directory", VALUE_PATH, AT(check_dir) },
 	{ "checks", "timeout", VALUE_SPAN, AT(check_timeout), 1, 3600 },
@@ -257,6 +269,15 @@ static bool is_name(const char *s)
 		if ((unsigned char)*s <= ' ' || *s == '/' || (unsigned char)*s >= 0x7f)
 			return false;
 	return true;
+}
+
+/* systemd gives a name without a suffix one; here it would be no unit at all. */
+static bool is_service(const char *s)
+{
+	size_t n = strlen(s);
+
+	return is_name(s) && n > strlen(SERVICE) && streq(s + n - strlen(SERVICE), SERVICE) &&
+	       !strstr(s, "@" SERVICE);
 }
 
 static bool is_path(const char *s)
@@ -291,9 +312,12 @@ static int set_value(struct config *c, const struct key *key, const char *value)
 		return 0;
 	case VALUE_FLAG:
 		return parse_flag(value, (bool *)(void *)at);
-	case VALUE_NAME:
+	case VALUE_UNIT:
+	case VALUE_ACCOUNT:
 	case VALUE_PATH:
-		if (key->type == VALUE_NAME ? !is_name(value) : !is_path(value))
+		if (key->type == VALUE_UNIT   ? !is_service(value)
+		    : key->type == VALUE_PATH ? !is_path(value)
+					      : !is_name(value))
 			return -EINVAL;
 		(void)snprintf(at, CONFIG_NAME_MAX + 1, "%s", value);
 		return 0;
@@ -325,13 +349,53 @@ static void set_default(struct config *c, const struct key *key)
 					   : CONFIG_NAME_MAX + 1);
 }
 
+/* Completes "Say …" for a value of @key that is none. */
+static void cure(const struct key *key, const char *value, char buf[static CURE_MAX])
+{
+	char min[32], max[32];
+
+	switch (key->type) {
+	case VALUE_SPAN:
+		span_format(key->min * SEC, min);
+		span_format(key->max * SEC, max);
+		(void)snprintf(buf, CURE_MAX, "a time from %s to %s, like 90s or 1h 30min", min,
+			       max);
+		return;
+	case VALUE_NUMBER:
+		(void)snprintf(buf, CURE_MAX, "a number from %llu to %llu",
+			       (unsigned long long)key->min, (unsigned long long)key->max);
+		return;
+	case VALUE_FLAG:
+		(void)snprintf(buf, CURE_MAX, "yes or no");
+		return;
+	case VALUE_UNIT:
+		if (*value && is_name(value) && !strchr(value, '.') && strlen(value) < 100)
+			(void)snprintf(buf, CURE_MAX, "unit=%.99s%s" SERVICE, value,
+				       value[strlen(value) - 1] == '@' ? "INSTANCE" : "");
+		else
+			(void)snprintf(buf, CURE_MAX,
+				       "the whole name of a service, like "
+				       "betterframe-kiosk" SERVICE);
+		return;
+	case VALUE_ACCOUNT:
+		(void)snprintf(buf, CURE_MAX, "the name of an account");
+		return;
+	case VALUE_PATH:
+		(void)snprintf(buf, CURE_MAX, "a path that begins with /, or nothing");
+		return;
+	case VALUE_OWN:
+		(void)snprintf(buf, CURE_MAX, "%s", key->say);
+		return;
+	}
+}
+
 /* ---- files ---------------------------------------------------------------------- */
 
 struct parser {
 	struct config *config;
 	const char *file;
-	unsigned line;
-	char section[32]; /* "?": unknown, warned about already; "": none yet */
+	struct ini ini;
+	const char *section; /* one of the table; NULL: not known, warned about already */
 	config_warn_fn warn;
 	void *userdata;
 };
@@ -339,121 +403,154 @@ struct parser {
 static void complain(const struct parser *p, const char *fmt, ...) _printf_(2, 3);
 static void complain(const struct parser *p, const char *fmt, ...)
 {
-	char text[256];
+	char text[384];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	text_clean(text, '?');
-	p->warn(p->userdata, p->file, p->line, text);
+	p->warn(p->userdata, p->file, p->ini.line, text);
 }
 
-static char *trim(char *s)
+/* Capital letters and blanks do not matter. */
+static bool is_word(const char *text, const char *word)
 {
-	size_t n;
+	size_t n = strlen(word);
 
-	s += strspn(s, " \t\r");
-	n = strlen(s);
-	while (n > 0 && strchr(" \t\r", s[n - 1]))
-		s[--n] = '\0';
-	return s;
+	text += strspn(text, " \t");
+	return strncasecmp(text, word, n) == 0 && !text[n + strspn(text + n, " \t")];
 }
 
-static void parse_section(struct parser *p, char *s)
+static void parse_section(struct parser *p)
 {
-	size_t n = strlen(s);
+	p->section = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && !p->section; i++)
+		if (is_word(p->ini.section, keys[i].section))
+			p->section = keys[i].section;
+	if (!p->section)
+		complain(p,
+			 "There is no section [%.40s]; what follows is ignored. bf-guard.conf(5) "
+			 "has the names.",
+			 p->ini.section);
+}
 
-	(void)snprintf(p->section, sizeof(p->section), "?");
-	if (s[n - 1] != ']') {
-		complain(p, "The section has no closing bracket; what follows is ignored.");
-		return;
+/* A comment after a blank, and quotes: no value of ours could hold them. */
+static char *bare(const char *value, char buf[static CONFIG_NAME_MAX + 2])
+{
+	size_t n = 0;
+
+	while (value[n] && n <= CONFIG_NAME_MAX &&
+	       !(strchr("#;", value[n]) && (n == 0 || strchr(" \t", value[n - 1]))))
+		n++;
+	while (n > 0 && strchr(" \t", value[n - 1]))
+		n--;
+	if (n > 1 && strchr("\"'", *value) && value[n - 1] == *value) {
+		value++;
+		n -= 2;
 	}
-	s[n - 1] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (streq(keys[i].section, s + 1)) {
-			(void)snprintf(p->section, sizeof(p->section), "%s", keys[i].section);
-			return;
-		}
-	complain(p, "There is no section [%.40s]; what follows is ignored.", s + 1);
+	(void)snprintf(buf, CONFIG_NAME_MAX + 2, "%.*s", (int)n, value);
+	return buf;
 }
 
 /* No marker, no checks, the unit's own user: these are settings, too. */
 static bool may_be_empty(const struct key *key)
 {
-	return (key->type == VALUE_PATH || key->type == VALUE_NAME) && key->min == 0;
+	return key->type == VALUE_PATH || key->type == VALUE_ACCOUNT;
 }
 
-static void parse_assignment(struct parser *p, char *s)
+static void assign(struct parser *p, const struct key *key)
 {
-	char *equals = strchr(s, '='), *name, *value;
+	char buf[CONFIG_NAME_MAX + 2], say[CURE_MAX];
+	const char *value = bare(p->ini.value, buf);
+	int r = 0;
 
-	if (!equals) {
-		complain(p, "This is neither a section nor an assignment; ignored.");
+	if (!*value && !may_be_empty(key))
+		set_default(p->config, key);
+	else
+		r = set_value(p->config, key, value);
+	if (r == 0)
 		return;
-	}
-	if (!*p->section) {
-		complain(p, "An assignment outside of any section; ignored.");
-		return;
-	}
-	if (streq(p->section, "?"))
-		return;
-	*equals = '\0';
-	name = trim(s);
-	value = trim(equals + 1);
+	cure(key, value, say);
+	complain(p, "%s=%.60s is %s; ignored. Say %s.", key->name, value,
+		 r == -ERANGE ? "out of range" : "not understood", say);
+}
+
+static void parse_assignment(struct parser *p)
+{
+	const char *elsewhere = NULL;
+
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		int r;
-
-		if (!streq(keys[i].section, p->section) || !streq(keys[i].name, name))
+		if (!is_word(p->ini.key, keys[i].name))
 			continue;
-		if (!*value && !may_be_empty(&keys[i])) {
-			set_default(p->config, &keys[i]);
+		if (keys[i].section == p->section) {
+			assign(p, &keys[i]);
 			return;
 		}
-		r = set_value(p->config, &keys[i], value);
-		if (r < 0)
-			complain(p, "%s=%.60s is %s; ignored.", name, value,
-				 r == -ERANGE ? "out of range" : "not understood");
-		return;
+		elsewhere = keys[i].section;
 	}
-	complain(p, "There is no key %.40s= in [%s]; ignored.", name, p->section);
-}
-
-static void parse_line(struct parser *p, const char *text, size_t len)
-{
-	char line[LINE_MAX_LEN + 1];
-	char *s;
-
-	if (len > LINE_MAX_LEN || memchr(text, '\0', len)) {
-		complain(p, "The line is too long, or holds a NUL byte; ignored.");
-		return;
-	}
-	memcpy(line, text, len);
-	line[len] = '\0';
-	s = trim(line);
-	if (!*s || *s == '#' || *s == ';')
-		return;
-	if (*s == '[')
-		parse_section(p, s);
+	if (elsewhere)
+		complain(p, "%.40s= is no key of [%s]; ignored. Put it below [%s].", p->ini.key,
+			 p->section, elsewhere);
 	else
-		parse_assignment(p, s);
+		complain(p,
+			 "There is no key %.40s= in [%s]; ignored. bf-guard.conf(5) has the names.",
+			 p->ini.key, p->section);
 }
 
-void config_parse(struct config *c, const char *text, size_t len, const char *file,
-		  config_warn_fn warn, void *userdata)
+void config_parse(struct config *c, char *text, size_t len, const char *file, config_warn_fn warn,
+		  void *userdata)
 {
-	struct parser p = { .config = c, .file = file, .warn = warn, .userdata = userdata };
+	struct parser p = {
+		.config = c, .file = file, .section = "", .warn = warn, .userdata = userdata
+	};
+	enum ini_item item;
 
-	while (len > 0) {
-		const char *end = memchr(text, '\n', len);
-		size_t n = end ? (size_t)(end - text) : len;
-
-		p.line++;
-		parse_line(&p, text, n);
-		n += end ? 1 : 0;
-		text += n;
-		len -= n;
+	/* It costs its line, not the rest. */
+	for (size_t i = 0; i < len; i++)
+		if (!text[i])
+			text[i] = '\x01';
+	ini_start(&p.ini, text);
+	while ((item = ini_next(&p.ini)) != INI_END) {
+		if (item == INI_SECTION) {
+			parse_section(&p);
+		} else if (item == INI_ODD && streq(p.ini.section, "[")) {
+			if (p.section)
+				complain(&p, "The section has no closing bracket; what follows is "
+					     "ignored.");
+			p.section = NULL;
+		} else if (item == INI_ODD) {
+			complain(&p, "This is neither a section nor an assignment; ignored. A "
+				     "comment begins with #.");
+		} else if (p.section && !*p.section) {
+			complain(&p, "%.40s= stands before any section; ignored.", p.ini.key);
+		} else if (p.section) {
+			parse_assignment(&p);
+		}
 	}
+}
+
+int config_read(int root_fd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd =
+		sys_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	_cleanup_free_ char *text = NULL;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	/* One more than allowed, so that "too big" is seen; and the NUL. */
+	text = calloc(1, max + 2);
+	if (!text)
+		return -ENOMEM;
+	n = io_read(fd, text, max + 1);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n > max)
+		return -EFBIG;
+	*ret = TAKE_PTR(text);
+	*ret_len = (size_t)n;
+	return 0;
 }
 
 /* -ENOENT: there is none; everything else is warned about, and counts as read. */
@@ -462,7 +559,7 @@ static int load_file(struct config *c, int root_fd, const char *path, config_war
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = sys_read_file(root_fd, path, CONFIG_FILE_MAX, &text, &len);
+	int r = config_read(root_fd, path, CONFIG_FILE_MAX, &text, &len);
 
 	if (r == -ENOENT || r == -ENOTDIR)
 		return -ENOENT;
@@ -487,7 +584,8 @@ static const char *const dropin_dirs[] = { "usr/lib/bf-guard.conf.d", "etc/bf-gu
 
 static void list_dropins(int root_fd, bool etc, struct dropin *list, size_t *count)
 {
-	_cleanup_close_ int fd = sys_openat(root_fd, dropin_dirs[etc], O_RDONLY | O_DIRECTORY, 0);
+	_cleanup_close_ int fd =
+		sys_open_in_root(root_fd, dropin_dirs[etc], O_RDONLY | O_DIRECTORY, 0);
 	char **names = NULL;
 	size_t n = 0;
 

@@ -41,9 +41,14 @@ void config_init(struct config *ret);
 /* @line 0: the whole file. @text is one sentence without a line break. */
 typedef void (*config_warn_fn)(void *userdata, const char *file, unsigned line, const char *text);
 
-/* Applies one file's text, which needs no NUL. Pure. */
-void config_parse(struct config *c, const char *text, size_t len, const char *file,
-		  config_warn_fn warn, void *userdata);
+/* Applies one file's text, which is changed; text[len] is NUL. Pure. */
+void config_parse(struct config *c, char *text, size_t len, const char *file, config_warn_fn warn,
+		  void *userdata);
+
+/* A file of the tree @root_fd, its links followed as in that tree; at most @max bytes: -EFBIG. The
+ * caller frees *ret, which ends with a NUL. */
+_must_check_ int config_read(int root_fd, const char *path, size_t max, char **ret,
+			     size_t *ret_len);
 
 /* Reads the files below @root_fd ("/"). Never fails. */
 void config_load(struct config *c, int root_fd, config_warn_fn warn, void *userdata);

@@ -2,7 +2,7 @@
 /* The part of the checklist about the system: systemd, RAUC, D-Bus. */
 #include "boot/tool/doctor.h"
 
-#include "boot/tool/ini.h"
+#include "boot/ini.h"
 
 #include <ctype.h>
 #include <fcntl.h>

@@ -5,7 +5,6 @@ bf-boot_SRC := \
 	boot/tool/doctor-boot.c \
 	boot/tool/doctor-system.c \
 	boot/tool/doctor.c \
-	boot/tool/ini.c \
 	boot/tool/reconcile.c \
 	boot/tool/status.c \
 	boot/tool/trial.c

@@ -22,8 +22,8 @@ static void check(const struct config *c)
 	    p->deadline > UINT64_C(86400000000) || p->commit_timeout < 10000000 ||
 	    p->server_deadline < 10000000 || p->stay < 60000000 || p->recovery < 1000000)
 		abort();
-	if (!memchr(c->unit, '\0', sizeof(c->unit)) || !*c->unit || strchr(c->unit, '/') ||
-	    !memchr(c->user, '\0', sizeof(c->user)) ||
+	if (!memchr(c->unit, '\0', sizeof(c->unit)) || !strstr(c->unit, ".service") ||
+	    strchr(c->unit, '/') || !memchr(c->user, '\0', sizeof(c->user)) ||
 	    !memchr(c->marker, '\0', sizeof(c->marker)) || (*c->marker && *c->marker != '/') ||
 	    !memchr(c->check_dir, '\0', sizeof(c->check_dir)))
 		abort();
@@ -34,10 +34,15 @@ static void check(const struct config *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	char *text = calloc(1, size + 1);
 	struct config c;
 
+	if (!text)
+		return 0;
+	memcpy(text, data, size);
 	config_init(&c);
-	config_parse(&c, (const char *)data, size, "f", check_warning, NULL);
+	config_parse(&c, text, size, "f", check_warning, NULL);
+	free(text);
 	check(&c);
 	return 0;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* bf-boot doctor: a good device has no fault, and each thing that breaks it is named. */
 #include "boot/tool/doctor.h"
-#include "boot/tool/ini.h"
 #include "tests/lib/bf-boot-ask.h"
 #include "tests/lib/fat-make.h"
 
@@ -470,29 +469,6 @@ static void test_boot(void)
 	      "FAULT  RAUC          data-directory /var/lib/rauc is not on");
 }
 
-static void test_ini(void)
-{
-	char text[] =
-		"stray=1\n\n[ a ]\n # no=1\n;no=2\n b = c d \nnothing\n[x]y\nk==v\r\n[open\n=z";
-	static const char *const want[][3] = {
-		{ "", "stray", "1" },
-		{ " a ", "b", "c d" },
-		{ "x", "k", "=v" },
-		{ "x", "", "z" },
-	};
-	struct ini ini;
-	size_t i = 0;
-
-	ini_start(&ini, text);
-	for (; ini_next(&ini) && i < ARRAY_SIZE(want); i++) {
-		ok_str(ini.section, want[i][0], "section");
-		ok_str(ini.key, want[i][1], "key");
-		ok_str(ini.value, want[i][2], "value");
-	}
-	ok_int(i, ARRAY_SIZE(want), "all lines");
-	ok(!ini_next(&ini), "the end stays the end");
-}
-
 int main(void)
 {
 	test_files();
@@ -500,6 +476,5 @@ int main(void)
 	test_partitions();
 	test_rauc_on_linux_6_19();
 	test_boot();
-	test_ini();
 	return tap_done();
 }

@@ -19,11 +19,22 @@ static void note(void *userdata, const char *file, unsigned line, const char *te
 	(void)snprintf(warnings + n, sizeof(warnings) - n, "%s:%u: %s\n", file, line, text);
 }
 
+static void apply(struct config *c, const char *text, size_t len)
+{
+	char *copy = calloc(1, len + 1);
+
+	if (!copy)
+		abort();
+	memcpy(copy, text, len);
+	*warnings = '\0';
+	config_parse(c, copy, len, "f", note, NULL);
+	free(copy);
+}
+
 static void parse(struct config *c, const char *text)
 {
-	*warnings = '\0';
 	config_init(c);
-	config_parse(c, text, strlen(text), "f", note, NULL);
+	apply(c, text, strlen(text));
 }
 
 static void test_spans(void)
@@ -87,43 +98,108 @@ static void test_values(void)
 	parse(&c, "[update]\ntry=02:00-05:00\n");
 	ok(config_in_hours(&c, 120) && !config_in_hours(&c, 300) && !config_in_hours(&c, 0),
 	   "not over midnight");
-	parse(&c, "[trial]\nwindow=5\nwindow=\n[kiosk]\nunit=x\nunit=\n[update]\ntry=on-"
+	parse(&c, "[trial]\nwindow=5\nwindow=\n[kiosk]\nunit=x.service\nunit=\n[update]\ntry=on-"
 		  "request\ntry=\n");
 	ok(c.policy.window == 60 * SEC && streq(c.unit, "betterframe-kiosk.service") &&
 		   c.policy.try_when == TRY_NOW,
 	   "empty takes the default back");
 }
 
+/* What people write, and mean; none of it may turn into a verdict on an image. */
+static void test_tolerance(void)
+{
+	static const char *const rows[] = {
+		"\xef\xbb\xbf[kiosk]\nunit=x.service\n",
+		"\xef\xbb\xbf[kiosk]\r\nunit=x.service\r\n",
+		"[kiosk]\nunit = x.service\n",
+		"[kiosk]\nunit=\"x.service\"\n",
+		"[kiosk]\nunit = 'x.service'\n",
+		"[kiosk]\nunit=x.service # my kiosk\n",
+		"[kiosk]\nunit=\"x.service\"\t; my kiosk\n",
+		"[kiosk] # mine\nunit=x.service\n",
+		"[Kiosk]\nUnit=x.service\n",
+		"[ kiosk ]\nUNIT\t=x.service",
+	};
+	struct config c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		parse(&c, rows[i]);
+		ok(streq(c.unit, "x.service") && !*warnings, "tolerance %zu: %s", i, warnings);
+	}
+	parse(&c, "[heartbeat]\nmarker=# none\n[trial]\nwindow=5s # short\nread-root='yes'\n"
+		  "[server]\ncommit-offline = \"after 2h\" ; at night\n");
+	ok_str(warnings, "", "values of every kind");
+	ok(!*c.marker && c.policy.window == 5 * SEC && c.policy.read_root &&
+		   c.policy.offline_after == 7200 * SEC,
+	   "are read without quotes and comments");
+	parse(&c, "[kiosk]\nunit=x#y@tty1.service\n");
+	ok_str(c.unit, "x#y@tty1.service", "a comment begins after a blank");
+}
+
+#define SAY_SERVICE "Say the whole name of a service, like betterframe-kiosk.service.\n"
+#define SAY_PATH    "Say a path that begins with /, or nothing.\n"
+#define SAY_HOURS   "Say now, on-request, or hours like 02:00-05:00.\n"
+
 static void test_warnings(void)
 {
 	static const struct {
 		const char *text, *warning;
 	} rows[] = {
-		{ "[trial]\nwindow=soon\n", "f:2: window=soon is not understood; ignored.\n" },
-		{ "[trial]\nwindow=0\n", "f:2: window=0 is out of range; ignored.\n" },
-		{ "[trial]\nwindow=2h\n", "f:2: window=2h is out of range; ignored.\n" },
-		{ "[trial]\nwidow=2\n", "f:2: There is no key widow= in [trial]; ignored.\n" },
-		{ "[trail]\nwindow=2\n",
-		  "f:1: There is no section [trail]; what follows is ignored.\n" },
-		{ "[trial\nwindow=2\n",
+		{ "[trial]\nwindow=soon\n", "f:2: window=soon is not understood; ignored. Say a "
+					    "time from 1 s to 1 h 0 min, like 90s or 1h 30min.\n" },
+		{ "[trial]\nwindow=0\n", "f:2: window=0 is out of range; ignored. Say a time from "
+					 "1 s to 1 h 0 min, like 90s or 1h 30min.\n" },
+		{ "[trial]\nwindow=2h\n", "f:2: window=2h is out of range; ignored. Say a time "
+					  "from 1 s to 1 h 0 min, like 90s or 1h 30min.\n" },
+		{ "[trial]\nwidow=2\n",
+		  "f:2: There is no key widow= in [trial]; ignored. bf-guard.conf(5) has the "
+		  "names.\n" },
+		{ "[trial]\nunit=x.service\n",
+		  "f:2: unit= is no key of [trial]; ignored. Put it below [kiosk].\n" },
+		{ "[trail]\nwindow=2\n", "f:1: There is no section [trail]; what follows is "
+					 "ignored. bf-guard.conf(5) has the names.\n" },
+		{ "[trial\nwindow=2\nnonsense\n",
 		  "f:1: The section has no closing bracket; what follows is ignored.\n" },
-		{ "window=2\n", "f:1: An assignment outside of any section; ignored.\n" },
-		{ "\nnonsense\n", "f:2: This is neither a section nor an assignment; ignored.\n" },
+		{ "window=2\n", "f:1: window= stands before any section; ignored.\n" },
+		{ "\nnonsense\n", "f:2: This is neither a section nor an assignment; ignored. A "
+				  "comment begins with #.\n" },
+		{ "[trial]\nread-root=maybe\n",
+		  "f:2: read-root=maybe is not understood; ignored. Say yes or no.\n" },
 		{ "[update]\ntry=25:00-03:00\n",
-		  "f:2: try=25:00-03:00 is not understood; ignored.\n" },
+		  "f:2: try=25:00-03:00 is not understood; ignored. " SAY_HOURS },
 		{ "[update]\ntry=03:00-03:00\n",
-		  "f:2: try=03:00-03:00 is not understood; ignored.\n" },
-		{ "[kiosk]\nunit=a b\n", "f:2: unit=a b is not understood; ignored.\n" },
-		{ "[kiosk]\nunit=../x\n", "f:2: unit=../x is not understood; ignored.\n" },
+		  "f:2: try=03:00-03:00 is not understood; ignored. " SAY_HOURS },
+		{ "[kiosk]\nunit=kiosk\n",
+		  "f:2: unit=kiosk is not understood; ignored. Say unit=kiosk.service.\n" },
+		{ "[kiosk]\nunit=kiosk@\n",
+		  "f:2: unit=kiosk@ is not understood; ignored. Say unit=kiosk@INSTANCE.service."
+		  "\n" },
+		{ "[kiosk]\nunit=kiosk@.service\n",
+		  "f:2: unit=kiosk@.service is not understood; ignored. " SAY_SERVICE },
+		{ "[kiosk]\nunit=kiosk.target\n",
+		  "f:2: unit=kiosk.target is not understood; ignored. " SAY_SERVICE },
+		{ "[kiosk]\nunit=.service\n",
+		  "f:2: unit=.service is not understood; ignored. " SAY_SERVICE },
+		{ "[kiosk]\nunit=a b\n", "f:2: unit=a b is not understood; ignored. " SAY_SERVICE },
+		{ "[kiosk]\nunit=../x.service\n",
+		  "f:2: unit=../x.service is not understood; ignored. " SAY_SERVICE },
+		{ "[kiosk]\nuser=a b\n",
+		  "f:2: user=a b is not understood; ignored. Say the name of an account.\n" },
 		{ "[heartbeat]\nmarker=relative\n",
-		  "f:2: marker=relative is not understood; ignored.\n" },
+		  "f:2: marker=relative is not understood; ignored. " SAY_PATH },
 		{ "[heartbeat]\nmarker=/run/../etc\n",
-		  "f:2: marker=/run/../etc is not understood; ignored.\n" },
-		{ "[kiosk]\ncrashes=-1\n", "f:2: crashes=-1 is not understood; ignored.\n" },
-		{ "[kiosk]\ncrashes=65\n", "f:2: crashes=65 is out of range; ignored.\n" },
+		  "f:2: marker=/run/../etc is not understood; ignored. " SAY_PATH },
+		{ "[kiosk]\ncrashes=-1\n", "f:2: crashes=-1 is not understood; ignored. Say a "
+					   "number from 1 to 64.\n" },
+		{ "[kiosk]\ncrashes=65\n", "f:2: crashes=65 is out of range; ignored. Say a "
+					   "number from 1 to 64.\n" },
 		{ "[server]\ncommit-offline=after\n",
-		  "f:2: commit-offline=after is not understood; ignored.\n" },
-		{ "[trial]\n\x01=2\n", "f:2: There is no key ?= in [trial]; ignored.\n" },
+		  "f:2: commit-offline=after is not understood; ignored. Say no, yes, or for "
+		  "example after 30min.\n" },
+		{ "[heartbeat]\nmarker-proves=all\n", "f:2: marker-proves=all is not understood; "
+						      "ignored. Say server or local.\n" },
+		{ "[trial]\n\x01=2\n", "f:2: There is no key ?= in [trial]; ignored. "
+				       "bf-guard.conf(5) has the names.\n" },
 	};
 	struct config c, fresh;
 
@@ -131,8 +207,7 @@ static void test_warnings(void)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		/* A copy with its padding: the compilers fill that as they like. */
 		memcpy(&c, &fresh, sizeof(c));
-		*warnings = '\0';
-		config_parse(&c, rows[i].text, strlen(rows[i].text), "f", note, NULL);
+		apply(&c, rows[i].text, strlen(rows[i].text));
 		ok_str(warnings, rows[i].warning, "warning %zu", i);
 		ok(memcmp(&c, &fresh, sizeof(c)) == 0, "and the default stays");
 	}
@@ -144,12 +219,15 @@ static void test_odd_bytes(void)
 	char longer[3000];
 
 	memset(longer, 'a', sizeof(longer));
-	*warnings = '\0';
 	config_init(&c);
-	config_parse(&c, longer, sizeof(longer), "f", note, NULL);
-	ok(strstr(warnings, "f:1: The line is too long") == warnings, "a long line");
-	*warnings = '\0';
-	config_parse(&c, "[trial]\n\0window=3\nwindow=4\n", 27, "f", note, NULL);
+	apply(&c, longer, sizeof(longer));
+	ok(strstr(warnings, "f:1: This is neither") == warnings, "a long line");
+	memcpy(longer, "[kiosk]\nunit=", 13);
+	apply(&c, longer, sizeof(longer));
+	ok(strstr(warnings, "f:2: unit=aaaa") == warnings &&
+		   streq(c.unit, "betterframe-kiosk.service"),
+	   "a long value is not cut to one that fits");
+	apply(&c, "[trial]\n\0window=3\nwindow=4\n", 27);
 	ok(strstr(warnings, "f:2: ") == warnings && c.policy.window == 4 * SEC,
 	   "a NUL costs its line only");
 	parse(&c, "[trial]\nwindow=7");
@@ -188,6 +266,10 @@ static void test_files(void)
 	fake_file("/etc/bf-guard.conf.d/50-a.conf", "");
 	load(&c);
 	ok(c.policy.window == 14 * SEC, "one of /etc hides one of the vendor");
+	fake_file("/etc/bf-guard.conf.d/50-a.conf", "\xef\xbb\xbf[trial]\r\nwindow=16\r\n");
+	load(&c);
+	ok(c.policy.window == 16 * SEC && !*warnings, "a byte order mark in a drop-in");
+	fake_file("/etc/bf-guard.conf.d/50-a.conf", "");
 	fake_file("/etc/bf-guard.conf.d/99-c.confx", "[trial]\nwindow=15\n");
 	load(&c);
 	ok(c.policy.window == 14 * SEC, "only names that end in .conf");
@@ -223,6 +305,7 @@ int main(void)
 {
 	test_spans();
 	test_values();
+	test_tolerance();
 	test_warnings();
 	test_odd_bytes();
 	test_files();

@@ -352,6 +352,7 @@ static void test_restarts(void)
 {
 	struct kiosk_properties p;
 	struct kiosk k = { 0 };
+	char text[] = "[kiosk]\ncrashes=64\n";
 	struct config c;
 	uint64_t now = 0;
 
@@ -366,7 +367,7 @@ static void test_restarts(void)
 	for (unsigned i = 0; i < 200; i++)
 		(void)see(&k, &c, unit("active", "running", (uint8_t)(6 + i % 100)), now += SEC);
 	ok(k.restart_count == KIOSK_RESTARTS_MAX, "the list has an end");
-	config_parse(&c, "[kiosk]\ncrashes=64\n", 19, "f", unexpected, NULL);
+	config_parse(&c, text, strlen(text), "f", unexpected, NULL);
 	ok(c.crashes == 64 && see(&k, &c, k.now, now) == VERDICT_HOPELESS,
 	   "and the most that may be configured is in it");
 	k.broke = false;
