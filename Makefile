@@ -356,12 +356,14 @@ lint-format:
 # ---- install ---------------------------------------------------------------
 # Two tables, SOURCE:DESTINATION:MODE; uninstall removes exactly these. Below PREFIX, or
 # absolute: what RAUC and D-Bus look for in /etc only.
-# What the image builder uses, on his own machine:
+# What the image builder uses, on his own machine; bf-guard and bf-init look at his root for bf-mkimage:
 man_PAGES := $(wildcard $(foreach d,boot/tool initramfs/* guard hooks/*,$(d)/*.[1-9]))
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \
 	hooks/rauc/install-check:share/betterframe/install-check:0755 \
+	$(B)/bf-guard:libexec/betterframe/bf-guard:0755 \
+	$(B)/bf-init:libexec/betterframe/bf-init:0755 \
 	hooks/image/fstab:share/betterframe/fstab:0644 \
 	$(foreach f,$(man_PAGES),$(f):share/man/man$(subst .,,$(suffix $(f)))/$(notdir $(f)):0644)
 # What goes into the device's root (never into the builder's: its units and watchdog settings would act there).
@@ -386,7 +388,7 @@ uninstall-all = $(foreach i,$(1),rm -f '$(DESTDIR)$(call place-of,$(i))' &&) \
 	{ [ ! -d '$(DESTDIR)/' ] || cd '$(DESTDIR)/' && rmdir -p --ignore-fail-on-non-empty -- \
 		$(sort $(foreach i,$(1),'$(patsubst /%,%,$(patsubst %/,%,$(dir $(call place-of,$(i)))))')) 2>/dev/null; :; }
 
-install: $(B)/bf-mkinitramfs
+install: $(B)/bf-mkinitramfs $(B)/bf-guard $(B)/bf-init
 	$(Q)$(call install-all,$(INSTALL))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
 install-target: $(B)/bf-init $(B)/bf-boot $(B)/bf-guard

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* bf-guard: the daemon, and what asks it. See bf-guard(8). */
+#include "guard/confcheck.h"
 #include "guard/guard.h"
 
 #include "boot/product.h"
+#include "boot/sys.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -176,6 +178,34 @@ static int command_beat(const struct options *o)
 	return r < 0 ? no_guard(r) : EXIT_OK;
 }
 
+static void print_problem(void *userdata, const char *file, unsigned line, const char *what,
+			  const char *cure)
+{
+	char number[16] = "";
+
+	*(unsigned *)userdata += 1;
+	if (line)
+		(void)snprintf(number, sizeof(number), ":%u", line);
+	(void)printf("/%s%s: %s\n    %s\n", file, number, what, cure);
+}
+
+static int command_check_config(const struct options *o)
+{
+	_cleanup_close_ int fd = sys_open(o->root, O_RDONLY | O_DIRECTORY, 0);
+	_cleanup_free_ struct config *config = calloc(1, sizeof(*config));
+	unsigned problems = 0;
+
+	if (fd < 0 || !config) {
+		(void)fprintf(stderr, "bf-guard: %s: %s\n", o->root,
+			      strerror(fd < 0 ? -fd : ENOMEM));
+		return EXIT_REFUSED;
+	}
+	confcheck(config, fd, print_problem, &problems);
+	if (!problems)
+		(void)printf("no problem; the kiosk is %s\n", config->unit);
+	return problems ? EXIT_REFUSED : EXIT_OK;
+}
+
 static const struct command commands[] = {
 	{ "run", "", "guard this boot (systemd starts it)", command_run },
 	{ "status", "[--json] [--follow]", "what it waits for, since when, how long still",
@@ -183,6 +213,8 @@ static const struct command commands[] = {
 	{ "try", "", "reboot into the staged update now", command_try },
 	{ "beat", "[WORD=VALUE]...", "send a heartbeat: WATCHDOG=1, or what is given",
 	  command_beat },
+	{ "check-config", "[--root=DIR]", "what is wrong with the configuration of an image",
+	  command_check_config },
 	{ "wait", "", "return when the running slot is committed and healthy", command_wait },
 };
 
@@ -190,11 +222,12 @@ static int usage(FILE *out)
 {
 	(void)fprintf(out, "usage: bf-guard COMMAND\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)fprintf(out, "  %-7s %-20s %s\n", commands[i].name, commands[i].args,
+		(void)fprintf(out, "  %-12s %-20s %s\n", commands[i].name, commands[i].args,
 			      commands[i].does);
 	(void)fprintf(out,
 		      "\n  --runtime-dir=DIR   its sockets (" GUARD_DIR ")\n"
-		      "  --root=DIR          where run finds its configuration, the journal (/)\n"
+		      "  --root=DIR          where run finds its configuration, the journal; what\n"
+		      "                      check-config looks at (/)\n"
 		      "  --help, --version\n\nSee bf-guard(8).\n");
 	return out == stdout ? EXIT_OK : EXIT_USAGE;
 }

@@ -13,6 +13,7 @@
 #define SEC	    UINT64_C(1000000)
 #define DAY	    (24 * 3600 * SEC)
 #define SERVICE	    ".service"
+#define SEE_MANUAL  "See bf-guard.conf(5) for the names."
 #define CURE_MAX    192
 #define DROPINS_MAX 128
 
@@ -349,7 +350,7 @@ static void set_default(struct config *c, const struct key *key)
 					   : CONFIG_NAME_MAX + 1);
 }
 
-/* Completes "Say …" for a value of @key that is none. */
+/* What to write in the place of a value of @key that is none. */
 static void cure(const struct key *key, const char *value, char buf[static CURE_MAX])
 {
 	char min[32], max[32];
@@ -358,33 +359,32 @@ static void cure(const struct key *key, const char *value, char buf[static CURE_
 	case VALUE_SPAN:
 		span_format(key->min * SEC, min);
 		span_format(key->max * SEC, max);
-		(void)snprintf(buf, CURE_MAX, "a time from %s to %s, like 90s or 1h 30min", min,
-			       max);
+		(void)snprintf(buf, CURE_MAX, "Say a time from %s to %s, like 90s or 1h 30min.",
+			       min, max);
 		return;
 	case VALUE_NUMBER:
-		(void)snprintf(buf, CURE_MAX, "a number from %llu to %llu",
+		(void)snprintf(buf, CURE_MAX, "Say a number from %llu to %llu.",
 			       (unsigned long long)key->min, (unsigned long long)key->max);
-		return;
-	case VALUE_FLAG:
-		(void)snprintf(buf, CURE_MAX, "yes or no");
 		return;
 	case VALUE_UNIT:
 		if (*value && is_name(value) && !strchr(value, '.') && strlen(value) < 100)
-			(void)snprintf(buf, CURE_MAX, "unit=%.99s%s" SERVICE, value,
+			(void)snprintf(buf, CURE_MAX, "Say unit=%.99s%s" SERVICE ".", value,
 				       value[strlen(value) - 1] == '@' ? "INSTANCE" : "");
 		else
-			(void)snprintf(buf, CURE_MAX,
-				       "the whole name of a service, like "
-				       "betterframe-kiosk" SERVICE);
+			(void)snprintf(
+				buf, CURE_MAX,
+				"Say the whole name of a service, like betterframe-kiosk" SERVICE
+				".");
 		return;
+	case VALUE_FLAG:
 	case VALUE_ACCOUNT:
-		(void)snprintf(buf, CURE_MAX, "the name of an account");
-		return;
 	case VALUE_PATH:
-		(void)snprintf(buf, CURE_MAX, "a path that begins with /, or nothing");
-		return;
 	case VALUE_OWN:
-		(void)snprintf(buf, CURE_MAX, "%s", key->say);
+		(void)snprintf(buf, CURE_MAX, "Say %s.",
+			       key->type == VALUE_FLAG	    ? "yes or no"
+			       : key->type == VALUE_ACCOUNT ? "the name of an account"
+			       : key->type == VALUE_PATH ? "a path that begins with /, or nothing"
+							 : key->say);
 		return;
 	}
 }
@@ -400,8 +400,8 @@ struct parser {
 	void *userdata;
 };
 
-static void complain(const struct parser *p, const char *fmt, ...) _printf_(2, 3);
-static void complain(const struct parser *p, const char *fmt, ...)
+static void complain(const struct parser *p, const char *say, const char *fmt, ...) _printf_(3, 4);
+static void complain(const struct parser *p, const char *say, const char *fmt, ...)
 {
 	char text[384];
 	va_list ap;
@@ -410,7 +410,7 @@ static void complain(const struct parser *p, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	text_clean(text, '?');
-	p->warn(p->userdata, p->file, p->ini.line, text);
+	p->warn(p->userdata, p->file, p->ini.line, text, say);
 }
 
 /* Capital letters and blanks do not matter. */
@@ -429,9 +429,7 @@ static void parse_section(struct parser *p)
 		if (is_word(p->ini.section, keys[i].section))
 			p->section = keys[i].section;
 	if (!p->section)
-		complain(p,
-			 "There is no section [%.40s]; what follows is ignored. bf-guard.conf(5) "
-			 "has the names.",
+		complain(p, SEE_MANUAL, "There is no section [%.40s]; what follows is ignored.",
 			 p->ini.section);
 }
 
@@ -440,7 +438,7 @@ static char *bare(const char *value, char buf[static CONFIG_NAME_MAX + 2])
 {
 	size_t n = 0;
 
-	while (value[n] && n <= CONFIG_NAME_MAX &&
+	while (n <= CONFIG_NAME_MAX && value[n] &&
 	       !(strchr("#;", value[n]) && (n == 0 || strchr(" \t", value[n - 1]))))
 		n++;
 	while (n > 0 && strchr(" \t", value[n - 1]))
@@ -459,6 +457,21 @@ static bool may_be_empty(const struct key *key)
 	return key->type == VALUE_PATH || key->type == VALUE_ACCOUNT;
 }
 
+/* For what is said later about a value that is one by itself. */
+static void keep_place(struct parser *p, const struct key *key)
+{
+	struct config *c = p->config;
+	struct config_place *place = key->type == VALUE_UNIT	  ? &c->unit_at
+				     : key->type == VALUE_ACCOUNT ? &c->user_at
+				     : key->at == AT(marker)	  ? &c->marker_at
+								  : NULL;
+
+	if (!place)
+		return;
+	(void)snprintf(place->file, sizeof(place->file), "%s", p->file);
+	place->line = p->ini.line;
+}
+
 static void assign(struct parser *p, const struct key *key)
 {
 	char buf[CONFIG_NAME_MAX + 2], say[CURE_MAX];
@@ -469,16 +482,18 @@ static void assign(struct parser *p, const struct key *key)
 		set_default(p->config, key);
 	else
 		r = set_value(p->config, key, value);
-	if (r == 0)
+	if (r == 0) {
+		keep_place(p, key);
 		return;
+	}
 	cure(key, value, say);
-	complain(p, "%s=%.60s is %s; ignored. Say %s.", key->name, value,
-		 r == -ERANGE ? "out of range" : "not understood", say);
+	complain(p, say, "%s=%.60s is %s; ignored.", key->name, value,
+		 r == -ERANGE ? "out of range" : "not understood");
 }
 
 static void parse_assignment(struct parser *p)
 {
-	const char *elsewhere = NULL;
+	char say[CURE_MAX] = SEE_MANUAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (!is_word(p->ini.key, keys[i].name))
@@ -487,15 +502,9 @@ static void parse_assignment(struct parser *p)
 			assign(p, &keys[i]);
 			return;
 		}
-		elsewhere = keys[i].section;
+		(void)snprintf(say, sizeof(say), "Put it below [%s].", keys[i].section);
 	}
-	if (elsewhere)
-		complain(p, "%.40s= is no key of [%s]; ignored. Put it below [%s].", p->ini.key,
-			 p->section, elsewhere);
-	else
-		complain(p,
-			 "There is no key %.40s= in [%s]; ignored. bf-guard.conf(5) has the names.",
-			 p->ini.key, p->section);
+	complain(p, say, "There is no key %.40s= in [%s]; ignored.", p->ini.key, p->section);
 }
 
 void config_parse(struct config *c, char *text, size_t len, const char *file, config_warn_fn warn,
@@ -516,14 +525,15 @@ void config_parse(struct config *c, char *text, size_t len, const char *file, co
 			parse_section(&p);
 		} else if (item == INI_ODD && streq(p.ini.section, "[")) {
 			if (p.section)
-				complain(&p, "The section has no closing bracket; what follows is "
-					     "ignored.");
+				complain(&p, "Put a ] after its name.",
+					 "The section is not closed; what follows is ignored.");
 			p.section = NULL;
 		} else if (item == INI_ODD) {
-			complain(&p, "This is neither a section nor an assignment; ignored. A "
-				     "comment begins with #.");
+			complain(&p, "Begin a comment with #.",
+				 "This is neither a section nor an assignment; ignored.");
 		} else if (p.section && !*p.section) {
-			complain(&p, "%.40s= stands before any section; ignored.", p.ini.key);
+			complain(&p, SEE_MANUAL, "%.40s= stands before any section; ignored.",
+				 p.ini.key);
 		} else if (p.section) {
 			parse_assignment(&p);
 		}
@@ -566,9 +576,9 @@ static int load_file(struct config *c, int root_fd, const char *path, config_war
 	if (r < 0) {
 		char why[128];
 
-		(void)snprintf(why, sizeof(why), "It cannot be read (%s); defaults stay.",
+		(void)snprintf(why, sizeof(why), "It cannot be read: %s; defaults stay.",
 			       strerror(-r));
-		warn(userdata, path, 0, why);
+		warn(userdata, path, 0, why, "Make it a file of text that root can read.");
 		return 0;
 	}
 	config_parse(c, text, len, path, warn, userdata);

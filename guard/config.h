@@ -18,6 +18,12 @@
 /* Who has heard the heartbeat that the marker file stands for. */
 enum marker_proves { MARKER_PROVES_SERVER, MARKER_PROVES_LOCAL };
 
+/* Where a value was given last; .file "": nowhere, it is the default. */
+struct config_place {
+	char file[CONFIG_NAME_MAX + 32];
+	unsigned line;
+};
+
 struct config {
 	struct policy_config policy; /* microseconds */
 	char unit[CONFIG_NAME_MAX + 1];
@@ -34,12 +40,14 @@ struct config {
 	char check_dir[CONFIG_NAME_MAX + 1];
 	uint64_t check_timeout, check_interval;
 	uint32_t try_from_min, try_to_min; /* TRY_IN_WINDOW: minutes of the local day */
+	struct config_place unit_at, user_at, marker_at;
 };
 
 void config_init(struct config *ret);
 
-/* @line 0: the whole file. @text is one sentence without a line break. */
-typedef void (*config_warn_fn)(void *userdata, const char *file, unsigned line, const char *text);
+/* @line 0: the whole file. @what and @cure (what to do about it) have no line breaks. */
+typedef void (*config_warn_fn)(void *userdata, const char *file, unsigned line, const char *what,
+			       const char *cure);
 
 /* Applies one file's text, which is changed; text[len] is NUL. Pure. */
 void config_parse(struct config *c, char *text, size_t len, const char *file, config_warn_fn warn,

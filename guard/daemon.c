@@ -695,15 +695,16 @@ static int start_timers(struct guard *g)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static void warn(void *userdata, const char *file, unsigned line, const char *text)
+static void warn(void *userdata, const char *file, unsigned line, const char *what,
+		 const char *cure)
 {
 	struct guard *g = userdata;
 
 	g->warnings++;
 	if (line)
-		guard_log(LOG_LEVEL_WARNING, "%s:%u: %s", file, line, text);
+		guard_log(LOG_LEVEL_WARNING, "%s:%u: %s %s", file, line, what, cure);
 	else
-		guard_log(LOG_LEVEL_WARNING, "%s: %s", file, text);
+		guard_log(LOG_LEVEL_WARNING, "%s: %s %s", file, what, cure);
 }
 
 static void load_config(struct guard *g, const char *root)

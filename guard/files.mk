@@ -1,6 +1,7 @@
 # bf-guard: commits a slot only when the kiosk really lives. Everything but main() is also linked by the unit tests.
 bf-guard_SRC := \
 	guard/checks.c \
+	guard/confcheck.c \
 	guard/config.c \
 	guard/daemon.c \
 	guard/heartbeat.c \

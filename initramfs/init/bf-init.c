@@ -574,20 +574,41 @@ static void blame_deadline(struct failure *f)
 			       used ? ", " : "");
 }
 
+/* For who builds an image: what this program would say of its fstab at boot. */
+static int check_fstab(const char *file)
+{
+	_cleanup_(plan_done) struct mount_plan plan = { 0 };
+	_cleanup_free_ char *fstab = NULL;
+	struct failure f = { 0 };
+	int r = sys_read_file(AT_FDCWD, file, FSTAB_MAX, &fstab, NULL);
+
+	if (r < 0) {
+		(void)fprintf(stderr, "bf-init: %s: %s\n", file, strerror(-r));
+		return 2;
+	}
+	r = plan_make(fstab, &plan, &f);
+	if (r < 0)
+		(void)printf("%s\n", f.text);
+	return r < 0;
+}
+
 static int usage(int argc, char **argv)
 {
+	if (argc == 3 && streq(argv[1], "--check-fstab"))
+		return check_fstab(argv[2]);
 	if (argc == 2 && streq(argv[1], "--version")) {
 		(void)printf("bf-init %s\n", BF_VERSION);
 		return 0;
 	}
 	if (argc == 2 && streq(argv[1], "--help")) {
 		(void)printf(
-			"Usage: bf-init [--help | --version]\n\n"
+			"Usage: bf-init [--help | --version | --check-fstab FILE]\n\n"
 			"The first program of the initramfs (PID 1): finds the slot to boot, "
 			"mounts "
 			"its\n"
 			"verified root and the data partition, and starts the system's own init.\n"
-			"It is not run by hand. See bf-init(8).\n");
+			"It is not run by hand, but to look for mistakes in an image's fstab. See "
+			"bf-init(8).\n");
 		return 0;
 	}
 	(void)fprintf(stderr,

@@ -54,7 +54,9 @@ def test_builder_gets_no_units(builddir, tmp_path):
     names = files(tmp_path)
     assert {f"usr/bin/bf-{name}" for name in ("mkinitramfs", "mkimage", "mkbundle", "mkkeys")} <= names
     assert "usr/share/man/man8/bf-mkimage.8" in names
-    assert not [n for n in names if "systemd" in n or "udev" in n or "etc/" in n or n.endswith("bf-init")]
+    assert not [n for n in names if "systemd" in n or "udev" in n or "etc/" in n or "sbin/" in n]
+    assert {n for n in names if n.endswith(("bf-init", "bf-guard"))} == \
+        {"usr/libexec/betterframe/bf-init", "usr/libexec/betterframe/bf-guard"}, "for bf-mkimage only"
 
 
 def test_target_is_complete(builddir, tmp_path):

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "guard/config.h"
 
+#include "boot/io.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_warning(void *userdata, const char *file, unsigned line, const char *text)
+static void check_warning(void *userdata, const char *file, unsigned line, const char *what,
+			  const char *cure)
 {
 	(void)userdata, (void)file;
-	if (line == 0 || !*text)
+	if (line == 0 || !*what || !*cure || text_has_control(what) || text_has_control(cure))
 		abort();
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			abort();
 }
 
 /* Whatever the file says, a trial has a window and an end, and a name is a name. */

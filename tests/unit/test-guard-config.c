@@ -11,12 +11,14 @@
 
 static char warnings[4096];
 
-static void note(void *userdata, const char *file, unsigned line, const char *text)
+static void note(void *userdata, const char *file, unsigned line, const char *what,
+		 const char *cure)
 {
 	size_t n = strlen(warnings);
 
 	(void)userdata;
-	(void)snprintf(warnings + n, sizeof(warnings) - n, "%s:%u: %s\n", file, line, text);
+	(void)snprintf(warnings + n, sizeof(warnings) - n, "%s:%u: %s %s\n", file, line, what,
+		       cure);
 }
 
 static void apply(struct config *c, const char *text, size_t len)
@@ -152,17 +154,18 @@ static void test_warnings(void)
 		{ "[trial]\nwindow=2h\n", "f:2: window=2h is out of range; ignored. Say a time "
 					  "from 1 s to 1 h 0 min, like 90s or 1h 30min.\n" },
 		{ "[trial]\nwidow=2\n",
-		  "f:2: There is no key widow= in [trial]; ignored. bf-guard.conf(5) has the "
+		  "f:2: There is no key widow= in [trial]; ignored. See bf-guard.conf(5) for the "
 		  "names.\n" },
 		{ "[trial]\nunit=x.service\n",
-		  "f:2: unit= is no key of [trial]; ignored. Put it below [kiosk].\n" },
+		  "f:2: There is no key unit= in [trial]; ignored. Put it below [kiosk].\n" },
 		{ "[trail]\nwindow=2\n", "f:1: There is no section [trail]; what follows is "
-					 "ignored. bf-guard.conf(5) has the names.\n" },
-		{ "[trial\nwindow=2\nnonsense\n",
-		  "f:1: The section has no closing bracket; what follows is ignored.\n" },
-		{ "window=2\n", "f:1: window= stands before any section; ignored.\n" },
-		{ "\nnonsense\n", "f:2: This is neither a section nor an assignment; ignored. A "
-				  "comment begins with #.\n" },
+					 "ignored. See bf-guard.conf(5) for the names.\n" },
+		{ "[trial\nwindow=2\nnonsense\n", "f:1: The section is not closed; what follows is "
+						  "ignored. Put a ] after its name.\n" },
+		{ "window=2\n", "f:1: window= stands before any section; ignored. See "
+				"bf-guard.conf(5) for the names.\n" },
+		{ "\nnonsense\n", "f:2: This is neither a section nor an assignment; ignored. "
+				  "Begin a comment with #.\n" },
 		{ "[trial]\nread-root=maybe\n",
 		  "f:2: read-root=maybe is not understood; ignored. Say yes or no.\n" },
 		{ "[update]\ntry=25:00-03:00\n",
@@ -199,7 +202,7 @@ static void test_warnings(void)
 		{ "[heartbeat]\nmarker-proves=all\n", "f:2: marker-proves=all is not understood; "
 						      "ignored. Say server or local.\n" },
 		{ "[trial]\n\x01=2\n", "f:2: There is no key ?= in [trial]; ignored. "
-				       "bf-guard.conf(5) has the names.\n" },
+				       "See bf-guard.conf(5) for the names.\n" },
 	};
 	struct config c, fresh;
 

@@ -342,10 +342,11 @@ static void test_unit(void)
 	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "lost anew");
 }
 
-static void unexpected(void *userdata, const char *file, unsigned line, const char *text)
+static void unexpected(void *userdata, const char *file, unsigned line, const char *what,
+		       const char *cure)
 {
 	(void)userdata;
-	ok(false, "%s:%u: %s", file, line, text);
+	ok(false, "%s:%u: %s %s", file, line, what, cure);
 }
 
 static void test_restarts(void)
