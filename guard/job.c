@@ -24,7 +24,6 @@ struct job {
 	unsigned kills; /* how far ending it has come */
 	char *kept;
 	size_t kept_len, keep;
-	bool cut;
 };
 
 static void job_free(struct job *j)
@@ -40,11 +39,9 @@ static void job_free(struct job *j)
 
 static void finish(struct job *j, enum job_end end, int status)
 {
-	struct job_result result = { .end = end,
-				     .status = status,
-				     .output = j->kept,
-				     .output_len = j->kept_len,
-				     .cut = j->cut };
+	struct job_result result = {
+		.end = end, .status = status, .output = j->kept, .output_len = j->kept_len
+	};
 
 	/* What it left running belongs to it. */
 	if (j->pid > 0)
@@ -52,6 +49,24 @@ static void finish(struct job *j, enum job_end end, int status)
 	j->kept[j->kept_len] = '\0';
 	j->done(j->userdata, &result);
 	job_free(j);
+}
+
+/* What is last is of most use: there a program says why it gave up. */
+static void keep(struct job *j, const char *data, size_t len)
+{
+	size_t old;
+
+	if (len > j->keep) {
+		data += len - j->keep;
+		len = j->keep;
+	}
+	old = j->keep - len;
+	if (j->kept_len > old) {
+		memmove(j->kept, j->kept + (j->kept_len - old), old);
+		j->kept_len = old;
+	}
+	memcpy(j->kept + j->kept_len, data, len);
+	j->kept_len += len;
 }
 
 /* All that is there now; false when there is no more to come. */
@@ -62,18 +77,12 @@ static bool drain(struct job *j)
 
 	while (rounds-- > 0) {
 		ssize_t n = read(j->output_fd, buf, sizeof(buf));
-		size_t room = j->keep - j->kept_len;
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR;
 		if (n == 0)
 			return false;
-		if ((size_t)n > room)
-			j->cut = true;
-		if ((size_t)n < room)
-			room = (size_t)n;
-		memcpy(j->kept + j->kept_len, buf, room);
-		j->kept_len += room;
+		keep(j, buf, (size_t)n);
 	}
 	return true;
 }

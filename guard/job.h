@@ -23,9 +23,8 @@ enum job_end {
 struct job_result {
 	enum job_end end;
 	int status;
-	const char *output; /* the first bytes; NUL-terminated; valid in the callback only */
+	const char *output; /* the last bytes; NUL-terminated; valid in the callback only */
 	size_t output_len;
-	bool cut; /* there was more */
 };
 
 struct job;
