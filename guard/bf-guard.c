@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* bf-guard: the daemon, and what asks it. See bf-guard(8). */
 #include "guard/confcheck.h"
-#include "guard/daemon.h"
-#include "guard/heartbeat.h"
+#include "guard/guard.h"
 
 #include "boot/product.h"
 #include "boot/sys.h"

@@ -1,55 +1,90 @@
 // SPDX-License-Identifier: MIT
 #include "guard/checks.h"
 
-#include "boot/sys.h"
 #include "guard/device.h"
+#include "guard/greenboot.h"
+#include "guard/log.h"
 
-#include <fcntl.h>
 #include <sysexits.h>
-#include <unistd.h>
 
-#define EXIT_SKIPPED 77 /* as test drivers have it */
-#define SYSTEMD_RUN  "/usr/bin/systemd-run"
-#define TEST	     "/usr/bin/test"
-#define UNIT_MARGIN  UINT64_C(15000000) /* for a unit to start, and to be ended */
-
-enum verdict check_verdict(const struct job_result *result)
+enum verdict check_verdict(const struct script_answer *answer)
 {
-	/* It was never started, for want of memory or descriptors: not the update's fault. */
-	if (result->end == JOB_LOST)
+	switch (answer->end) {
+	case SCRIPT_NOT_RUN:
+	case SCRIPT_LOST: /* not the update's fault */
 		return VERDICT_INCONCLUSIVE;
-	if (result->end != JOB_EXITED)
-		return VERDICT_FAIL;
-	if (result->status == 0)
+	case SCRIPT_DISABLED:
 		return VERDICT_PASS;
-	return result->status == EX_TEMPFAIL || result->status == EXIT_SKIPPED
-		       ? VERDICT_INCONCLUSIVE
-		       : VERDICT_FAIL;
+	case SCRIPT_EXITED:
+		if (answer->status == 0 || answer->status == SCRIPT_SKIPPED)
+			return VERDICT_PASS;
+		return answer->status == EX_TEMPFAIL ? VERDICT_INCONCLUSIVE : VERDICT_FAIL;
+	case SCRIPT_KILLED:
+	case SCRIPT_TIMED_OUT:
+	case SCRIPT_UNUSABLE:
+		break;
+	}
+	return VERDICT_FAIL;
 }
 
-enum verdict checks_judge(const struct checks *c, const char **ret_name)
+/* ---- judging ---------------------------------------------------------------------------- */
+
+static const struct script *worst_of(const struct checks *c, enum verdict *ret)
 {
-	enum verdict worst = c->list_error ? VERDICT_FAIL
-			     : c->unlisted ? VERDICT_INCONCLUSIVE
-					   : VERDICT_PASS;
+	const struct script *worst = NULL;
 
-	*ret_name = c->list_error == -E2BIG ? "(too many of them)"
-		    : c->list_error	    ? "(one of them cannot be read)"
-		    : c->unlisted	    ? "(not looked for yet)"
-					    : NULL;
-	for (size_t i = 0; i < c->count; i++) {
-		const struct check_script *s = &c->list[i];
+	*ret = VERDICT_PASS;
+	for (size_t i = 0; i < c->scripts.count; i++) {
+		const struct script *s = &c->scripts.list[i];
+		enum verdict verdict = check_verdict(&s->answer);
 
-		if (!s->required || s->verdict == VERDICT_PASS)
+		if (!s->required || verdict == VERDICT_PASS)
 			continue;
 		/* A failure outweighs what is not known yet. */
-		if (!*ret_name || (worst != VERDICT_FAIL && s->verdict == VERDICT_FAIL)) {
-			*ret_name = s->name;
-			worst = s->verdict;
+		if (!worst || (*ret != VERDICT_FAIL && verdict == VERDICT_FAIL)) {
+			worst = s;
+			*ret = verdict;
 		}
 	}
 	return worst;
 }
+
+static void judge_list(const struct checks *c, struct judgement *ret)
+{
+	const char *folder = c->list_folder ? c->list_folder : "a folder";
+
+	if (c->list_error == -E2BIG)
+		judge(ret, VERDICT_FAIL, REASON_CHECK_FAILED, "%.*s: more than %d scripts in all",
+		      CONFIG_NAME_MAX, folder, SCRIPTS_MAX);
+	else
+		judge(ret, VERDICT_FAIL, REASON_CHECK_FAILED, "%.*s cannot be read: %s",
+		      CONFIG_NAME_MAX, folder, strerror(-c->list_error));
+}
+
+void checks_judge(const struct checks *c, struct judgement *ret)
+{
+	enum verdict verdict;
+	const struct script *s = worst_of(c, &verdict);
+	char says[SCRIPT_SAYS_MAX], since[32];
+
+	*ret = (struct judgement) { .again = POLICY_NEVER };
+	if (c->list_error) {
+		judge_list(c, ret);
+	} else if (c->unlisted) {
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "not looked for yet");
+	} else if (!s) {
+		judge(ret, VERDICT_PASS, REASON_NONE, "%s",
+		      c->scripts.count ? "all required ones pass" : "there are none");
+	} else {
+		script_says(s, says);
+		span_format(c->of[s - c->scripts.list].since, since);
+		judge(ret, verdict, verdict == VERDICT_FAIL ? REASON_CHECK_FAILED : REASON_NONE,
+		      "%.*s: %s; since %s after the start", SCRIPT_NAME_SHOWN, s->name, says,
+		      since);
+	}
+}
+
+/* ---- running ---------------------------------------------------------------------------- */
 
 static void run_again_later(struct checks *c)
 {
@@ -59,122 +94,94 @@ static void run_again_later(struct checks *c)
 		c->again = again;
 }
 
-static void on_done(void *userdata, const struct job_result *result)
+/* Takes note of an answer. One line for each change, not for each run. */
+static void note(struct checks *c, const struct script *s)
 {
-	struct check_script *s = userdata;
-	struct checks *c = s->all;
+	struct check_script *of = &c->of[s - c->scripts.list];
+	enum verdict verdict = check_verdict(&s->answer);
+	char says[SCRIPT_SAYS_MAX];
 
-	s->job = NULL;
-	s->verdict = check_verdict(result);
-	if (s->in_doubt && s->verdict == VERDICT_FAIL)
-		s->verdict = VERDICT_INCONCLUSIVE;
-	free(s->output);
-	s->output = result->output_len ? strdup(result->output) : NULL;
-	if (s->verdict != VERDICT_PASS || c->repeat)
+	if (verdict != VERDICT_PASS || c->repeat)
 		run_again_later(c);
+	if (of->end == s->answer.end && of->status == s->answer.status)
+		return;
+	if (verdict != of->verdict)
+		of->since = device_now();
+	of->verdict = verdict;
+	of->end = s->answer.end;
+	of->status = s->answer.status;
+	script_says(s, says);
+	guard_log(verdict == VERDICT_FAIL ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "%s check %s: %s",
+		  s->required ? "required" : "wanted", s->path, says);
+}
+
+/* True when it goes on until on_done(). */
+static bool run(struct checks *c, struct script *s)
+{
+	if (c->runner.in_units && !c->bus_up)
+		return false;
+	script_start(s, &c->runner);
+	if (!s->job)
+		note(c, s);
+	return s->job;
+}
+
+/* Outside of a trial a check that has passed has passed. */
+static bool is_due(const struct checks *c, const struct script *s)
+{
+	return c->repeat || check_verdict(&s->answer) != VERDICT_PASS;
+}
+
+/* Those of one kind that run in turn, from @from on, until one of them runs. */
+static void run_in_turn(struct checks *c, bool required, size_t from)
+{
+	for (size_t i = from; i < c->scripts.count; i++) {
+		struct script *s = &c->scripts.list[i];
+
+		if (!s->in_turn || s->required != required)
+			continue;
+		if (is_due(c, s) && run(c, s))
+			return;
+		if (required && check_verdict(&s->answer) != VERDICT_PASS)
+			return; /* the next ones may rely on it */
+	}
+}
+
+static bool turn_is_on(const struct checks *c, bool required)
+{
+	for (size_t i = 0; i < c->scripts.count; i++) {
+		const struct script *s = &c->scripts.list[i];
+
+		if (s->job && s->in_turn && s->required == required)
+			return true;
+	}
+	return false;
+}
+
+static void run_all(struct checks *c)
+{
+	for (size_t i = 0; i < c->scripts.count; i++) {
+		struct script *s = &c->scripts.list[i];
+
+		if (!s->in_turn && is_due(c, s))
+			(void)run(c, s);
+	}
+	for (unsigned required = 0; required < 2; required++)
+		if (!turn_is_on(c, required))
+			run_in_turn(c, required, 0);
+}
+
+static void on_done(void *userdata, struct script *s)
+{
+	struct checks *c = userdata;
+
+	note(c, s);
+	if (s->in_turn && (!s->required || check_verdict(&s->answer) == VERDICT_PASS))
+		run_in_turn(c, s->required, (size_t)(s - c->scripts.list) + 1);
 	c->changed(c->userdata);
 }
 
-static int start(struct check_script *s, const char *const argv[], uint64_t timeout_usec)
-{
-	struct job_spec spec = {
-		.path = argv[0],
-		.argv = argv,
-		.timeout_usec = timeout_usec,
-		.keep = CHECK_OUTPUT_KEPT,
-	};
-
-	return job_start(s->all->event, &spec, on_done, s, &s->job);
-}
-
-/*
- * In a unit of its own: outside the guard's sandbox, which existing checks do not
- * expect (they may ask a server, or write a file), and systemd ends all of it.
- *
- * For systemd, SIGTERM, SIGINT, SIGHUP and SIGPIPE are a clean end of a service,
- * and systemd-run would return 0. Type=oneshot knows better, but with that it
- * returns 1 for 75 and 77, too. So what follows the script fails unless it exited
- * by itself. (When systemd 252 reloads its units meanwhile, it fails in any case.)
- */
-static int start_unit(struct check_script *s)
-{
-	static const char exited[] = "ExecStopPost=" TEST " ${EXIT_CODE} = exited";
-	uint64_t timeout_usec = s->all->config->check_timeout;
-	_cleanup_free_ char *limit = strf("RuntimeMaxSec=%lluus", (unsigned long long)timeout_usec);
-	_cleanup_free_ char *what = strf("--description=bf-guard's check %s", s->name);
-	const char *argv[] = { SYSTEMD_RUN, "--quiet", "--collect", "--pipe", "--wait",
-			       what,	    "-p",      limit,	    "-p",     "TimeoutStopSec=2s",
-			       "-p",	    exited,    "--",	    s->path,  NULL };
-
-	if (!limit || !what)
-		return -ENOMEM;
-	return start(s, argv, timeout_usec + UNIT_MARGIN);
-}
-
-static void run(struct check_script *s)
-{
-	const char *argv[] = { s->path, NULL };
-	int r;
-
-	if (s->job || (s->all->in_units && !s->all->bus_up))
-		return;
-	s->in_doubt = false;
-	r = s->all->in_units ? start_unit(s) : start(s, argv, s->all->config->check_timeout);
-	if (r < 0) {
-		s->verdict = VERDICT_INCONCLUSIVE; /* no memory now */
-		run_again_later(s->all);
-	}
-}
-
-static int add(struct checks *c, int dir, const char *parent, const char *name, bool required)
-{
-	struct check_script *s = &c->list[c->count];
-	struct stat st;
-	int r;
-
-	if (*name == '.')
-		return 0;
-	/* Links are followed: distributions enable checks that way. */
-	r = sys_fstatat(dir, name, &st, 0);
-	if (r < 0)
-		return r;
-	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return 0;
-	if (c->count == CHECKS_MAX)
-		return -E2BIG;
-	*s = (struct check_script) { .all = c, .required = required };
-	s->path = strf("%s/%s", parent, name);
-	if (!s->path)
-		return -ENOMEM;
-	s->name = strrchr(s->path, '/') + 1;
-	c->count++;
-	return 0;
-}
-
-/* All that can be listed; the first error. */
-static int list(struct checks *c, bool required)
-{
-	_cleanup_free_ char *parent =
-		strf("%s/%s", c->config->check_dir, required ? "required" : "wanted");
-	_cleanup_close_ int dir = -1;
-	char **names = NULL;
-	size_t count = 0;
-	int r, first = 0;
-
-	dir = parent ? sys_open(parent, O_RDONLY | O_DIRECTORY, 0) : -ENOMEM;
-	if (dir < 0)
-		return dir == -ENOENT ? 0 : dir;
-	r = sys_list(dir, 1000, &names, &count);
-	if (r < 0)
-		return r == -EFBIG ? -E2BIG : r;
-	for (size_t i = 0; i < count; i++) {
-		r = add(c, dir, parent, names[i], required);
-		if (r < 0 && first == 0)
-			first = r;
-	}
-	sys_names_free(names, count);
-	return first;
-}
+/* ---- listing ---------------------------------------------------------------------------- */
 
 static bool is_for_now(int error)
 {
@@ -183,44 +190,76 @@ static bool is_for_now(int error)
 
 static void forget(struct checks *c)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		job_cancel(c->list[i].job);
-		free(c->list[i].path);
-		free(c->list[i].output);
-	}
-	c->count = 0;
+	script_list_clear(&c->scripts);
+	memset(c->of, 0, sizeof(c->of));
+	free(c->list_folder);
+	c->list_folder = NULL;
+	c->list_error = 0;
+	c->unlisted = false;
 }
 
-/* What is wrong with wanted ones decides as little as they do. */
+/* All that can be listed; the first error of a required one. What is wrong with wanted ones decides
+ * as little as they do. */
+static void list_folder(struct checks *c, char *folder, bool required, const char *config)
+{
+	int r = folder ? script_list_add(&c->scripts, folder, required, config) : -ENOMEM;
+
+	if (r < 0)
+		guard_log(LOG_LEVEL_WARNING, "%s: %s", folder ? folder : "checks",
+			  r == -E2BIG ? "too many scripts" : strerror(-r));
+	if (r < 0 && required && !c->list_error) {
+		c->list_error = r;
+		c->list_folder = folder;
+	} else {
+		free(folder);
+	}
+}
+
+static void list(struct checks *c, bool required)
+{
+	_cleanup_free_ char *config = greenboot_read_config(c->root);
+	const char *kind = required ? "required" : "wanted";
+
+	for (size_t i = 0; i < ARRAY_SIZE(greenboot_places); i++)
+		list_folder(c, strf("%s/%s/check/%s.d", c->root, greenboot_places[i], kind),
+			    required, config);
+	list_folder(c, strf("%s/%s.d", c->config->check_dir, kind), required, NULL);
+	list_folder(c, strf("%s/%s", c->config->check_dir, kind), required, NULL);
+}
+
 static void list_and_run(struct checks *c)
 {
-	int r;
-
 	forget(c);
-	r = list(c, true);
-	(void)list(c, false);
-	c->unlisted = is_for_now(r);
-	c->list_error = c->unlisted ? 0 : r;
-	if (c->unlisted)
+	list(c, true);
+	list(c, false);
+	if (is_for_now(c->list_error)) {
+		forget(c);
+		c->unlisted = true;
 		run_again_later(c);
-	for (size_t i = 0; !c->unlisted && i < c->count; i++)
-		run(&c->list[i]);
+		return;
+	}
+	for (size_t i = 0; i < c->scripts.count; i++)
+		if (c->scripts.list[i].answer.end != SCRIPT_NOT_RUN)
+			note(c, &c->scripts.list[i]); /* disabled */
+	run_all(c);
 }
 
-void checks_start(struct checks *c, sd_event *event, const struct config *config,
+void checks_start(struct checks *c, sd_event *event, const struct config *config, const char *root,
 		  void (*changed)(void *userdata), void *userdata)
 {
-	*c = (struct checks) { .event = event,
-			       .config = config,
+	*c = (struct checks) { .config = config,
+			       .root = streq(root, "/") ? "" : root,
 			       .changed = changed,
 			       .userdata = userdata,
 			       .again = POLICY_NEVER };
+	c->runner = (struct script_runner) { .event = event,
+					     .in_units = script_in_units(),
+					     .timeout_usec = config->check_timeout,
+					     .done = on_done,
+					     .userdata = c };
 	if (!*config->check_dir)
 		return;
-	/* Started by systemd, not by hand. */
-	c->in_units = getenv("INVOCATION_ID") && sys_faccessat(AT_FDCWD, SYSTEMD_RUN, X_OK) == 0 &&
-		      sys_faccessat(AT_FDCWD, TEST, X_OK) == 0;
-	c->unlisted = c->in_units;
+	c->unlisted = c->runner.in_units;
 	if (!c->unlisted)
 		list_and_run(c);
 }
@@ -228,11 +267,10 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 static void run_again(struct checks *c)
 {
 	c->again = POLICY_NEVER;
-	if (c->unlisted && (c->bus_up || !c->in_units))
+	if (!c->unlisted)
+		run_all(c);
+	else if (c->bus_up || !c->runner.in_units)
 		list_and_run(c);
-	for (size_t i = 0; i < c->count; i++)
-		if (c->list[i].verdict != VERDICT_PASS || c->repeat)
-			run(&c->list[i]);
 }
 
 void checks_bus(struct checks *c, bool up)
@@ -240,8 +278,6 @@ void checks_bus(struct checks *c, bool up)
 	if (c->bus_up == up)
 		return;
 	c->bus_up = up;
-	for (size_t i = 0; !up && i < c->count; i++)
-		c->list[i].in_doubt = c->in_units;
 	if (up)
 		run_again(c);
 }

@@ -1,51 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Check scripts: DIRECTORY/required/ and DIRECTORY/wanted/, as greenboot has
- * them. Every executable regular file in there is run, all at once, each with
- * its own timeout. What does not pass is run again after the interval, and in a
- * trial what passes, too. Exit status 0 passes; 75 (EX_TEMPFAIL) and 77 (skipped) say nothing; all
- * else fails. Where systemd started the guard, each runs as a unit of its own, which takes D-Bus.
- * Wanted checks are reported, and decide nothing.
+ * Check scripts: what is in required.d, required, wanted.d and wanted of the configured folder, and
+ * in required.d and wanted.d of greenboot's. What does not pass is run again after the interval,
+ * and in a trial what passes, too. Exit status 0 passes, and 77 (it does not apply); 75
+ * (EX_TEMPFAIL) says nothing; all else fails. Wanted checks are reported, and decide nothing.
+ *
+ * Those of required.d run one after the other, as greenboot's do, and none before the ones in front
+ * of it have passed: a check may rely on what an earlier one has found or made.
  */
 #pragma once
 
 #include "guard/config.h"
-#include "guard/job.h"
+#include "guard/judgement.h"
+#include "guard/script.h"
 
-#define CHECKS_MAX	  32
-#define CHECK_OUTPUT_KEPT 1024 /* bytes of the output of each */
-
-struct checks;
-
+/* What was last told of a script. */
 struct check_script {
-	struct checks *all;
-	char *path;
-	const char *name; /* in .path */
-	bool required;
-	struct job *job; /* it runs */
-	bool in_doubt;	 /* the bus went away meanwhile: a failure says nothing */
 	enum verdict verdict;
-	char *output; /* of the last run; NULL: none */
+	uint64_t since; /* so is the verdict */
+	enum script_end end;
+	int status;
 };
 
 struct checks {
-	sd_event *event;
 	const struct config *config;
+	const char *root;
 	void (*changed)(void *userdata);
 	void *userdata;
-	struct check_script list[CHECKS_MAX];
-	size_t count;
-	bool in_units;
+	struct script_runner runner;
+	struct script_list scripts;
+	struct check_script of[SCRIPTS_MAX]; /* each of .scripts */
 	bool bus_up;
-	bool unlisted;	/* until the bus is there, and with it the system's mounts; or no room */
-	int list_error; /* -errno of the required ones: fails; -E2BIG: more than CHECKS_MAX */
-	bool repeat;	/* also those that pass */
-	uint64_t again; /* when they are run again; POLICY_NEVER */
+	bool unlisted;	   /* until the bus is there, and with it the system's mounts; or no room */
+	int list_error;	   /* -errno of the required ones: fails; -E2BIG: more than SCRIPTS_MAX */
+	char *list_folder; /* which one that is of; NULL without memory */
+	bool repeat;	   /* also those that pass */
+	uint64_t again;	   /* when they are run again; POLICY_NEVER */
 };
 
-/* Lists the scripts and starts them, those in units with the bus. @changed is called when a
- * verdict changes. */
-void checks_start(struct checks *c, sd_event *event, const struct config *config,
+/* Lists the scripts and starts them, those in units with the bus. @root: below which greenboot's
+ * folders are ("/"); outlives them. @changed is called when a script has ended. */
+void checks_start(struct checks *c, sd_event *event, const struct config *config, const char *root,
 		  void (*changed)(void *userdata), void *userdata);
 /* D-Bus has come, or gone. */
 void checks_bus(struct checks *c, bool up);
@@ -53,8 +48,8 @@ void checks_bus(struct checks *c, bool up);
 void checks_tick(struct checks *c, uint64_t now, bool repeat);
 void checks_stop(struct checks *c);
 
-/* All required ones together; *ret_name: the first that does not pass, or NULL. */
-enum verdict checks_judge(const struct checks *c, const char **ret_name);
+/* All required ones together; the reason names the first that does not pass. */
+void checks_judge(const struct checks *c, struct judgement *ret);
 
 /* Pure. */
-enum verdict check_verdict(const struct job_result *result);
+enum verdict check_verdict(const struct script_answer *answer);

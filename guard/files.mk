@@ -4,6 +4,7 @@ bf-guard_SRC := \
 	guard/confcheck.c \
 	guard/config.c \
 	guard/daemon.c \
+	guard/greenboot.c \
 	guard/heartbeat.c \
 	guard/job.c \
 	guard/journal.c \
@@ -15,7 +16,7 @@ bf-guard_SRC := \
 	guard/policy.c \
 	guard/rauc.c \
 	guard/report.c \
-	guard/senses.c
+	guard/script.c
 # The guard's way to the device; contract tests put tests/contract/fake-device.c in its place.
 bf-guard_DEVICE := guard/device.c
 bf-guard_MAIN := guard/bf-guard.c

@@ -4,11 +4,15 @@
 
 #include "guard/policy.h"
 
+#define JUDGEMENT_WHY_MAX                                                                          \
+	384 /* bytes, with the NUL: a script's name, last answer and since when                    \
+	     */
+
 struct judgement {
 	enum verdict verdict;
-	enum reason reason; /* of a failure */
-	uint64_t again;	    /* when to judge again without news; POLICY_NEVER */
-	char why[96];	    /* a few words, for a person */
+	enum reason reason;	     /* of a failure */
+	uint64_t again;		     /* when to judge again without news; POLICY_NEVER */
+	char why[JUDGEMENT_WHY_MAX]; /* a few words, for a person */
 };
 
 /* Leaves .again. */

@@ -335,51 +335,101 @@ def run_scripts(lab, script: str, **how) -> Lab:
     return one
 
 
-def test_required_script_passes(lab) -> None:
-    run_scripts(lab, "exit 0\n").until_phase("probation")
+@pytest.mark.parametrize("status", [0, 77])
+def test_required_script_passes(lab, status: int) -> None:
+    run_scripts(lab, f"exit {status}\n").until_phase("probation")
 
 
-@pytest.mark.parametrize(
-    "script", ["exit 1\n", "kill -9 $$\n", "sleep 100\n", "trap '' TERM; sleep 100\n", "yes | head -c 10000000; exit 3\n"]
-)
+FAILURES = {
+    "exit 1\n": "exit status 1",
+    "echo it is; echo; kill -9 $$\n": 'killed by SIGKILL ("it is")',
+    "sleep 100\n": "it was still running after 1 s; does it wait for the boot to finish, which waits for the guard?",
+    "trap '' TERM; sleep 100\n": "it was still running after 1 s; does it wait for the boot to finish, which waits for "
+                                "the guard?",
+    "yes | head -c 10000000; exit 3\n": 'exit status 3 ("y")',
+}
+
+
+@pytest.mark.parametrize("script", FAILURES)
 def test_required_script_fails(lab, script: str) -> None:
-    run_scripts(lab, script, uptime=590).until_asked("reject check-failed", timeout=20)
+    """And each place says by name which one, and why."""
+    one = run_scripts(lab, script, uptime=590)
+    one.until(lambda: one.status()["checks"]["scripts"]["verdict"] == "fail", "its verdict")
+    why = FAILURES[script]
+    said = one.status()
+    assert re.fullmatch(re.escape(f"10-it.sh: {why}; since ") + r"9 min \d+ s after the start",
+                        said["checks"]["scripts"]["why"])
+    assert said["scripts"][0]["answer"] == why
+    assert f"required {one.checks}/required/10-it.sh: {why}\n" in one.ask("status").stdout
+    one.until_asked("reject check-failed", timeout=20)
+    lines = [line for line in one.log.lines if "required check" in line]
+    assert len(lines) == 1 and lines[0].endswith(f"required check {one.checks}/required/10-it.sh: {why}"), lines
 
 
-# systemd-run, as systemd has it: the unit of a script that died of SIGTERM succeeds, unless ExecStopPost= fails.
+# systemd-run, as systemd has it: what it returns for SIGTERM, and that ExecStopPost= is told what happened.
 SYSTEMD_RUN = """#!/usr/bin/python3
-import os, shlex, string, subprocess, sys
+import os, shlex, signal, string, subprocess, sys
 words = sys.argv[1:]
 end = words.index("--")
 assert {{"--wait", "--pipe", "--collect", "--quiet"}} < set(words[:end])
 died = subprocess.run(words[end + 1:]).returncode
 after = [w.partition("=")[2] for w in words[:end] if w.startswith("ExecStopPost=")]
-code = {{"EXIT_CODE": "exited" if died >= 0 else "killed"}}
-failed = any(subprocess.run([string.Template(w).substitute(code) for w in shlex.split(a)]).returncode for a in after)
+known = {{"SERVICE_RESULT": "success" if died == 0 else "exit-code" if died > 0 else "signal",
+          "EXIT_CODE": "exited" if died >= 0 else "killed",
+          "EXIT_STATUS": str(died) if died >= 0 else signal.Signals(-died).name[3:]}}
+if os.path.exists("{lost}"):
+    known = dict.fromkeys(known, "")
+for a in after:
+    subprocess.run([string.Template(w).substitute(known) for w in shlex.split(a)])
 with open("{log}", "a") as log:
-    print(died, failed, file=log)
-sys.exit(died if died >= 0 else 255 if died == -9 else -died if failed else 0)
+    print(died, file=log)
+sys.exit(died if died >= 0 else 0)
 """
 
 
-@pytest.mark.parametrize(
-    ("script", "verdict"),
-    [("exit 0\n", "pass"), ("kill -TERM $$\n", "fail"), ("kill -HUP $$\n", "fail"), ("kill -KILL $$\n", "fail"),
-     ("exit 3\n", "fail"), ("exit 75\n", "inconclusive"), ("exit 77\n", "inconclusive")],
-)
-def test_script_in_a_unit(lab, script: str, verdict: str) -> None:
-    """What systemd itself makes of it takes a systemd: tests/vm/test_guard.py."""
-    one = trial(lab)
+def in_units(one: Lab) -> Path:
+    """The guard believes that systemd started it. The log of what has ended."""
     run, log = one.dir / "systemd-run", one.dir / "systemd-run.log"
-    run.write_text(SYSTEMD_RUN.format(log=log))
+    run.write_text(SYSTEMD_RUN.format(log=log, lost=one.dir / "lost"))
     run.chmod(0o755)
     one.wrapper = ["unshare", "--mount", "/bin/sh", "-c", f'mount --bind {run} /usr/bin/systemd-run && exec "$0" "$@"']
+    return log
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "answer"),
+    [("exit 0\n", "pass", "it passed"),
+     ("kill -TERM $$\n", "fail", "killed by SIGTERM"),
+     ("kill -HUP $$\n", "fail", "killed by SIGHUP"),
+     ("echo oh; kill -KILL $$\n", "fail", 'killed by SIGKILL ("oh")'),
+     ("echo no such thing >&2; exit 3\n", "fail", 'exit status 3 ("no such thing")'),
+     ("exit 75\n", "inconclusive", "not now, exit status 75"),
+     ("exit 77\n", "pass", "it does not apply, exit status 77")],
+)
+def test_script_in_a_unit(lab, script: str, verdict: str, answer: str) -> None:
+    """What systemd itself makes of it takes a systemd: tests/vm/test_guard.py."""
+    one = trial(lab)
+    log = in_units(one)
     one.check("10-it.sh", script)
     one.start(INVOCATION_ID="1")
     one.until(log.exists, "the script's end")
-    told = [{"name": "10-it.sh", "required": True, "verdict": verdict}]
+    told = [{"name": "10-it.sh", "path": f"{one.checks}/required/10-it.sh", "required": True, "verdict": verdict,
+             "answer": answer}]
     # The guard hears of the end after the log was written.
     one.until(lambda: one.status()["scripts"] == told, "the verdict")
+
+
+def test_script_whose_end_systemd_has_lost(lab) -> None:
+    """As 252 does when it reloads its units meanwhile: nothing is known, and it is run again."""
+    one = trial(lab)
+    log = in_units(one)
+    (one.dir / "lost").touch()
+    one.check("10-it.sh", "exit 0\n")
+    one.start(INVOCATION_ID="1")
+    one.until(log.exists, "the script's end")
+    assert one.status()["checks"]["scripts"]["verdict"] == "inconclusive"
+    (one.dir / "lost").unlink()
+    one.until(lambda: one.status()["checks"]["scripts"]["verdict"] == "pass", "the next run", timeout=20)
 
 
 def test_script_that_needs_a_second_run(lab) -> None:
@@ -426,7 +476,83 @@ def test_wanted_script_decides_nothing(lab) -> None:
     one.kiosk_starts()
     one.beats()
     status = one.until_phase("probation")
-    assert {"name": "bad.sh", "required": False, "verdict": "fail"} in status["scripts"]
+    assert [(one["name"], one["required"], one["verdict"]) for one in status["scripts"]] == [("bad.sh", False, "fail")]
+
+
+# ---- scripts of greenboot, and what cannot be run
+
+
+def greenboot(one: Lab, path: str, script: str) -> Path:
+    """As its packages install them, but without the x bit: it needs none."""
+    where = one.dir / "root" / path
+    where.parent.mkdir(parents=True, exist_ok=True)
+    where.write_text(script)
+    where.chmod(0o644)
+    return where
+
+
+def test_greenboots_folders(lab) -> None:
+    """The vendor's first, each after the other; bash; what is disabled, what is only wanted."""
+    one = trial(lab)
+    ran = one.dir / "ran"
+    note = f'[[ -n $BASH_VERSION ]] && echo "${{0##*/}}" >>{ran}\n'
+    greenboot(one, "usr/lib/greenboot/check/required.d/02_b.sh", f"#!/bin/false\nsleep 0.3\n{note}")
+    greenboot(one, "usr/lib/greenboot/check/required.d/01_a.sh", f"sleep 0.3\n{note}")
+    greenboot(one, "etc/greenboot/check/required.d/00_c.sh", f"#!/bin/bash\nset -euo pipefail\n{note}")
+    greenboot(one, "etc/greenboot/check/required.d/03_dns.sh", f"{note}exit 1\n")
+    greenboot(one, "etc/greenboot/check/wanted.d/01_a.sh", f"echo >&2 none; exit 1\n")
+    greenboot(one, "etc/greenboot/greenboot.conf", 'DISABLED_HEALTHCHECKS=(\n  "03_dns.sh"\n)\n')
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    said = one.until_phase("probation")["scripts"]
+    assert ran.read_text().split()[:3] == ["01_a.sh", "02_b.sh", "00_c.sh"]
+    assert "03_dns.sh" not in ran.read_text()
+    assert [(row["name"], row["verdict"], row["answer"]) for row in said] == [
+        ("01_a.sh", "pass", "it passed"), ("02_b.sh", "pass", "it passed"), ("00_c.sh", "pass", "it passed"),
+        ("03_dns.sh", "pass", "disabled in /etc/greenboot/greenboot.conf"),
+        ("01_a.sh", "fail", 'exit status 1 ("none")')]
+
+
+def test_a_check_waits_for_the_one_before(lab) -> None:
+    """As with greenboot, which skips the rest; here it is tried again."""
+    one = trial(lab)
+    ready = one.dir / "ready"
+    greenboot(one, "etc/greenboot/check/required.d/10_first.sh", f"test -e {ready}\n")
+    greenboot(one, "etc/greenboot/check/required.d/20_next.sh", f"test -e {ready} || touch {one.dir}/too-early\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until(lambda: one.status()["checks"]["scripts"]["verdict"] == "fail", "the first one's failure")
+    assert one.status()["scripts"][1]["answer"] == "not run yet"
+    ready.touch()
+    one.until_phase("probation", timeout=30)
+    assert not (one.dir / "too-early").exists()
+
+
+def test_a_required_check_that_cannot_be_run_fails(lab) -> None:
+    one = trial(lab, uptime=590)
+    one.check("10-it", "exit 0\n")
+    path = one.checks / "required/10-it"
+    path.chmod(0o644)
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until_asked("reject check-failed", timeout=20)
+    assert [line for line in one.log.lines if line.endswith(f"{path}: it cannot be run: it is not executable: chmod +x")]
+
+
+def test_a_check_that_is_mended_passes(lab) -> None:
+    one = trial(lab)
+    one.check("10-it", "exit 0\n", kind="required")
+    path = one.checks / "required/10-it"
+    path.write_bytes(b"#!/bin/sh\r\nexit 0\r\n")
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until(lambda: "CRLF" in one.status()["checks"]["scripts"]["why"], "the reason")
+    path.write_bytes(b"#!/bin/sh\nexit 0\n")
+    one.until_phase("probation", timeout=30)
 
 
 # ---- the server

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What the guard hears and sees, and what it makes of it: heartbeats, the unit, RAUC, scripts. */
-#include "guard/checks.h"
+/* What the guard hears and sees, and what it makes of it: heartbeats, the unit, RAUC. */
 #include "guard/device.h"
 #include "guard/heartbeat.h"
 #include "guard/journal.h"
@@ -477,149 +476,6 @@ static void test_journal_entries(void)
 	ok_int(journal_format(buf, 36, fields, 3), 34, "or left out");
 }
 
-/* ---- scripts --------------------------------------------------------------------------------- */
-
-static void nothing(void *userdata)
-{
-	(void)userdata;
-}
-
-static void test_script_results(void)
-{
-	static const struct {
-		struct job_result result;
-		enum verdict verdict;
-	} rows[] = {
-		{ { JOB_EXITED, 0 }, VERDICT_PASS },
-		{ { JOB_EXITED, 1 }, VERDICT_FAIL },
-		{ { JOB_EXITED, 75 }, VERDICT_INCONCLUSIVE },
-		{ { JOB_EXITED, 77 }, VERDICT_INCONCLUSIVE },
-		{ { JOB_EXITED, 127 }, VERDICT_FAIL },
-		{ { JOB_KILLED, 11 }, VERDICT_FAIL },
-		{ { JOB_TIMED_OUT, 15 }, VERDICT_FAIL },
-		{ { JOB_LOST, ENOMEM }, VERDICT_INCONCLUSIVE },
-	};
-	struct checks c = { .count = 0 };
-	const char *name;
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		ok_int(check_verdict(&rows[i].result), rows[i].verdict, "result %zu", i);
-	ok_int(checks_judge(&c, &name), VERDICT_PASS, "no checks");
-	c.list[0] = (struct check_script) { .name = "wanted", .verdict = VERDICT_FAIL };
-	c.list[1] = (struct check_script) { .name = "late", .required = true };
-	c.list[2] =
-		(struct check_script) { .name = "bad", .required = true, .verdict = VERDICT_FAIL };
-	c.count = 1;
-	ok_int(checks_judge(&c, &name), VERDICT_PASS, "wanted ones decide nothing");
-	c.count = 2;
-	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "not yet");
-	c.count = 3;
-	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "a failure outweighs that");
-	ok_str(name, "bad", "and is named");
-	c.count = 0;
-	c.unlisted = true;
-	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "not looked for yet");
-	c.list_error = -ELOOP;
-	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "one that cannot be read");
-}
-
-static void test_script_directories(void)
-{
-	static const struct {
-		int error;
-		enum verdict verdict;
-	} rows[] = {
-		{ -ENOENT, VERDICT_PASS },	   { -ENOTDIR, VERDICT_FAIL },
-		{ -EACCES, VERDICT_FAIL },	   { -EIO, VERDICT_INCONCLUSIVE },
-		{ -EMFILE, VERDICT_INCONCLUSIVE },
-	};
-	struct config config;
-	struct checks c;
-	const char *name;
-
-	config_init(&config);
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		fake_reset();
-		fake_dir("/etc/bf-guard/check.d/required");
-		fake_log_files(true);
-		fake_result("open /etc/bf-guard/check.d/required", rows[i].error);
-		checks_start(&c, NULL, &config, nothing, NULL);
-		ok_int(checks_judge(&c, &name), rows[i].verdict, "directory: %s",
-		       strerror(-rows[i].error));
-		fake_reset();
-		fake_dir("/etc/bf-guard/check.d/required");
-		c.again = c.again == POLICY_NEVER ? POLICY_NEVER : 0;
-		checks_tick(&c, 1, false);
-		ok(checks_judge(&c, &name) ==
-			   (rows[i].verdict == VERDICT_FAIL ? VERDICT_FAIL : VERDICT_PASS),
-		   "and when it is looked for again");
-		checks_stop(&c);
-		fake_reset();
-		fake_dir("/etc/bf-guard/check.d/wanted");
-		fake_log_files(true);
-		fake_result("open /etc/bf-guard/check.d/wanted", rows[i].error);
-		checks_start(&c, NULL, &config, nothing, NULL);
-		ok_int(checks_judge(&c, &name), VERDICT_PASS, "wanted ones decide nothing");
-		checks_stop(&c);
-	}
-	fake_reset();
-	fake_dir("/etc/bf-guard/check.d/required");
-	ok_int(symlink("/nowhere", fake_path("/etc/bf-guard/check.d/required/10-link")), 0,
-	       "a link to nothing");
-	checks_start(&c, NULL, &config, nothing, NULL);
-	ok_int(checks_judge(&c, &name), VERDICT_FAIL, "is a check that cannot be made");
-	checks_stop(&c);
-}
-
-/* By systemd, which takes D-Bus: no D-Bus, no verdict. */
-static void test_scripts_in_units(void)
-{
-	struct config config;
-	struct checks c;
-	const char *name;
-
-	fake_reset();
-	config_init(&config);
-	fake_file("/usr/bin/systemd-run", "");
-	fake_file("/usr/bin/test", "");
-	ok(chmod(fake_path("/usr/bin/systemd-run"), 0755) == 0 &&
-		   chmod(fake_path("/usr/bin/test"), 0755) == 0,
-	   "systemd is there");
-	fake_file("/etc/bf-guard/check.d/required/10-it", "");
-	ok_int(chmod(fake_path("/etc/bf-guard/check.d/required/10-it"), 0755), 0, "a script");
-	ok_int(setenv("INVOCATION_ID", "1", true), 0, "started by systemd");
-	checks_start(&c, NULL, &config, nothing, NULL);
-	ok_int(unsetenv("INVOCATION_ID"), 0, "as were others");
-	ok(c.in_units && c.count == 0, "nothing is looked for before D-Bus is there");
-	ok_int(checks_judge(&c, &name), VERDICT_INCONCLUSIVE, "and nothing is said");
-	checks_bus(&c, true);
-	ok(c.count == 1 && c.again != POLICY_NEVER, "then it is started");
-	checks_bus(&c, false);
-	c.again = 0;
-	checks_tick(&c, 1, true);
-	ok(c.again == POLICY_NEVER, "not without the bus");
-	ok(c.list[0].in_doubt, "what runs meanwhile is in doubt");
-	checks_stop(&c);
-}
-
-static void test_script_that_cannot_be_started(void)
-{
-	struct checks c;
-	struct config config;
-	uint64_t before = device_now();
-
-	fake_reset();
-	config_init(&config);
-	fake_file("/etc/bf-guard/check.d/required/10-it", "");
-	ok_int(chmod(fake_path("/etc/bf-guard/check.d/required/10-it"), 0755), 0, "a script");
-	/* Without an event loop no job can be promised an end. */
-	checks_start(&c, NULL, &config, nothing, NULL);
-	ok(c.count == 1 && c.list[0].verdict == VERDICT_INCONCLUSIVE, "it could not be started");
-	ok(c.again >= before + config.check_interval && c.again != POLICY_NEVER,
-	   "and is run again later");
-	checks_stop(&c);
-}
-
 /* ---- what this boot is
  * ---------------------------------------------------------------------------- */
 
@@ -724,10 +580,6 @@ int main(void)
 	test_unit_watchdog();
 	test_rauc();
 	test_journal_entries();
-	test_script_results();
-	test_script_directories();
-	test_scripts_in_units();
-	test_script_that_cannot_be_started();
 	test_roles();
 	return tap_done();
 }
