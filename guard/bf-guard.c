@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* bf-guard: the daemon, and what asks it. See bf-guard(8). */
 #include "guard/confcheck.h"
-#include "guard/guard.h"
+#include "guard/daemon.h"
+#include "guard/heartbeat.h"
 
 #include "boot/product.h"
 #include "boot/sys.h"

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "guard/guard.h"
+#include "guard/daemon.h"
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "guard/link.h"
+#include "guard/listen.h"
+#include "guard/log.h"
+#include "guard/report.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -21,8 +24,51 @@
 #define BASELINE_PAUSE	 (3600 * SEC) /* after a write that failed */
 #define STAGED_PAUSE	 (3600 * SEC) /* between two looks at how long an update has waited */
 #define SYNC_TIMEOUT	 (10 * SEC)
-#define RUNG_RETRY	 (3 * SEC)
 #define READ_ROOT_MARGIN (5 * SEC)
+#define QUEUE_MAX	 64
+
+struct guard {
+	sd_event *event;
+	struct config config;
+	unsigned warnings; /* of the configuration */
+	const char *dir;   /* GUARD_DIR, or what --runtime-dir says */
+	struct policy policy;
+	struct senses senses;
+	struct device_answer device;
+	struct link *link;
+	struct listen *listen;
+
+	/* Events that wait, so that policy_step() is never entered twice. */
+	struct policy_event queue[QUEUE_MAX];
+	size_t queued;
+	bool stepping;
+	enum phase reported;
+	uint64_t changes; /* of the phase or a verdict: what followers see */
+
+	sd_event_source *due_timer, *judge_timer, *tick_timer, *facts_timer, *term_source;
+	uint64_t tick_usec, last_tick;
+	uint64_t facts_due;		 /* when the next read that a signal asks for may begin */
+	bool reading_facts, facts_again; /* one of those at a time */
+	uint64_t baseline_due;		 /* when it may be written again */
+	enum device_baseline baseline_written;
+
+	bool starving; /* the watchdog is not fed any more */
+	bool device_known;
+	bool has_network;
+	/* As last told to the reducer: */
+	bool expected; /* an answer of the server */
+	bool unheard;  /* the kiosk itself */
+	bool in_hours;
+	char kiosk_status[NOTIFY_STATUS_MAX + 1];
+};
+
+/*
+ * The only way into the reducer: runs the actions that come out, and those answer
+ * with further events, never from within.
+ */
+static void guard_event(struct guard *g, const struct policy_event *event);
+/* Weighs everything that is known again; tells the reducer what changed. */
+static void evaluate(struct guard *g);
 
 static bool is_at_rest(const struct guard *g)
 {
@@ -86,7 +132,7 @@ static void take_facts(struct guard *g, const struct device_answer *a)
 	if (a->committed != SLOT_NONE)
 		reached = g->device.baseline == BASELINE_REACHED && !a->fallback;
 	g->device.facts.reached_before = reached;
-	g->device.facts.installing = g->installing;
+	g->device.facts.installing = link_is_installing(g->link);
 	g->device.facts.starved = g->starving;
 }
 
@@ -172,9 +218,9 @@ static void came_back(void *userdata, const struct job_result *result)
 	}
 	guard_event(g, &event);
 	/* Until here it had nothing to lose to a shutdown, and did not listen. */
-	if (began && g->going_down)
+	if (began && link_is_going_down(g->link))
 		guard_event(g, &(struct policy_event) { .type = EVENT_GOING_DOWN, .yes = true });
-	guard_evaluate(g);
+	evaluate(g);
 }
 
 static bool run_errand(struct guard *g, const struct errand *what, uint64_t timeout_usec, bool idle)
@@ -247,7 +293,9 @@ static void pace_facts(struct guard *g)
 					 g->facts_due - now, 0, on_facts_timer, g);
 }
 
-void guard_read_facts(struct guard *g, uint32_t id)
+/* The facts of the device may have changed. With an @id for the reducer, at once; else in its own
+ * time, as whatever asks may be anybody's signal. */
+static void reread_facts(struct guard *g, uint32_t id)
 {
 	if (id) {
 		(void)read_facts(g, id);
@@ -296,30 +344,6 @@ static void sync_and_reboot(struct guard *g, const struct policy_action *a)
 		free(e);
 }
 
-static int on_rung_retry(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct guard *g = userdata;
-	struct policy_event failed = { .type = EVENT_RUNG_FAILED, .id = g->rung.id };
-
-	(void)s, (void)usec;
-	g->rung_source = sd_event_source_disable_unref(g->rung_source);
-	if (link_reboot(g, g->rung.rung, g->rung.id) < 0)
-		guard_event(g, &failed);
-	return 0;
-}
-
-/* A bus that is not there may be on its way: one more chance before the next rung. */
-static void reboot_by_bus(struct guard *g, const struct policy_action *a)
-{
-	if (link_reboot(g, a->rung, a->id) >= 0)
-		return;
-	g->rung = *a;
-	g->rung_source = sd_event_source_disable_unref(g->rung_source);
-	if (sd_event_add_time_relative(g->event, &g->rung_source, CLOCK_BOOTTIME, RUNG_RETRY, 0,
-				       on_rung_retry, g) < 0)
-		guard_event(g, &(struct policy_event) { .type = EVENT_RUNG_FAILED, .id = a->id });
-}
-
 static void reboot_by(struct guard *g, const struct policy_action *a)
 {
 	if (a->rung == RUNG_LOGIND)
@@ -329,17 +353,10 @@ static void reboot_by(struct guard *g, const struct policy_action *a)
 	else if (a->rung == RUNG_KERNEL)
 		sync_and_reboot(g, a);
 	else
-		reboot_by_bus(g, a);
+		link_reboot(g->link, a->rung, a->id);
 }
 
 /* ---- actions -------------------------------------------------------------------------- */
-
-/* A unit without RuntimeDirectoryPreserve= has lost the marker with its last invocation. */
-void guard_tell_kiosk(struct guard *g)
-{
-	if (g->policy.confirmed)
-		send_type(g, DEVICE_CONFIRMED, false);
-}
 
 static void request(struct guard *g, const struct policy_action *a, enum request what)
 {
@@ -351,29 +368,36 @@ static void request(struct guard *g, const struct policy_action *a, enum request
 	run_errand(g, &e, FACTS_TIMEOUT, false);
 }
 
-/* What the old kiosk said, and what was told of it, does not count for the new one. */
-static void restart_kiosk(struct guard *g)
+static struct report_view view(const struct guard *g)
 {
-	kiosk_forget(&g->kiosk, device_now());
-	heartbeat_forget(&g->heart);
-	g->told[CHECK_UNIT] = g->told[CHECK_HEARTBEAT] = VERDICT_INCONCLUSIVE;
-	link_restart_unit(g);
+	return (struct report_view) { .now = device_now(),
+				      .config = &g->config,
+				      .policy = &g->policy,
+				      .senses = &g->senses,
+				      .device = &g->device,
+				      .kiosk_status = g->kiosk_status,
+				      .rauc_said = link_rauc_said(g->link),
+				      .server_expected = g->expected,
+				      .beats = listen_beats(g->listen),
+				      .refused = listen_refused(g->listen),
+				      .warnings = g->warnings };
 }
 
 static void save_diagnostics(struct guard *g, const struct policy_action *a)
 {
 	struct errand e = { .question = { .type = DEVICE_SAVE }, .id = a->id };
+	struct report_view v = view(g);
 
-	report_diagnostics(g, e.question.text, sizeof(e.question.text));
+	report_diagnostics(&v, e.question.text, sizeof(e.question.text));
 	run_errand(g, &e, 40 * SEC, false);
 }
 
 static void act(struct guard *g, const struct policy_action *a)
 {
-	report_action(g, a);
+	report_action(a, g->device.running);
 	switch (a->type) {
 	case ACTION_READ_FACTS:
-		guard_read_facts(g, a->id);
+		reread_facts(g, a->id);
 		break;
 	case ACTION_READ_BACK:
 		run_errand(g,
@@ -389,10 +413,10 @@ static void act(struct guard *g, const struct policy_action *a)
 			g->config.policy.read_root_timeout - READ_ROOT_MARGIN, true);
 		break;
 	case ACTION_MARK_GOOD:
-		link_mark_good(g, a->id);
+		link_mark_good(g->link, a->id);
 		break;
 	case ACTION_COMMITTED:
-		guard_read_facts(g, 0);
+		reread_facts(g, 0);
 		break;
 	case ACTION_CONFIRM:
 		/* Also by a guard that was started after the commit: the kiosk waits for it. */
@@ -425,7 +449,8 @@ static void act(struct guard *g, const struct policy_action *a)
 		send_type(g, DEVICE_STAY, false);
 		break;
 	case ACTION_RESTART_UNIT:
-		restart_kiosk(g);
+		senses_forget(&g->senses, device_now());
+		link_restart_unit(g->link);
 		break;
 	case ACTION_REBOOT:
 		reboot_by(g, a);
@@ -447,23 +472,34 @@ static void arm(sd_event_source *timer, uint64_t at)
 		(void)sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
+static void report(struct guard *g)
+{
+	struct report_view v = view(g);
+
+	if (g->policy.phase == g->reported)
+		return;
+	g->reported = g->policy.phase;
+	g->changes++;
+	report_phase(&v);
+	listen_tell(g->listen, g->changes);
+}
+
 static void step(struct guard *g, const struct policy_event *event)
 {
 	struct policy_actions actions;
 
 	policy_step(&g->policy, event, device_now(), &actions);
-	g->steps++;
 	for (size_t i = 0; i < actions.count; i++)
 		act(g, &actions.list[i]);
 	arm(g->due_timer, policy_due(&g->policy));
-	report_phase(g);
+	report(g);
 }
 
-void guard_event(struct guard *g, const struct policy_event *event)
+static void guard_event(struct guard *g, const struct policy_event *event)
 {
 	/* Only what the actions of a step answer at once waits here, a few events each; one that
 	 * did not fit would be lost for good, as tell() tells a verdict once. */
-	if (g->queued < GUARD_QUEUE_MAX)
+	if (g->queued < QUEUE_MAX)
 		g->queue[g->queued++] = *event;
 	if (g->stepping)
 		return;
@@ -476,22 +512,20 @@ void guard_event(struct guard *g, const struct policy_event *event)
 
 /* ---- weighing --------------------------------------------------------------------------- */
 
-static void tell(struct guard *g, enum check check, enum verdict verdict, enum reason reason,
-		 const char *why)
+static void tell(struct guard *g, enum check check, const struct judgement *j)
 {
 	struct policy_event event = {
-		.type = EVENT_CHECK, .check = check, .verdict = verdict, .reason = reason
+		.type = EVENT_CHECK, .check = check, .verdict = j->verdict, .reason = j->reason
 	};
+	struct judgement last = g->senses.last[check];
 
-	(void)snprintf(g->why[check], sizeof(g->why[check]), "%s", why);
-	if (g->told[check] == verdict && g->told_reason[check] == reason)
+	g->senses.last[check] = *j;
+	if (last.verdict == j->verdict && last.reason == j->reason)
 		return;
 	g->changes++;
-	if (g->told[check] != verdict)
-		guard_log(verdict_failed(verdict) ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
-			  "check %s: %s: %s", check_name(check), verdict_name(verdict), why);
-	g->told[check] = verdict;
-	g->told_reason[check] = reason;
+	if (last.verdict != j->verdict)
+		guard_log(verdict_failed(j->verdict) ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
+			  "check %s: %s: %s", check_name(check), verdict_name(j->verdict), j->why);
 	guard_event(g, &event);
 }
 
@@ -505,23 +539,18 @@ static void tell_flag(struct guard *g, enum policy_event_type type, bool *was, b
 
 /* Its silence is the update's fault only where it answered before, and there is a network now. A
  * fallback brings nothing new: the server may be just what the other slot's kiosk missed. */
-static void weigh_server(struct guard *g)
+static bool is_server_expected(const struct guard *g)
 {
-	struct judgement j;
-	bool expected;
-
-	server_judge(&g->heart, &g->config, &j);
-	tell(g, CHECK_SERVER, j.verdict, j.reason, j.why);
-	expected = g->device_known && g->device.facts.reached_before && g->link_up &&
-		   g->heart.server != SERVER_CLOCK;
-	tell_flag(g, EVENT_SERVER, &g->expected, expected);
+	return g->device_known && g->device.facts.reached_before && g->has_network &&
+	       g->senses.heart.server != SERVER_CLOCK;
 }
 
 /* What the trial after this boot will compare with. Written when it changes, not more. */
 static void keep_baseline(struct guard *g, uint64_t now)
 {
-	bool recent = g->told[CHECK_SERVER] == VERDICT_PASS &&
-		      (g->heart.server_last == 0 || now - g->heart.server_last < SERVER_RECENT);
+	uint64_t last = g->senses.heart.server_last;
+	bool recent = g->senses.last[CHECK_SERVER].verdict == VERDICT_PASS &&
+		      (last == 0 || now - last < SERVER_RECENT);
 	enum device_baseline is = recent ? BASELINE_REACHED : BASELINE_SILENT;
 
 	if (g->policy.facts.role != ROLE_COMMITTED || !g->config.server_required ||
@@ -545,50 +574,150 @@ static void weigh_hours(struct guard *g)
 					  (uint32_t)tm.tm_hour * 60 + (uint32_t)tm.tm_min));
 }
 
-static void weigh_unit(struct guard *g, uint64_t now, uint64_t *again)
-{
-	struct judgement j;
-
-	kiosk_judge(&g->kiosk, &g->config, now, &j);
-	/* Another kiosk than before, even if it is alive again already. */
-	if (g->kiosk.broke && j.verdict == VERDICT_PASS)
-		tell(g, CHECK_UNIT, VERDICT_FAIL, REASON_KIOSK_NOT_ALIVE, "it was restarted");
-	g->kiosk.broke = false;
-	tell(g, CHECK_UNIT, j.verdict, j.reason, j.why);
-	if (j.again < *again)
-		*again = j.again;
-}
-
-static void weigh_scripts(struct guard *g)
-{
-	struct judgement j;
-
-	checks_judge(&g->checks, &j);
-	tell(g, CHECK_SCRIPTS, j.verdict, j.reason, j.why);
-}
-
-void guard_evaluate(struct guard *g)
+static void evaluate(struct guard *g)
 {
 	uint64_t now = device_now(), again = POLICY_NEVER;
-	struct judgement local;
 
-	g->heart.unit_watchdog = g->kiosk.now.watchdog_usec > 0;
-	if (kiosk_beats(&g->kiosk))
-		g->heart.unit_beats = true;
-	weigh_unit(g, now, &again);
-	heartbeat_judge(&g->heart, &g->config, now, &local);
 	/* Before the pass that it qualifies. */
-	tell_flag(g, EVENT_UNHEARD, &g->unheard, heartbeat_through_server(&g->heart, &g->config));
-	tell(g, CHECK_HEARTBEAT, local.verdict, local.reason, local.why);
-	if (local.again < again)
-		again = local.again;
-	weigh_scripts(g);
-	weigh_server(g);
+	tell_flag(g, EVENT_UNHEARD, &g->unheard,
+		  heartbeat_through_server(&g->senses.heart, &g->config));
+	for (enum check c = 0; c < CHECK_COUNT; c++) {
+		struct judgement j;
+
+		senses_judge(&g->senses, &g->config, now, c, &j);
+		if (j.again < again)
+			again = j.again;
+		tell(g, c, &j);
+	}
+	tell_flag(g, EVENT_SERVER, &g->expected, is_server_expected(g));
 	weigh_hours(g);
 	keep_baseline(g, now);
 	arm(g->judge_timer, again);
-	listen_tell_followers(g);
+	listen_tell(g->listen, g->changes);
 }
+
+/* ---- what the parts tell ---------------------------------------------------------------- */
+
+/* Another kiosk than before, even if it is alive again already. */
+static void note_restart(struct guard *g, uint64_t now)
+{
+	struct judgement j;
+
+	senses_judge(&g->senses, &g->config, now, CHECK_UNIT, &j);
+	if (j.verdict != VERDICT_PASS)
+		return;
+	judge(&j, VERDICT_FAIL, REASON_KIOSK_NOT_ALIVE, "it was restarted");
+	tell(g, CHECK_UNIT, &j);
+}
+
+static void on_unit(void *userdata, const struct kiosk_properties *p)
+{
+	struct guard *g = userdata;
+	uint64_t now = device_now();
+
+	if (!p) {
+		kiosk_lost(&g->senses.kiosk, now);
+		evaluate(g);
+		return;
+	}
+	/* A unit without RuntimeDirectoryPreserve= has lost the file with its last invocation. */
+	if (senses_note_unit(&g->senses, p, now) && g->policy.confirmed)
+		send_type(g, DEVICE_CONFIRMED, false);
+	listen_set_kiosk(g->listen, p->uid == UINT32_MAX ? 0 : p->uid, (pid_t)p->main_pid);
+	if (g->senses.kiosk.broke)
+		note_restart(g, now);
+	evaluate(g);
+}
+
+static void on_bus(void *userdata, bool up)
+{
+	struct guard *g = userdata;
+
+	checks_bus(&g->senses.checks, up);
+}
+
+static void on_rauc(void *userdata)
+{
+	reread_facts(userdata, 0);
+}
+
+static void on_going_down(void *userdata, bool down)
+{
+	guard_event(userdata, &(struct policy_event) { .type = EVENT_GOING_DOWN, .yes = down });
+}
+
+static void on_marked(void *userdata, uint32_t id, enum mark_outcome outcome)
+{
+	guard_event(userdata,
+		    &(struct policy_event) { .type = EVENT_MARKED, .id = id, .mark = outcome });
+}
+
+static void on_rung_failed(void *userdata, uint32_t id)
+{
+	guard_event(userdata, &(struct policy_event) { .type = EVENT_RUNG_FAILED, .id = id });
+}
+
+static const struct link_ops link_ops = {
+	.bus = on_bus,
+	.unit = on_unit,
+	.rauc = on_rauc,
+	.going_down = on_going_down,
+	.marked = on_marked,
+	.rung_failed = on_rung_failed,
+};
+
+static void on_beat(void *userdata, const struct notify *n)
+{
+	struct guard *g = userdata;
+
+	heartbeat_note(&g->senses.heart, n, device_now());
+	if (n->has_status)
+		memcpy(g->kiosk_status, n->status, sizeof(g->kiosk_status));
+}
+
+static void on_marker(void *userdata, bool there)
+{
+	struct guard *g = userdata;
+
+	heartbeat_note_marker(&g->senses.heart, &g->config, there, device_now());
+}
+
+static void on_heard(void *userdata)
+{
+	evaluate(userdata);
+}
+
+static bool on_try(void *userdata)
+{
+	struct guard *g = userdata;
+
+	if (g->policy.facts.staged)
+		guard_event(g, &(struct policy_event) { .type = EVENT_TRY_ASKED });
+	return g->policy.facts.staged;
+}
+
+static char *get_status(void *userdata, bool json)
+{
+	struct report_view v = view(userdata);
+
+	return report_status(&v, json);
+}
+
+static bool is_committed(void *userdata)
+{
+	const struct guard *g = userdata;
+
+	return report_is_committed(&g->policy);
+}
+
+static const struct listen_ops listen_ops = {
+	.beat = on_beat,
+	.marker = on_marker,
+	.heard = on_heard,
+	.try = on_try,
+	.status = get_status,
+	.is_committed = is_committed,
+};
 
 /* ---- timers and signals ---------------------------------------------------------------- */
 
@@ -596,7 +725,7 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	(void)s, (void)usec;
 	/* First what is so now: nothing is decided by what was so before a sleep. */
-	guard_evaluate(userdata);
+	evaluate(userdata);
 	guard_event(userdata, &(struct policy_event) { .type = EVENT_TIME });
 	return 0;
 }
@@ -604,30 +733,18 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata)
 static int on_judge(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	(void)s, (void)usec;
-	guard_evaluate(userdata);
+	evaluate(userdata);
 	return 0;
 }
 
-/* The watchdog is fed for the reducer's steps, not for a loop that turns. */
-static void feed(struct guard *g)
+/* Only right after a step, and only of a reducer that has done what is due: never for a loop that
+ * merely turns. */
+static void feed(const struct guard *g)
 {
-	bool moved = g->steps != g->fed_steps;
 	uint64_t now = device_now(), due = policy_due(&g->policy);
 
-	g->fed_steps = g->steps;
-	if (moved && !g->starving && (due > now || now - due < 30 * SEC))
+	if (!g->starving && (due > now || now - due < 30 * SEC))
 		(void)sd_notify(false, "WATCHDOG=1");
-}
-
-/* It may be made later than the guard is started. */
-static void find_user(struct guard *g)
-{
-	const struct passwd *user = NULL;
-
-	if (g->has_user && g->kiosk_uid == (uid_t)-1)
-		user = getpwnam(g->config.user);
-	if (user)
-		g->kiosk_uid = user->pw_uid;
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
@@ -635,30 +752,25 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 	struct guard *g = userdata;
 	uint64_t now = device_now();
 	/* Changes of the unit are told; this is for what was missed, and for the network. */
-	bool rested = is_at_rest(g) && g->kiosk.known && now - g->last_tick < 300 * SEC;
+	bool rested = is_at_rest(g) && g->senses.kiosk.known && now - g->last_tick < 300 * SEC;
 
 	(void)usec;
 	if (!rested) {
 		g->last_tick = now;
-		g->link_up = device_has_network();
-		link_read_unit(g);
+		g->has_network = device_has_network();
+		link_read_unit(g->link);
 	}
 	if (g->policy.facts.staged && now >= g->facts_due + STAGED_PAUSE)
-		guard_read_facts(g, 0);
-	find_user(g);
-	checks_tick(&g->checks, now, g->policy.facts.role == ROLE_TRIAL);
-	guard_evaluate(g);
+		reread_facts(g, 0);
+	listen_tick(g->listen);
+	checks_tick(&g->senses.checks, now, g->policy.facts.role == ROLE_TRIAL);
+	evaluate(g);
 	guard_event(g, &(struct policy_event) { .type = EVENT_TIME });
 	feed(g);
 	if (sd_event_source_set_time_relative(s, g->tick_usec) < 0 ||
 	    sd_event_source_set_enabled(s, SD_EVENT_ONESHOT) < 0)
 		return -EIO; /* without it nothing is fed: better to be started anew */
 	return 0;
-}
-
-static void on_scripts(void *userdata)
-{
-	guard_evaluate(userdata);
 }
 
 static int on_term(sd_event_source *s, const struct signalfd_siginfo *info, void *userdata)
@@ -713,12 +825,6 @@ static void load_config(struct guard *g, const char *root)
 	config_init(&g->config);
 	if (fd >= 0)
 		config_load(&g->config, fd, warn, g);
-	g->kiosk_uid = (uid_t)-1;
-	g->has_user = *g->config.user != '\0';
-	find_user(g);
-	if (g->has_user && g->kiosk_uid == (uid_t)-1)
-		guard_log(LOG_LEVEL_WARNING,
-			  "there is no user %s yet: its heartbeats are not taken", g->config.user);
 }
 
 static bool was_starved(const struct guard *g)
@@ -737,73 +843,80 @@ static void choose_tick(struct guard *g)
 		g->tick_usec = watchdog / 3;
 }
 
-static void begin(struct guard *g)
+static int open_parts(struct guard *g)
+{
+	const struct link_spec link = { .unit = g->config.unit,
+					.call_timeout = g->config.policy.commit_timeout };
+	const struct listen_spec listen = { .dir = g->dir,
+					    .unit = g->config.unit,
+					    .user = g->config.user,
+					    .marker = g->config.marker };
+	int r = listen_new(&g->listen, g->event, &listen, &listen_ops, g);
+
+	return r < 0 ? r : link_new(&g->link, g->event, &link, &link_ops, g);
+}
+
+static void begin(struct guard *g, const char *root)
 {
 	struct policy_actions actions;
 
+	g->starving = was_starved(g);
 	policy_init(&g->policy, &g->config.policy, device_now(), &actions);
 	for (size_t i = 0; i < actions.count; i++)
 		act(g, &actions.list[i]);
 	arm(g->due_timer, policy_due(&g->policy));
-	g->link_up = device_has_network();
-	kiosk_lost(&g->kiosk, device_now());
-	link_connect(g);
-	checks_start(&g->checks, g->event, &g->config, g->root, on_scripts, g);
-	listen_check_marker(g);
-	guard_evaluate(g);
+	g->has_network = device_has_network();
+	kiosk_lost(&g->senses.kiosk, device_now());
+	checks_start(&g->senses.checks, g->event, &g->config, root, on_heard, g);
+	evaluate(g);
 	g->reported = GUARD_PHASE_COUNT;
-	report_phase(g);
+	report(g);
 }
 
 static void end(struct guard *g)
 {
-	checks_stop(&g->checks);
-	listen_stop(g);
-	link_disconnect(g);
+	checks_stop(&g->senses.checks);
+	g->listen = listen_free(g->listen);
+	g->link = link_free(g->link);
 	(void)sd_event_source_disable_unref(g->due_timer);
 	(void)sd_event_source_disable_unref(g->judge_timer);
 	(void)sd_event_source_disable_unref(g->tick_timer);
-	(void)sd_event_source_disable_unref(g->term_source);
-	(void)sd_event_source_disable_unref(g->rung_source);
 	(void)sd_event_source_disable_unref(g->facts_timer);
-	(void)sd_bus_close_unref(g->private_bus);
+	(void)sd_event_source_disable_unref(g->term_source);
 	(void)sd_event_unref(g->event);
-	free(g->unit_path);
 }
 
-int guard_run(const char *dir, const char *root)
+static void block_signals(void)
 {
-	struct guard *g = calloc(1, sizeof(*g));
 	sigset_t blocked;
-	int r;
 
-	if (!g)
-		return -ENOMEM;
-	guard_log_open(root);
-	g->dir = dir;
-	g->root = root;
-	g->notify_fd = g->control_fd = -1;
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++)
-		g->followers[i].fd = -1;
 	(void)sigemptyset(&blocked);
 	(void)sigaddset(&blocked, SIGCHLD);
 	(void)sigaddset(&blocked, SIGTERM);
 	(void)sigaddset(&blocked, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &blocked, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+int guard_run(const char *dir, const char *root)
+{
+	struct guard *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g)
+		return -ENOMEM;
+	guard_log_open(root);
+	g->dir = dir;
+	block_signals();
 	load_config(g, root);
 	choose_tick(g);
 	r = sd_event_new(&g->event);
 	if (r >= 0)
 		r = start_timers(g);
+	if (r >= 0)
+		r = open_parts(g);
 	if (r >= 0) {
-		/* Without sockets the unit and the marker are still watched. */
-		int listening = listen_start(g);
-
-		if (listening < 0)
-			guard_log(LOG_LEVEL_WARNING, "%s: %s", g->dir, strerror(-listening));
-		g->starving = was_starved(g);
-		begin(g);
+		begin(g, root);
 		(void)sd_notify(false, "READY=1");
 		r = sd_event_loop(g->event);
 	}

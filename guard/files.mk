@@ -16,7 +16,8 @@ bf-guard_SRC := \
 	guard/policy.c \
 	guard/rauc.c \
 	guard/report.c \
-	guard/script.c
+	guard/script.c \
+	guard/senses.c
 # The guard's way to the device; contract tests put tests/contract/fake-device.c in its place.
 bf-guard_DEVICE := guard/device.c
 bf-guard_MAIN := guard/bf-guard.c

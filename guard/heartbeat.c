@@ -96,6 +96,18 @@ void heartbeat_note(struct heartbeat *h, const struct notify *n, uint64_t now)
 	}
 }
 
+void heartbeat_note_marker(struct heartbeat *h, const struct config *c, bool there, uint64_t now)
+{
+	h->marker_at = there ? now : 0;
+	if (!there || c->marker_proves != MARKER_PROVES_SERVER)
+		return;
+	if (h->server_at == 0)
+		h->server_at = now;
+	/* Only a marker that is renewed can tell when the server was heard last. */
+	if (c->marker_max_age)
+		h->server_last = now;
+}
+
 void heartbeat_forget(struct heartbeat *h)
 {
 	h->beat_at = 0;

@@ -46,6 +46,8 @@ struct heartbeat {
 };
 
 void heartbeat_note(struct heartbeat *h, const struct notify *n, uint64_t now);
+/* The marker was seen, or seen changed; or it is gone. */
+void heartbeat_note_marker(struct heartbeat *h, const struct config *c, bool there, uint64_t now);
 /* The unit has a new invocation: what the old one said does not count any more. */
 void heartbeat_forget(struct heartbeat *h);
 

@@ -30,6 +30,7 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	bool other = !none && memcmp(k->now.invocation, p->invocation, 16) != 0;
 	uint8_t last[16];
 
+	k->broke = false;
 	if (other && !first && !k->over) {
 		if (k->restart_count < KIOSK_RESTARTS_MAX)
 			k->restart_count++;

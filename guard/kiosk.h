@@ -34,11 +34,10 @@ _must_check_ int kiosk_read(sd_bus_message *m, struct kiosk_properties *p);
 
 struct kiosk {
 	struct kiosk_properties now;
-	struct kiosk_properties reading;       /* half of it: see link.c */
 	bool known;			       /* .now is of now: the bus is there */
 	uint64_t unknown_since;		       /* while it is not */
 	bool ever_active;		       /* in this boot */
-	bool broke;			       /* another invocation since the last judgement */
+	bool broke;			       /* the last kiosk_note() was of a restart */
 	bool over;			       /* this invocation: the next one is no restart */
 	uint64_t restarts[KIOSK_RESTARTS_MAX]; /* newest first; CLOCK_BOOTTIME */
 	size_t restart_count;

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
- * D-Bus. Every call is asynchronous, every failure only means that something is
- * not known now: the guard lives without a bus, and comes back to one.
- *
  * A signal only says "look again". Any account may send one straight to the guard,
  * past the match rules, in anybody's name; only a reply comes from who was asked.
  * And for PropertiesChanged there are two a change, they may coalesce, and their
  * values belong to no one moment: both interfaces of the unit are read whole.
  */
-#include "guard/guard.h"
+#include "guard/link.h"
 
-#include <unistd.h>
+#include "guard/log.h"
+#include "guard/rauc.h"
 
 #define SEC		 UINT64_C(1000000)
 #define RETRY_USEC	 (2 * SEC)
+#define RUNG_RETRY_USEC	 (3 * SEC)
 #define MARK_MORE_USEC	 (60 * SEC) /* the answer may come later than we care for it */
 #define REBOOT_CALL_USEC (20 * SEC)
 #define SYSTEM_BUS	 "unix:path=/run/dbus/system_bus_socket"
@@ -24,9 +23,34 @@
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define LOGIND	   "org.freedesktop.login1"
 
-static bool is_up(const struct guard *g)
+enum question { ASK_UNIT, ASK_RAUC, ASK_GOING_DOWN, QUESTION_COUNT };
+
+struct link {
+	struct link_spec spec;
+	const struct link_ops *ops;
+	void *userdata;
+	sd_event *event;
+	sd_bus *bus; /* NULL: not connected */
+	bool up;     /* it has greeted us */
+	sd_event_source *retry;
+	sd_bus *private_bus; /* straight to PID 1, for the reboot */
+	char *unit_path;
+	struct {
+		bool asked, again;
+	} questions[QUESTION_COUNT];
+	struct kiosk_properties reading; /* half of them: the other half is on its way */
+	bool installing, going_down;
+	uint32_t mark_id; /* a Mark whose outcome is open; 0: none */
+	bool mark_open;	  /* and whose answer will come: from RAUC, or from the bus */
+	char rauc_said[160];
+	enum rung rung; /* waits for the bus, since .rung_retry is armed */
+	uint32_t rung_id;
+	sd_event_source *rung_retry;
+};
+
+static bool is_up(const struct link *l)
 {
-	return g->bus && g->bus_up;
+	return l->bus && l->up;
 }
 
 /* Calls without an answer that anybody waits for. */
@@ -36,193 +60,193 @@ static int ignore(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
+/* ---- questions ------------------------------------------------------------------- */
+
 struct property {
 	const char *service, *path, *interface, *name;
 };
 
 /* Asks a service that runs; none is started for it. */
-static int get_property(struct guard *g, const struct property *p, sd_bus_message_handler_t fn)
+static int get_property(struct link *l, const struct property *p, sd_bus_message_handler_t fn)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	int r = sd_bus_message_new_method_call(g->bus, &m, p->service, p->path, PROPERTIES, "Get");
+	int r = sd_bus_message_new_method_call(l->bus, &m, p->service, p->path, PROPERTIES, "Get");
 
 	if (r >= 0)
 		r = sd_bus_message_append(m, "ss", p->interface, p->name);
 	if (r >= 0)
 		r = sd_bus_message_set_auto_start(m, false);
 	if (r >= 0)
-		r = sd_bus_call_async(g->bus, NULL, m, fn, g,
-				      g->config.policy.commit_timeout + MARK_MORE_USEC);
+		r = sd_bus_call_async(l->bus, NULL, m, fn, l,
+				      l->spec.call_timeout + MARK_MORE_USEC);
 	return r;
+}
+
+static int read_interface(struct link *l, const char *interface, sd_bus_message_handler_t fn)
+{
+	return sd_bus_call_method_async(l->bus, NULL, SYSTEMD, l->unit_path, PROPERTIES, "GetAll",
+					fn, l, "s", interface);
+}
+
+static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error);
+static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *error);
+static int on_going_down(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
+static int send_question(struct link *l, enum question question)
+{
+	static const struct property operation = { RAUC_NAME, RAUC_PATH, RAUC_INTERFACE,
+						   "Operation" };
+	static const struct property going_down = { LOGIND, "/org/freedesktop/login1",
+						    LOGIND ".Manager", "PreparingForShutdown" };
+
+	switch (question) {
+	case ASK_UNIT:
+		return read_interface(l, SYSTEMD ".Unit", on_unit);
+	case ASK_RAUC:
+		return get_property(l, &operation, on_rauc_property);
+	case ASK_GOING_DOWN:
+		return get_property(l, &going_down, on_going_down);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* One at a time of each kind, and the last one after the last signal. */
+static void ask(struct link *l, enum question question)
+{
+	if (!is_up(l))
+		return;
+	if (l->questions[question].asked)
+		l->questions[question].again = true;
+	else
+		l->questions[question].asked = send_question(l, question) >= 0;
+}
+
+static void answered(struct link *l, enum question question)
+{
+	bool again = l->questions[question].again;
+
+	l->questions[question].asked = l->questions[question].again = false;
+	if (again)
+		ask(l, question);
 }
 
 /* ---- the kiosk's unit ------------------------------------------------------------ */
 
-static void unit_read(struct guard *g, const struct kiosk_properties *p)
+static void unit_read(struct link *l, const struct kiosk_properties *p)
 {
-	bool other;
-
-	g->reading_unit = false;
-	if (p) {
-		other = kiosk_note(&g->kiosk, p, device_now());
-		if (other) {
-			heartbeat_forget(&g->heart);
-			guard_tell_kiosk(g);
-		}
-		if (!g->has_user)
-			g->kiosk_uid = p->uid == UINT32_MAX ? 0 : p->uid;
-		listen_check_marker(g);
-	} else {
-		kiosk_lost(&g->kiosk, device_now());
-	}
-	if (g->read_again) {
-		g->read_again = false;
-		link_read_unit(g);
-	}
-	guard_evaluate(g);
+	answered(l, ASK_UNIT);
+	l->ops->unit(l->userdata, p);
 }
 
 static int on_service(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	struct guard *g = userdata;
+	struct link *l = userdata;
 	/* The unit's half of the properties came first, and is kept here meanwhile. */
-	struct kiosk_properties p = g->kiosk.reading;
+	struct kiosk_properties p = l->reading;
 
 	(void)error;
 	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &p) < 0)
-		unit_read(g, NULL);
+		unit_read(l, NULL);
 	else
-		unit_read(g, &p);
+		unit_read(l, &p);
 	return 0;
-}
-
-static int read_interface(struct guard *g, const char *interface, sd_bus_message_handler_t fn)
-{
-	return sd_bus_call_method_async(g->bus, NULL, SYSTEMD, g->unit_path, PROPERTIES, "GetAll",
-					fn, g, "s", interface);
 }
 
 static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	struct guard *g = userdata;
+	struct link *l = userdata;
 
 	(void)error;
-	g->kiosk.reading = (struct kiosk_properties) { .uid = UINT32_MAX };
-	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &g->kiosk.reading) < 0 ||
-	    read_interface(g, SYSTEMD ".Service", on_service) < 0)
-		unit_read(g, NULL);
+	l->reading = (struct kiosk_properties) { .uid = UINT32_MAX };
+	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &l->reading) < 0 ||
+	    read_interface(l, SYSTEMD ".Service", on_service) < 0)
+		unit_read(l, NULL);
 	return 0;
 }
 
-void link_read_unit(struct guard *g)
+void link_read_unit(struct link *l)
 {
-	if (!is_up(g))
-		return;
-	if (g->reading_unit) {
-		g->read_again = true;
-		return;
-	}
-	g->reading_unit = read_interface(g, SYSTEMD ".Unit", on_unit) >= 0;
+	ask(l, ASK_UNIT);
 }
 
 static int on_unit_changed(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	(void)m, (void)error;
-	link_read_unit(userdata);
+	ask(userdata, ASK_UNIT);
 	return 0;
 }
 
-void link_restart_unit(struct guard *g)
+void link_restart_unit(struct link *l)
 {
-	if (!is_up(g))
+	if (!is_up(l))
 		return;
 	/* A unit that hit its start limit refuses to start until this. */
-	(void)sd_bus_call_method_async(g->bus, NULL, SYSTEMD, MANAGER, "ResetFailedUnit", ignore, g,
-				       "s", g->config.unit);
-	(void)sd_bus_call_method_async(g->bus, NULL, SYSTEMD, MANAGER, "RestartUnit",
-				       on_unit_changed, g, "ss", g->config.unit, "replace");
+	(void)sd_bus_call_method_async(l->bus, NULL, SYSTEMD, MANAGER, "ResetFailedUnit", ignore, l,
+				       "s", l->spec.unit);
+	(void)sd_bus_call_method_async(l->bus, NULL, SYSTEMD, MANAGER, "RestartUnit",
+				       on_unit_changed, l, "ss", l->spec.unit, "replace");
 }
 
 /* ---- RAUC ------------------------------------------------------------------------- */
 
-static void marked(struct guard *g, enum mark_outcome outcome)
+static void marked(struct link *l, enum mark_outcome outcome)
 {
-	struct policy_event event = { .type = EVENT_MARKED, .id = g->mark_id, .mark = outcome };
+	uint32_t id = l->mark_id;
 
 	if (outcome != MARK_UNKNOWN)
-		g->mark_id = 0;
-	guard_event(g, &event);
+		l->mark_id = 0;
+	l->ops->marked(l->userdata, id, outcome);
 }
 
-static void rauc_says(struct guard *g, enum rauc_error error, const char *message)
+static void rauc_says(struct link *l, enum rauc_error error, const char *message)
 {
-	(void)snprintf(g->rauc_said, sizeof(g->rauc_said), "%s%s%.80s", rauc_error_text(error),
+	(void)snprintf(l->rauc_said, sizeof(l->rauc_said), "%s%s%.80s", rauc_error_text(error),
 		       message ? ": " : "", message ? message : "");
-	guard_log(LOG_LEVEL_WARNING, "%s", g->rauc_said);
+	guard_log(LOG_LEVEL_WARNING, "%s", l->rauc_said);
 }
 
 static int on_marked(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(m);
-	struct guard *g = userdata;
+	struct link *l = userdata;
 	enum rauc_error what;
 
 	(void)error;
-	g->mark_open = false;
-	if (g->mark_id == 0)
+	l->mark_open = false;
+	if (l->mark_id == 0)
 		return 0;
 	if (!e) {
-		marked(g, MARK_DONE);
+		marked(l, MARK_DONE);
 		return 0;
 	}
 	what = rauc_classify(e->name, e->message);
-	rauc_says(g, what, e->message);
-	marked(g, rauc_mark_outcome(what));
+	rauc_says(l, what, e->message);
+	marked(l, rauc_mark_outcome(what));
 	return 0;
-}
-
-static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *error);
-
-/* Without starting it. One question at a time, the last one after the last signal. */
-static void ask_rauc(struct guard *g)
-{
-	if (!is_up(g))
-		return;
-	if (g->asking_rauc) {
-		g->ask_again = true;
-		return;
-	}
-	g->asking_rauc =
-		get_property(
-			g, &(struct property) { RAUC_NAME, RAUC_PATH, RAUC_INTERFACE, "Operation" },
-			on_rauc_property) >= 0;
 }
 
 static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(m);
 	const char *operation = "idle";
-	struct guard *g = userdata;
+	struct link *l = userdata;
 	enum rauc_error what = e ? rauc_classify(e->name, e->message) : RAUC_ERROR_BUSY;
 
 	(void)error;
 	if (!e && (sd_bus_message_enter_container(m, 'v', "s") < 0 ||
 		   sd_bus_message_read_basic(m, 's', &operation) < 0))
 		operation = "idle";
-	g->asking_rauc = false;
+	l->installing = !e && !streq(operation, "idle");
+	answered(l, ASK_RAUC);
 	/*
 	 * RAUC answers in the order of the questions, and one that is gone marks nothing any
 	 * more: a Mark whose own answer was lost is over. One that is still to be answered is
 	 * not: this question may be older, or come from a bus that starts RAUC for the Mark.
 	 */
-	if (what != RAUC_ERROR_UNKNOWN && g->mark_id && !g->mark_open)
-		marked(g, MARK_FAILED);
-	g->installing = !e && !streq(operation, "idle");
-	guard_read_facts(g, 0);
-	if (g->ask_again) {
-		g->ask_again = false;
-		ask_rauc(g);
-	}
+	if (what != RAUC_ERROR_UNKNOWN && l->mark_id && !l->mark_open)
+		marked(l, MARK_FAILED);
+	l->ops->rauc(l->userdata);
 	return 0;
 }
 
@@ -230,36 +254,46 @@ static int on_rauc_property(sd_bus_message *m, void *userdata, sd_bus_error *err
 static int on_rauc_changed(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	(void)m, (void)error;
-	ask_rauc(userdata);
+	ask(userdata, ASK_RAUC);
 	return 0;
 }
 
-void link_mark_good(struct guard *g, uint32_t id)
+void link_mark_good(struct link *l, uint32_t id)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	int r = is_up(g) ? 0 : -ENOTCONN;
+	int r = is_up(l) ? 0 : -ENOTCONN;
 
-	g->mark_id = id;
+	l->mark_id = id;
 	if (r >= 0)
-		r = sd_bus_message_new_method_call(g->bus, &m, RAUC_NAME, RAUC_PATH, RAUC_INTERFACE,
+		r = sd_bus_message_new_method_call(l->bus, &m, RAUC_NAME, RAUC_PATH, RAUC_INTERFACE,
 						   "Mark");
 	if (r >= 0)
 		r = sd_bus_message_append(m, "ss", "good", "booted");
 	if (r >= 0)
-		r = sd_bus_call_async(g->bus, NULL, m, on_marked, g,
-				      g->config.policy.commit_timeout + MARK_MORE_USEC);
-	g->mark_open = r >= 0;
+		r = sd_bus_call_async(l->bus, NULL, m, on_marked, l,
+				      l->spec.call_timeout + MARK_MORE_USEC);
+	l->mark_open = r >= 0;
 	if (r >= 0)
 		return;
 	/* It never left: nothing is pending. */
-	rauc_says(g, RAUC_ERROR_ABSENT, strerror(-r));
-	marked(g, MARK_FAILED);
+	rauc_says(l, RAUC_ERROR_ABSENT, strerror(-r));
+	marked(l, MARK_FAILED);
+}
+
+bool link_is_installing(const struct link *l)
+{
+	return l->installing;
+}
+
+const char *link_rauc_said(const struct link *l)
+{
+	return l->rauc_said;
 }
 
 /* ---- reboot -------------------------------------------------------------------------- */
 
 struct rung_call {
-	struct guard *guard;
+	struct link *link;
 	uint32_t id;
 };
 
@@ -267,24 +301,22 @@ static int on_rung(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(m);
 	struct rung_call *call = userdata;
-	struct policy_event failed = { .type = EVENT_RUNG_FAILED, .id = call->id };
-	struct guard *g = call->guard;
 
 	(void)error;
 	/* Somebody else's shutdown that is under way will do. */
 	if (e && !(e->name && strstr(e->name, "InProgress"))) {
 		guard_log(LOG_LEVEL_WARNING, "reboot: %s", e->message ? e->message : e->name);
-		guard_event(g, &failed);
+		call->link->ops->rung_failed(call->link->userdata, call->id);
 	}
 	return 0;
 }
 
-static int open_private(struct guard *g)
+static int open_private(struct link *l)
 {
 	_cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
 	int r;
 
-	if (g->private_bus)
+	if (l->private_bus)
 		return 0;
 	r = sd_bus_new(&bus);
 	if (r >= 0)
@@ -292,35 +324,35 @@ static int open_private(struct guard *g)
 	if (r >= 0)
 		r = sd_bus_start(bus);
 	if (r >= 0)
-		r = sd_bus_attach_event(bus, g->event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_bus_attach_event(bus, l->event, SD_EVENT_PRIORITY_NORMAL);
 	if (r >= 0)
-		g->private_bus = TAKE_PTR(bus);
+		l->private_bus = TAKE_PTR(bus);
 	return r;
 }
 
-static struct rung_call *new_call(struct guard *g, uint32_t id)
+static struct rung_call *new_call(struct link *l, uint32_t id)
 {
 	struct rung_call *call = malloc(sizeof(*call));
 
 	if (call)
-		*call = (struct rung_call) { .guard = g, .id = id };
+		*call = (struct rung_call) { .link = l, .id = id };
 	return call;
 }
 
-int link_reboot(struct guard *g, enum rung rung, uint32_t id)
+static int call_reboot(struct link *l, enum rung rung, uint32_t id)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	_cleanup_free_ struct rung_call *call = new_call(g, id);
+	_cleanup_free_ struct rung_call *call = new_call(l, id);
 	sd_bus_slot *slot = NULL;
-	sd_bus *bus = g->bus;
+	sd_bus *bus = l->bus;
 	int r = 0;
 
 	if (!call)
 		return -ENOMEM;
-	if (!is_up(g)) {
+	if (!is_up(l)) {
 		/* PID 1 listens on a socket of its own; logind does not. */
-		r = rung == RUNG_LOGIND ? -ENOTCONN : open_private(g);
-		bus = g->private_bus;
+		r = rung == RUNG_LOGIND ? -ENOTCONN : open_private(l);
+		bus = l->private_bus;
 	}
 	if (r < 0)
 		return r;
@@ -346,86 +378,104 @@ int link_reboot(struct guard *g, enum rung rung, uint32_t id)
 	return 0;
 }
 
-/* ---- a shutdown ------------------------------------------------------------------------- */
-
-static const struct property going_down = { LOGIND, "/org/freedesktop/login1", LOGIND ".Manager",
-					    "PreparingForShutdown" };
-
-static void ask_going_down(struct guard *g);
-
-static int on_going_down(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static int on_rung_retry(sd_event_source *s, uint64_t usec, void *userdata)
 {
-	struct policy_event event = { .type = EVENT_GOING_DOWN };
-	struct guard *g = userdata;
-	int down = g->going_down; /* a logind that does not answer takes nothing back */
+	struct link *l = userdata;
 
-	(void)error;
-	g->asking_down = false;
-	if (!sd_bus_message_is_method_error(m, NULL) &&
-	    sd_bus_message_enter_container(m, 'v', "b") >= 0)
-		(void)sd_bus_message_read_basic(m, 'b', &down);
-	event.yes = down;
-	if (g->going_down != event.yes) {
-		g->going_down = event.yes;
-		guard_event(g, &event);
-	}
-	if (g->down_again) {
-		g->down_again = false;
-		ask_going_down(g);
-	}
+	(void)s, (void)usec;
+	l->rung_retry = sd_event_source_disable_unref(l->rung_retry);
+	if (call_reboot(l, l->rung, l->rung_id) < 0)
+		l->ops->rung_failed(l->userdata, l->rung_id);
 	return 0;
 }
 
-static void ask_going_down(struct guard *g)
+/* A bus that is not there may be on its way: one more chance before the next rung. */
+void link_reboot(struct link *l, enum rung rung, uint32_t id)
 {
-	if (!is_up(g))
+	if (call_reboot(l, rung, id) >= 0)
 		return;
-	if (g->asking_down) {
-		g->down_again = true;
-		return;
-	}
-	g->asking_down = get_property(g, &going_down, on_going_down) >= 0;
+	l->rung = rung;
+	l->rung_id = id;
+	l->rung_retry = sd_event_source_disable_unref(l->rung_retry);
+	if (sd_event_add_time_relative(l->event, &l->rung_retry, CLOCK_BOOTTIME, RUNG_RETRY_USEC, 0,
+				       on_rung_retry, l) < 0)
+		l->ops->rung_failed(l->userdata, id);
+}
+
+/* ---- a shutdown ------------------------------------------------------------------------- */
+
+static int on_going_down(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct link *l = userdata;
+	int down = l->going_down; /* a logind that does not answer takes nothing back */
+	bool was = l->going_down;
+
+	(void)error;
+	if (!sd_bus_message_is_method_error(m, NULL) &&
+	    sd_bus_message_enter_container(m, 'v', "b") >= 0)
+		(void)sd_bus_message_read_basic(m, 'b', &down);
+	l->going_down = down;
+	answered(l, ASK_GOING_DOWN);
+	if (l->going_down != was)
+		l->ops->going_down(l->userdata, l->going_down);
+	return 0;
 }
 
 /* It answers after it has begun, or given up, what the signal announces. */
 static int on_prepare_for_shutdown(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	(void)m, (void)error;
-	ask_going_down(userdata);
+	ask(userdata, ASK_GOING_DOWN);
 	return 0;
+}
+
+bool link_is_going_down(const struct link *l)
+{
+	return l->going_down;
 }
 
 /* ---- the connection -------------------------------------------------------------------- */
 
+static void start(struct link *l);
+
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
 {
-	struct guard *g = userdata;
+	struct link *l = userdata;
 
 	(void)s, (void)usec;
-	g->bus_retry = sd_event_source_disable_unref(g->bus_retry);
-	link_connect(g);
+	l->retry = sd_event_source_disable_unref(l->retry);
+	start(l);
 	return 0;
 }
 
-static void retry_later(struct guard *g)
+static void retry_later(struct link *l)
 {
-	if (!g->bus_retry)
-		(void)sd_event_add_time_relative(g->event, &g->bus_retry, CLOCK_BOOTTIME,
-						 RETRY_USEC, 0, on_retry, g);
+	if (!l->retry)
+		(void)sd_event_add_time_relative(l->event, &l->retry, CLOCK_BOOTTIME, RETRY_USEC, 0,
+						 on_retry, l);
+}
+
+/* The way to PID 1 stays: it is for the reboot. */
+static void disconnect(struct link *l)
+{
+	l->up = l->mark_open = false;
+	memset(l->questions, 0, sizeof(l->questions));
+	l->retry = sd_event_source_disable_unref(l->retry);
+	l->bus = sd_bus_close_unref(l->bus);
 }
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	struct guard *g = userdata;
+	struct link *l = userdata;
 
 	(void)m, (void)error;
 	guard_log(LOG_LEVEL_WARNING, "the connection to D-Bus is lost; trying again");
-	link_disconnect(g);
-	if (g->mark_id)
-		marked(g, MARK_UNKNOWN);
-	kiosk_lost(&g->kiosk, device_now());
-	guard_evaluate(g);
-	retry_later(g);
+	disconnect(l);
+	retry_later(l);
+	l->ops->bus(l->userdata, false);
+	if (l->mark_id)
+		marked(l, MARK_UNKNOWN);
+	l->ops->unit(l->userdata, NULL);
 	return 0;
 }
 
@@ -444,89 +494,109 @@ static const struct watch {
 /* Matches first, then the questions: no change falls between them. */
 static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	struct guard *g = userdata;
+	struct link *l = userdata;
 	int r = 0;
 
 	(void)m, (void)error;
-	g->bus_up = true;
-	checks_bus(&g->checks, true);
+	l->up = true;
+	l->ops->bus(l->userdata, true);
 	for (size_t i = 0; i < ARRAY_SIZE(watches) && r >= 0; i++)
-		r = sd_bus_match_signal_async(g->bus, NULL, watches[i].sender,
-					      watches[i].path ? watches[i].path : g->unit_path,
+		r = sd_bus_match_signal_async(l->bus, NULL, watches[i].sender,
+					      watches[i].path ? watches[i].path : l->unit_path,
 					      watches[i].interface, watches[i].member,
-					      watches[i].fn, NULL, g);
+					      watches[i].fn, NULL, l);
 	if (r >= 0)
-		r = sd_bus_add_match_async(g->bus, NULL,
+		r = sd_bus_add_match_async(l->bus, NULL,
 					   "type='signal',sender='org.freedesktop.DBus',"
 					   "member='NameOwnerChanged',arg0='" RAUC_NAME "'",
-					   on_rauc_changed, NULL, g);
+					   on_rauc_changed, NULL, l);
 	if (r >= 0)
-		r = sd_bus_add_match_async(g->bus, NULL,
+		r = sd_bus_add_match_async(l->bus, NULL,
 					   "type='signal',sender='org.freedesktop.DBus',"
 					   "member='NameOwnerChanged',arg0='" SYSTEMD "'",
-					   on_unit_changed, NULL, g);
+					   on_unit_changed, NULL, l);
 	if (r >= 0)
-		r = sd_bus_call_method_async(g->bus, NULL, SYSTEMD, MANAGER, "Subscribe", ignore, g,
+		r = sd_bus_call_method_async(l->bus, NULL, SYSTEMD, MANAGER, "Subscribe", ignore, l,
 					     NULL);
 	if (r < 0)
 		guard_log(LOG_LEVEL_WARNING, "D-Bus: %s", strerror(-r));
-	link_read_unit(g);
-	ask_rauc(g);
-	ask_going_down(g);
+	for (enum question q = 0; q < QUESTION_COUNT; q++)
+		ask(l, q);
 	return 0;
 }
 
-static int connect_bus(struct guard *g)
+static int connect_bus(struct link *l)
 {
 	const char *address = getenv("DBUS_SYSTEM_BUS_ADDRESS");
 	int r;
 
-	r = sd_bus_new(&g->bus);
+	r = sd_bus_new(&l->bus);
 	if (r >= 0)
-		r = sd_bus_set_address(g->bus, address ? address : SYSTEM_BUS);
+		r = sd_bus_set_address(l->bus, address ? address : SYSTEM_BUS);
 	if (r >= 0)
-		r = sd_bus_set_bus_client(g->bus, true);
+		r = sd_bus_set_bus_client(l->bus, true);
 	if (r >= 0)
-		r = sd_bus_set_connected_signal(g->bus, true);
+		r = sd_bus_set_connected_signal(l->bus, true);
 	/* A bus that is not there yet is waited for by inotify. */
 	if (r >= 0)
-		r = sd_bus_set_watch_bind(g->bus, true);
+		r = sd_bus_set_watch_bind(l->bus, true);
 	if (r >= 0)
 		r = sd_bus_match_signal_async(
-			g->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-			"org.freedesktop.DBus.Local", "Connected", on_connected, NULL, g);
+			l->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+			"org.freedesktop.DBus.Local", "Connected", on_connected, NULL, l);
 	if (r >= 0)
 		r = sd_bus_match_signal_async(
-			g->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, g);
+			l->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, l);
 	if (r >= 0)
-		r = sd_bus_start(g->bus);
+		r = sd_bus_start(l->bus);
 	if (r >= 0)
-		r = sd_bus_attach_event(g->bus, g->event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_bus_attach_event(l->bus, l->event, SD_EVENT_PRIORITY_NORMAL);
 	return r;
 }
 
-void link_connect(struct guard *g)
+static void start(struct link *l)
 {
-	int r;
+	int r = connect_bus(l);
 
-	if (!g->unit_path &&
-	    sd_bus_path_encode("/org/freedesktop/systemd1/unit", g->config.unit, &g->unit_path) < 0)
-		return;
-	r = connect_bus(g);
 	if (r >= 0)
 		return;
 	guard_log(LOG_LEVEL_WARNING, "D-Bus: %s; trying again", strerror(-r));
-	link_disconnect(g);
-	retry_later(g);
+	disconnect(l);
+	retry_later(l);
 }
 
-void link_disconnect(struct guard *g)
+int link_new(struct link **ret, sd_event *event, const struct link_spec *spec,
+	     const struct link_ops *ops, void *userdata)
 {
-	g->bus_up = g->reading_unit = g->read_again = false;
-	g->asking_rauc = g->ask_again = g->asking_down = g->down_again = g->mark_open = false;
-	g->bus_retry = sd_event_source_disable_unref(g->bus_retry);
-	g->bus = sd_bus_close_unref(g->bus);
-	checks_bus(&g->checks, false);
-	/* The way to PID 1 stays: it is for the reboot, and ends with the process. */
+	struct link *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->spec = *spec;
+	l->ops = ops;
+	l->userdata = userdata;
+	l->event = sd_event_ref(event);
+	r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", spec->unit, &l->unit_path);
+	if (r < 0) {
+		(void)link_free(l);
+		return r;
+	}
+	start(l);
+	*ret = l;
+	return 0;
+}
+
+struct link *link_free(struct link *l)
+{
+	if (!l)
+		return NULL;
+	disconnect(l);
+	(void)sd_event_source_disable_unref(l->rung_retry);
+	(void)sd_bus_close_unref(l->private_bus);
+	(void)sd_event_unref(l->event);
+	free(l->unit_path);
+	free(l);
+	return NULL;
 }

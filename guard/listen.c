@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: MIT
-/*
- * What the guard listens to by itself: datagrams of the kiosk in GUARD_DIR/notify,
- * its marker file, and requests in GUARD_DIR/control.
- *
- * The control socket is of type SOCK_SEQPACKET; a request is one word, an answer
- * one packet of text: "status", "json" (one answer), "follow", "follow-json" (one
- * now and at each change), "wait" (one when the running slot is committed), "try".
- */
-#include "guard/guard.h"
+#include "guard/listen.h"
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "guard/kiosk.h"
+#include "guard/log.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,15 +17,44 @@
 #define SEC		 UINT64_C(1000000)
 #define DATAGRAMS_A_TURN 128
 #define TURNS_A_SECOND	 20
+#define FOLLOWERS_MAX	 16
+#define FOLLOWERS_UID	 4 /* of one account, but root */
+#define NOBODY		 ((uid_t)-1)
 
 #define IN_NEAREST (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define IN_PARENT  (IN_NEAREST | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
 
-static int bind_socket(struct guard *g, const char *name, int type)
+struct follower {
+	int fd; /* -1: free */
+	uid_t uid;
+	sd_event_source *source;
+	bool json, follow, wait; /* wait: one answer, when the slot is committed */
+	bool asked;
+	uint64_t seen; /* changes, by a follower */
+};
+
+struct listen {
+	struct listen_spec spec;
+	const struct listen_ops *ops;
+	void *userdata;
+	sd_event *event;
+	uid_t kiosk_uid; /* NOBODY: not known */
+	pid_t main_pid;	 /* of the kiosk; 0: not known */
+	bool warned_of_stranger;
+	uint64_t beats, refused;
+	bool marker_there;
+	uint64_t marker_stamp;
+	int notify_fd, control_fd;
+	sd_event_source *notify_source, *control_source, *marker_source;
+	struct follower followers[FOLLOWERS_MAX];
+	uint64_t changes;
+};
+
+static int bind_socket(struct listen *l, const char *name, int type)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", g->dir, name);
+	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", l->spec.dir, name);
 
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -61,34 +85,34 @@ static char *control_group(pid_t pid)
  * account. With PAMName= the unit's main process was moved into a session's, and others with it.
  * Of a process that is gone already nothing can be told.
  */
-static bool is_of_kiosk(const struct guard *g, const struct ucred *who)
+static bool is_of_kiosk(const struct listen *l, const struct ucred *who)
 {
 	_cleanup_free_ char *text = control_group(who->pid), *main_text = NULL;
 
 	if (!text)
 		return false;
-	if (kiosk_owns(g->config.unit, text))
+	if (kiosk_owns(l->spec.unit, text))
 		return true;
 	/* Also while D-Bus is gone: its last word. */
-	if (g->kiosk.now.main_pid == 0 || who->uid != g->kiosk_uid)
+	if (l->main_pid == 0 || who->uid != l->kiosk_uid)
 		return false;
-	main_text = control_group((pid_t)g->kiosk.now.main_pid);
+	main_text = control_group(l->main_pid);
 	return main_text && kiosk_shares_group(text, main_text);
 }
 
 /* It may be the kiosk after all, in a group of its own making. */
-static void warn_of_stranger(struct guard *g, const struct ucred *who)
+static void warn_of_stranger(struct listen *l, const struct ucred *who)
 {
-	if (g->warned_of_stranger || who->uid != g->kiosk_uid)
+	if (l->warned_of_stranger || who->uid != l->kiosk_uid)
 		return;
-	g->warned_of_stranger = true;
+	l->warned_of_stranger = true;
 	guard_log(LOG_LEVEL_WARNING,
 		  "heartbeats of process %d are refused: it has the kiosk's account, but is not "
 		  "of %s; if it should count, set user= in bf-guard.conf",
-		  (int)who->pid, g->config.unit);
+		  (int)who->pid, l->spec.unit);
 }
 
-static bool may_beat(struct guard *g, const struct msghdr *msg)
+static bool may_beat(struct listen *l, const struct msghdr *msg)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 	struct ucred who;
@@ -100,11 +124,11 @@ static bool may_beat(struct guard *g, const struct msghdr *msg)
 	if (who.uid == 0)
 		return true;
 	/* Where the configuration names an account, it is the account that counts. */
-	if (g->has_user)
-		return g->kiosk_uid != (uid_t)-1 && who.uid == g->kiosk_uid;
-	if (is_of_kiosk(g, &who))
+	if (*l->spec.user)
+		return l->kiosk_uid != NOBODY && who.uid == l->kiosk_uid;
+	if (is_of_kiosk(l, &who))
 		return true;
-	warn_of_stranger(g, &who);
+	warn_of_stranger(l, &who);
 	return false;
 }
 
@@ -115,7 +139,7 @@ static bool may_beat(struct guard *g, const struct msghdr *msg)
  * closed, only after its sender was looked at: who waits for that (send_and_wait()
  * in bf-guard.c, systemd-notify) still runs meanwhile.
  */
-static int receive(struct guard *g)
+static int receive(struct listen *l)
 {
 	union {
 		struct cmsghdr header;
@@ -127,69 +151,69 @@ static int receive(struct guard *g)
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(g->notify_fd, &msg, MSG_DONTWAIT | MSG_PEEK);
+	ssize_t n = recvmsg(l->notify_fd, &msg, MSG_DONTWAIT | MSG_PEEK);
 	struct notify notify;
 	bool taken;
 
 	if (n < 0)
 		return errno == EINTR;
-	g->datagrams++;
 	taken = !(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0 &&
-		may_beat(g, &msg);
-	(void)recv(g->notify_fd, buf, 0, MSG_DONTWAIT);
+		may_beat(l, &msg);
+	(void)recv(l->notify_fd, buf, 0, MSG_DONTWAIT);
 	if (!taken) {
-		g->refused++;
+		l->refused++;
 		return 1;
 	}
-	heartbeat_note(&g->heart, &notify, device_now());
-	if (notify.has_status)
-		memcpy(g->kiosk_status, notify.status, sizeof(g->kiosk_status));
+	l->beats++;
+	l->ops->beat(l->userdata, &notify);
 	return 1;
 }
 
 static int on_notify(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
-	struct guard *g = userdata;
+	struct listen *l = userdata;
 
 	(void)s, (void)fd, (void)revents;
-	for (unsigned i = 0; i < DATAGRAMS_A_TURN && receive(g) > 0; i++)
+	for (unsigned i = 0; i < DATAGRAMS_A_TURN && receive(l) > 0; i++)
 		continue;
-	guard_evaluate(g);
+	l->ops->heard(l->userdata);
 	return 0;
 }
 
-static int listen_notify(struct guard *g)
+static int listen_notify(struct listen *l)
 {
 	int on = 1, r;
 
-	g->notify_fd = bind_socket(g, "notify", SOCK_DGRAM);
-	if (g->notify_fd < 0)
-		return g->notify_fd;
-	if (setsockopt(g->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+	l->notify_fd = bind_socket(l, "notify", SOCK_DGRAM);
+	if (l->notify_fd < 0)
+		return l->notify_fd;
+	if (setsockopt(l->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return -errno;
-	r = sd_event_add_io(g->event, &g->notify_source, g->notify_fd, EPOLLIN, on_notify, g);
+	r = sd_event_add_io(l->event, &l->notify_source, l->notify_fd, EPOLLIN, on_notify, l);
 	if (r < 0)
 		return r;
 	/* A kiosk in a loop keeps itself waiting, not the guard. */
-	return sd_event_source_set_ratelimit(g->notify_source, SEC, TURNS_A_SECOND);
+	return sd_event_source_set_ratelimit(l->notify_source, SEC, TURNS_A_SECOND);
 }
 
 /* ---- the marker file ------------------------------------------------------------------- */
 
+static void check_marker(struct listen *l);
+
 static int on_marker(sd_event_source *s, const struct inotify_event *event, void *userdata)
 {
-	struct guard *g = userdata;
+	struct listen *l = userdata;
 
 	(void)s, (void)event;
-	listen_check_marker(g);
-	guard_evaluate(g);
+	check_marker(l);
+	l->ops->heard(l->userdata);
 	return 0;
 }
 
 /* Watches the marker's directory, or the nearest one above it that exists already. */
-static void watch_marker(struct guard *g)
+static void watch_marker(struct listen *l)
 {
-	_cleanup_free_ char *path = strdup(g->config.marker);
+	_cleanup_free_ char *path = strdup(l->spec.marker);
 	bool nearest = false;
 
 	while (path && *path) {
@@ -198,45 +222,56 @@ static void watch_marker(struct guard *g)
 		if (!slash)
 			return;
 		*slash = '\0';
-		if (sd_event_add_inotify(g->event, &g->marker_source, *path ? path : "/",
-					 nearest ? IN_NEAREST : IN_PARENT, on_marker, g) >= 0) {
-			(void)sd_event_source_set_ratelimit(g->marker_source, SEC, TURNS_A_SECOND);
+		if (sd_event_add_inotify(l->event, &l->marker_source, *path ? path : "/",
+					 nearest ? IN_NEAREST : IN_PARENT, on_marker, l) >= 0) {
+			(void)sd_event_source_set_ratelimit(l->marker_source, SEC, TURNS_A_SECOND);
 			return;
 		}
 		nearest = true;
 	}
 }
 
-void listen_check_marker(struct guard *g)
+static void check_marker(struct listen *l)
 {
 	_cleanup_close_ int root = -1;
+	bool was = l->marker_there;
 	uint64_t stamp = 0;
+	const char *why;
 
-	if (!*g->config.marker)
+	if (!*l->spec.marker)
 		return;
 	/* The watch first: what changes after it is seen. */
-	g->marker_source = sd_event_source_disable_unref(g->marker_source);
-	watch_marker(g);
+	l->marker_source = sd_event_source_disable_unref(l->marker_source);
+	watch_marker(l);
 	root = sys_open("/", O_PATH | O_DIRECTORY, 0);
-	if (root < 0 || g->kiosk_uid == (uid_t)-1 ||
-	    marker_check(root, g->config.marker, g->kiosk_uid, &stamp, &g->marker_why) == 0) {
-		if (g->kiosk_uid == (uid_t)-1)
-			g->marker_why = "it is not known whose it has to be";
-		g->heart.marker_at = 0;
-		g->marker_stamp = 0;
+	l->marker_there = root >= 0 && l->kiosk_uid != NOBODY &&
+			  marker_check(root, l->spec.marker, l->kiosk_uid, &stamp, &why) > 0;
+	if (l->marker_there == was && (!was || stamp == l->marker_stamp))
 		return;
-	}
-	if (g->heart.marker_at && stamp == g->marker_stamp)
+	l->marker_stamp = stamp;
+	l->ops->marker(l->userdata, l->marker_there);
+}
+
+/* ---- the kiosk's account ------------------------------------------------------------------ */
+
+void listen_set_kiosk(struct listen *l, uid_t uid, pid_t main_pid)
+{
+	if (!*l->spec.user)
+		l->kiosk_uid = uid;
+	l->main_pid = main_pid;
+	check_marker(l);
+}
+
+void listen_tick(struct listen *l)
+{
+	const struct passwd *user = NULL;
+
+	if (*l->spec.user && l->kiosk_uid == NOBODY)
+		user = getpwnam(l->spec.user);
+	if (!user)
 		return;
-	g->marker_stamp = stamp;
-	g->heart.marker_at = device_now();
-	if (g->config.marker_proves == MARKER_PROVES_SERVER) {
-		if (g->heart.server_at == 0)
-			g->heart.server_at = g->heart.marker_at;
-		/* Only a marker that is renewed can tell when the server was heard last. */
-		if (g->config.marker_max_age)
-			g->heart.server_last = g->heart.marker_at;
-	}
+	l->kiosk_uid = user->pw_uid;
+	check_marker(l);
 }
 
 /* ---- the control socket ------------------------------------------------------------------- */
@@ -255,9 +290,9 @@ static void send_text(struct follower *f, const char *text)
 		drop(f);
 }
 
-static void send_status(struct guard *g, struct follower *f)
+static void send_status(struct listen *l, struct follower *f)
 {
-	_cleanup_free_ char *text = report_status(g, f->json);
+	_cleanup_free_ char *text = l->ops->status(l->userdata, f->json);
 
 	if (text)
 		send_text(f, text);
@@ -265,55 +300,57 @@ static void send_status(struct guard *g, struct follower *f)
 		drop(f);
 }
 
-void listen_tell_followers(struct guard *g)
+static void tell_followers(struct listen *l)
 {
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
-		struct follower *f = &g->followers[i];
+	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+		struct follower *f = &l->followers[i];
 
 		if (f->fd < 0 || !f->asked)
 			continue;
-		if (f->wait && report_is_committed(g)) {
+		if (f->wait && l->ops->is_committed(l->userdata)) {
 			send_text(f, "committed\n");
 			if (f->fd >= 0)
 				drop(f);
-		} else if (f->follow && g->changes != f->seen) {
-			f->seen = g->changes;
-			send_status(g, f);
+		} else if (f->follow && l->changes != f->seen) {
+			f->seen = l->changes;
+			send_status(l, f);
 		}
 	}
 }
 
-static void ask_try(struct guard *g, struct follower *f)
+void listen_tell(struct listen *l, uint64_t changes)
 {
-	if (f->uid != 0 && (g->kiosk_uid == (uid_t)-1 || f->uid != g->kiosk_uid)) {
+	l->changes = changes;
+	tell_followers(l);
+}
+
+static void ask_try(struct listen *l, struct follower *f)
+{
+	if (f->uid != 0 && (l->kiosk_uid == NOBODY || f->uid != l->kiosk_uid)) {
 		send_text(f, "refused: only the kiosk and root may ask for the trial\n");
 		return;
 	}
-	if (!g->policy.facts.staged) {
-		send_text(f, "refused: no update is staged\n");
-		return;
-	}
-	send_text(f, "ok: the trial begins as soon as it may\n");
-	guard_event(g, &(struct policy_event) { .type = EVENT_TRY_ASKED });
+	send_text(f, l->ops->try(l->userdata) ? "ok: the trial begins as soon as it may\n"
+					      : "refused: no update is staged\n");
 }
 
-static void answer(struct guard *g, struct follower *f, const char *word)
+static void answer(struct listen *l, struct follower *f, const char *word)
 {
 	f->asked = true;
 	f->json = strstr(word, "json") != NULL;
 	if (streq(word, "status") || streq(word, "json")) {
-		send_status(g, f);
+		send_status(l, f);
 	} else if (streq(word, "follow") || streq(word, "follow-json")) {
 		f->follow = true;
-		f->seen = g->changes;
-		send_status(g, f);
+		f->seen = l->changes;
+		send_status(l, f);
 		return;
 	} else if (streq(word, "wait")) {
 		f->wait = true;
-		listen_tell_followers(g);
+		tell_followers(l);
 		return;
 	} else if (streq(word, "try")) {
-		ask_try(g, f);
+		ask_try(l, f);
 	} else {
 		send_text(f, "refused: not understood\n");
 	}
@@ -323,13 +360,13 @@ static void answer(struct guard *g, struct follower *f, const char *word)
 
 static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
-	struct guard *g = userdata;
+	struct listen *l = userdata;
 	char word[32];
 	ssize_t n;
 
 	(void)s;
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
-		struct follower *f = &g->followers[i];
+	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+		struct follower *f = &l->followers[i];
 
 		if (f->fd != fd)
 			continue;
@@ -342,7 +379,7 @@ static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userda
 		}
 		word[n] = '\0';
 		word[strcspn(word, "\n")] = '\0';
-		answer(g, f, word);
+		answer(l, f, word);
 	}
 	return 0;
 }
@@ -351,13 +388,13 @@ static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userda
  * A client that connects and asks nothing makes room for the next; for root anybody else
  * does, and for an account that has its places already only its own clients.
  */
-static struct follower *free_follower(struct guard *g, uid_t uid)
+static struct follower *free_follower(struct listen *l, uid_t uid)
 {
 	struct follower *free = NULL, *mine = NULL, *other = NULL, *victim;
 	unsigned count = 0;
 
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++) {
-		struct follower *f = &g->followers[i];
+	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+		struct follower *f = &l->followers[i];
 
 		if (f->fd < 0) {
 			free = f;
@@ -369,7 +406,7 @@ static struct follower *free_follower(struct guard *g, uid_t uid)
 			other = f;
 		}
 	}
-	if (uid != 0 && count >= GUARD_FOLLOWERS_UID)
+	if (uid != 0 && count >= FOLLOWERS_UID)
 		victim = mine;
 	else if (free)
 		return free;
@@ -380,7 +417,7 @@ static struct follower *free_follower(struct guard *g, uid_t uid)
 	return victim;
 }
 
-static struct follower *find_place(struct guard *g, int client, uid_t *ret_uid)
+static struct follower *find_place(struct listen *l, int client, uid_t *ret_uid)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
@@ -388,63 +425,106 @@ static struct follower *find_place(struct guard *g, int client, uid_t *ret_uid)
 	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
 		return NULL;
 	*ret_uid = who.uid;
-	return free_follower(g, who.uid);
+	return free_follower(l, who.uid);
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct guard *g = userdata;
+	struct listen *l = userdata;
 	struct follower *f;
 	uid_t uid = 0;
 
 	(void)s, (void)revents;
 	if (client < 0)
 		return 0;
-	f = find_place(g, client, &uid);
+	f = find_place(l, client, &uid);
 	if (!f) {
 		(void)close(client);
 		return 0;
 	}
 	*f = (struct follower) { .fd = client, .uid = uid };
-	if (sd_event_add_io(g->event, &f->source, client, EPOLLIN, on_request, g) < 0)
+	if (sd_event_add_io(l->event, &f->source, client, EPOLLIN, on_request, l) < 0)
 		drop(f);
 	return 0;
 }
 
-static int listen_control(struct guard *g)
+static int listen_control(struct listen *l)
 {
 	int r;
 
-	g->control_fd = bind_socket(g, "control", SOCK_SEQPACKET);
-	if (g->control_fd < 0)
-		return g->control_fd;
-	if (listen(g->control_fd, 8) < 0)
+	l->control_fd = bind_socket(l, "control", SOCK_SEQPACKET);
+	if (l->control_fd < 0)
+		return l->control_fd;
+	if (listen(l->control_fd, 8) < 0)
 		return -errno;
-	r = sd_event_add_io(g->event, &g->control_source, g->control_fd, EPOLLIN, on_connection, g);
+	r = sd_event_add_io(l->event, &l->control_source, l->control_fd, EPOLLIN, on_connection, l);
 	if (r < 0)
 		return r;
-	return sd_event_source_set_ratelimit(g->control_source, SEC, TURNS_A_SECOND);
+	return sd_event_source_set_ratelimit(l->control_source, SEC, TURNS_A_SECOND);
 }
 
-int listen_start(struct guard *g)
+uint64_t listen_beats(const struct listen *l)
 {
-	int r = io_mkdirat(AT_FDCWD, g->dir, 0755), control;
+	return l->beats;
+}
 
+uint64_t listen_refused(const struct listen *l)
+{
+	return l->refused;
+}
+
+/* Without sockets the unit and the marker are still watched. */
+static void open_sockets(struct listen *l)
+{
+	int r = io_mkdirat(AT_FDCWD, l->spec.dir, 0755), control;
+
+	if (r >= 0) {
+		r = listen_notify(l);
+		control = listen_control(l);
+		r = r < 0 ? r : control;
+	}
 	if (r < 0)
-		return r;
-	r = listen_notify(g);
-	control = listen_control(g);
-	return r < 0 ? r : control;
+		guard_log(LOG_LEVEL_WARNING, "%s: %s", l->spec.dir, strerror(-r));
 }
 
-void listen_stop(struct guard *g)
+int listen_new(struct listen **ret, sd_event *event, const struct listen_spec *spec,
+	       const struct listen_ops *ops, void *userdata)
 {
-	for (size_t i = 0; i < GUARD_FOLLOWERS_MAX; i++)
-		drop(&g->followers[i]);
-	(void)sd_event_source_disable_unref(g->notify_source);
-	(void)sd_event_source_disable_unref(g->control_source);
-	(void)sd_event_source_disable_unref(g->marker_source);
-	close_p(&g->notify_fd);
-	close_p(&g->control_fd);
+	struct listen *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->spec = *spec;
+	l->ops = ops;
+	l->userdata = userdata;
+	l->event = sd_event_ref(event);
+	l->kiosk_uid = NOBODY;
+	l->notify_fd = l->control_fd = -1;
+	for (size_t i = 0; i < FOLLOWERS_MAX; i++)
+		l->followers[i].fd = -1;
+	listen_tick(l);
+	if (*l->spec.user && l->kiosk_uid == NOBODY)
+		guard_log(LOG_LEVEL_WARNING,
+			  "there is no user %s yet: its heartbeats are not taken", l->spec.user);
+	check_marker(l);
+	open_sockets(l);
+	*ret = l;
+	return 0;
+}
+
+struct listen *listen_free(struct listen *l)
+{
+	if (!l)
+		return NULL;
+	for (size_t i = 0; i < FOLLOWERS_MAX; i++)
+		drop(&l->followers[i]);
+	(void)sd_event_source_disable_unref(l->notify_source);
+	(void)sd_event_source_disable_unref(l->control_source);
+	(void)sd_event_source_disable_unref(l->marker_source);
+	close_p(&l->notify_fd);
+	close_p(&l->control_fd);
+	(void)sd_event_unref(l->event);
+	free(l);
+	return NULL;
 }

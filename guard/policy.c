@@ -72,7 +72,7 @@ const char *policy_phase_waits(enum phase value)
 const char *check_name(enum check value)
 {
 	static const char *const names[] = {
-#define X(id, name, is_local) [CHECK_##id] = name,
+#define X(id, name, is_local) [CHECK_##id] = #name,
 		CHECKS(X)
 #undef X
 	};

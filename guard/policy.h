@@ -18,12 +18,12 @@
 #define POLICY_NEVER   UINT64_MAX
 #define POLICY_WATCHED UINT64_C(30000000)
 
-/* X(identifier, "name", does it decide about this device alone?) */
+/* X(identifier, name, does it decide about this device alone?); senses.c has the rest of each. */
 #define CHECKS(X)                                                                                  \
-	X(UNIT, "unit", true)                                                                      \
-	X(HEARTBEAT, "heartbeat", true)                                                            \
-	X(SCRIPTS, "scripts", true)                                                                \
-	X(SERVER, "server", false)
+	X(UNIT, unit, true)                                                                        \
+	X(HEARTBEAT, heartbeat, true)                                                              \
+	X(SCRIPTS, scripts, true)                                                                  \
+	X(SERVER, server, false)
 
 enum check {
 #define X(id, name, is_local) CHECK_##id,

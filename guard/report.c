@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* How the guard explains itself: journal entries with message ids (hooks/systemd/bf-guard.catalog
- * says what to do about each), STATUS= for systemctl, status for people and programs. */
-#include "guard/guard.h"
+#include "guard/report.h"
 
 #include "boot/json.h"
+#include "guard/log.h"
 
 #include <systemd/sd-daemon.h>
 
@@ -35,11 +34,11 @@ static const struct message {
 	  "The device reboots." },
 };
 
-static void report_message(const struct guard *g, const struct message *m, enum reason reason)
+static void report_message(const struct message *m, enum slot running, enum reason reason)
 {
 	const struct journal_field fields[] = {
 		{ "MESSAGE_ID", m->id },
-		{ "BF_SLOT", slot_name(g->device.running) },
+		{ "BF_SLOT", slot_name(running) },
 		{ "BF_REASON", reason_text(reason)->code },
 		{ "BF_WHAT", reason_text(reason)->what },
 		{ "BF_TODO", reason_text(reason)->todo },
@@ -51,12 +50,12 @@ static void report_message(const struct guard *g, const struct message *m, enum 
 	guard_log_fields(m->level, text, fields, ARRAY_SIZE(fields));
 }
 
-void report_action(struct guard *g, const struct policy_action *action)
+void report_action(const struct policy_action *action, enum slot running)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
 		if (messages[i].action == action->type &&
 		    (action->type != ACTION_REBOOT || action->rung == RUNG_LOGIND))
-			report_message(g, &messages[i], action->reason);
+			report_message(&messages[i], running, action->reason);
 	if (action->type == ACTION_REBOOT && action->rung != RUNG_LOGIND)
 		guard_log(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
 			  rung_name(action->rung));
@@ -75,42 +74,36 @@ static const char *role_text(enum role role)
 }
 
 /* POLICY_NEVER and what is past: "". */
-static const char *time_left(uint64_t due, char buf[static 48])
+static const char *time_left(const struct report_view *v, char buf[static 48])
 {
-	uint64_t now = device_now();
+	uint64_t due = policy_due(v->policy);
 	char span[32];
 
 	*buf = '\0';
-	if (due == POLICY_NEVER || due <= now)
+	if (due == POLICY_NEVER || due <= v->now)
 		return buf;
-	span_format(due - now, span);
+	span_format(due - v->now, span);
 	(void)snprintf(buf, 48, ", at most %s", span);
 	return buf;
 }
 
-void report_phase(struct guard *g)
+void report_phase(const struct report_view *v)
 {
+	enum phase phase = v->policy->phase;
 	char left[48];
-	enum phase phase = g->policy.phase;
 
-	if (phase == g->reported)
-		return;
-	g->reported = phase;
-	g->changes++;
-	(void)time_left(policy_due(&g->policy), left);
+	(void)time_left(v, left);
 	guard_log(LOG_LEVEL_INFO, "%s: waits for %s%s", policy_phase_name(phase),
 		  policy_phase_waits(phase), left);
 	/* This waits for systemd where its queue is full. With PID 1 dead nothing is lost by that:
 	 * nobody feeds the hardware watchdog any more, which ends it all. */
 	(void)sd_notifyf(false, "STATUS=%s (%s): waits for %s%s", policy_phase_name(phase),
-			 role_text(g->policy.facts.role), policy_phase_waits(phase), left);
-	listen_tell_followers(g);
+			 role_text(v->policy->facts.role), policy_phase_waits(phase), left);
 }
 
-bool report_is_committed(const struct guard *g)
+bool report_is_committed(const struct policy *p)
 {
-	/* The committed slot, found healthy in this boot: what boot-complete.target means. */
-	return g->policy.facts.role == ROLE_COMMITTED && g->policy.confirmed;
+	return p->facts.role == ROLE_COMMITTED && p->confirmed;
 }
 
 /* ---- status ---------------------------------------------------------------------------------- */
@@ -133,36 +126,35 @@ static void text_scripts(const struct script_list *l, FILE *out)
 	}
 }
 
-static void text_status(const struct guard *g, FILE *out)
+static void text_status(const struct report_view *v, FILE *out)
 {
-	const struct policy *p = &g->policy;
+	const struct policy *p = v->policy;
 	char left[48], since[32];
 
-	span_format(device_now() - p->since, since);
-	(void)fprintf(out, "slot       %s (%s)\n", slot_name(g->device.running),
+	span_format(v->now - p->since, since);
+	(void)fprintf(out, "slot       %s (%s)\n", slot_name(v->device->running),
 		      role_text(p->facts.role));
 	(void)fprintf(out, "phase      %s for %s\n", policy_phase_name(p->phase), since);
-	(void)fprintf(out, "waits for  %s%s\n", policy_phase_waits(p->phase),
-		      time_left(policy_due(p), left));
+	(void)fprintf(out, "waits for  %s%s\n", policy_phase_waits(p->phase), time_left(v, left));
 	for (enum check c = 0; c < CHECK_COUNT; c++)
-		(void)fprintf(out, "%-10s %s: %s\n", check_name(c), verdict_name(g->told[c]),
-			      g->why[c]);
-	text_scripts(&g->checks.scripts, out);
+		(void)fprintf(out, "%-10s %s: %s\n", check_name(c),
+			      verdict_name(v->senses->last[c].verdict), v->senses->last[c].why);
+	text_scripts(&v->senses->checks.scripts, out);
 	if (p->reason != REASON_NONE)
 		(void)fprintf(out, "reason     %s: %s\n           %s\n",
 			      reason_text(p->reason)->code, reason_text(p->reason)->what,
 			      reason_text(p->reason)->todo);
 	if (p->facts.staged)
-		(void)fprintf(out, "staged     %s%s\n", slot_name(g->device.staged),
+		(void)fprintf(out, "staged     %s%s\n", slot_name(v->device->staged),
 			      p->try_asked ? ", its trial was asked for" : "");
-	if (*g->rauc_said && in_commit(p->phase))
-		(void)fprintf(out, "rauc       %s\n", g->rauc_said);
-	if (*g->device.why)
-		(void)fprintf(out, "device     %s\n", g->device.why);
-	if (*g->kiosk_status)
-		(void)fprintf(out, "kiosk says %s\n", g->kiosk_status);
-	if (g->warnings)
-		(void)fprintf(out, "config     %u warnings: see the journal\n", g->warnings);
+	if (*v->rauc_said && in_commit(p->phase))
+		(void)fprintf(out, "rauc       %s\n", v->rauc_said);
+	if (*v->device->why)
+		(void)fprintf(out, "device     %s\n", v->device->why);
+	if (*v->kiosk_status)
+		(void)fprintf(out, "kiosk says %s\n", v->kiosk_status);
+	if (v->warnings)
+		(void)fprintf(out, "config     %u warnings: see the journal\n", v->warnings);
 }
 
 /* Seconds; a value that is "never" is null. */
@@ -174,19 +166,21 @@ static void json_seconds(struct json *j, const char *key, uint64_t usec)
 		json_number(j, key, usec / 1000000);
 }
 
-static void json_checks(const struct guard *g, struct json *j)
+static void json_checks(const struct report_view *v, struct json *j)
 {
+	const struct script_list *l = &v->senses->checks.scripts;
+
 	json_open(j, "checks", '{');
 	for (enum check c = 0; c < CHECK_COUNT; c++) {
 		json_open(j, check_name(c), '{');
-		json_text(j, "verdict", verdict_name(g->told[c]));
-		json_text(j, "why", g->why[c]);
+		json_text(j, "verdict", verdict_name(v->senses->last[c].verdict));
+		json_text(j, "why", v->senses->last[c].why);
 		json_close(j, '}');
 	}
 	json_close(j, '}');
 	json_open(j, "scripts", '[');
-	for (size_t i = 0; i < g->checks.scripts.count; i++) {
-		const struct script *s = &g->checks.scripts.list[i];
+	for (size_t i = 0; i < l->count; i++) {
+		const struct script *s = &l->list[i];
 		char says[SCRIPT_SAYS_MAX];
 
 		script_says(s, says);
@@ -201,39 +195,39 @@ static void json_checks(const struct guard *g, struct json *j)
 	json_close(j, ']');
 }
 
-static void json_status(const struct guard *g, FILE *out)
+static void json_status(const struct report_view *v, FILE *out)
 {
-	const struct policy *p = &g->policy;
+	const struct policy *p = v->policy;
 	struct json j = { .out = out };
-	uint64_t now = device_now(), due = policy_due(p);
+	uint64_t due = policy_due(p);
 
 	json_open(&j, NULL, '{');
-	json_text(&j, "slot", slot_name(g->device.running));
-	json_text(&j, "committed", slot_name(g->device.committed));
-	json_text(&j, "staged", slot_name(g->device.staged));
+	json_text(&j, "slot", slot_name(v->device->running));
+	json_text(&j, "committed", slot_name(v->device->committed));
+	json_text(&j, "staged", slot_name(v->device->staged));
 	json_text(&j, "role", role_text(p->facts.role));
 	json_text(&j, "phase", policy_phase_name(p->phase));
 	json_text(&j, "waits-for", policy_phase_waits(p->phase));
-	json_seconds(&j, "since-sec", now - p->since);
-	json_seconds(&j, "left-sec", due == POLICY_NEVER ? due : due > now ? due - now : 0);
-	json_flag(&j, "confirmed", report_is_committed(g));
+	json_seconds(&j, "since-sec", v->now - p->since);
+	json_seconds(&j, "left-sec", due == POLICY_NEVER ? due : due > v->now ? due - v->now : 0);
+	json_flag(&j, "confirmed", report_is_committed(p));
 	json_flag(&j, "probation", p->facts.probation);
 	json_text(&j, "reason", p->reason == REASON_NONE ? NULL : reason_text(p->reason)->code);
-	json_checks(g, &j);
-	json_flag(&j, "server-expected", g->expected);
+	json_checks(v, &j);
+	json_flag(&j, "server-expected", v->server_expected);
 	json_flag(&j, "try-asked", p->try_asked);
-	json_number(&j, "unit-restarts", kiosk_restarts(&g->kiosk, &g->config, now));
-	json_number(&j, "heartbeats", g->datagrams - g->refused);
-	json_number(&j, "heartbeats-refused", g->refused);
-	json_text(&j, "kiosk-status", *g->kiosk_status ? g->kiosk_status : NULL);
-	json_text(&j, "rauc", *g->rauc_said ? g->rauc_said : NULL);
-	json_text(&j, "device", *g->device.why ? g->device.why : NULL);
-	json_number(&j, "config-warnings", g->warnings);
+	json_number(&j, "unit-restarts", kiosk_restarts(&v->senses->kiosk, v->config, v->now));
+	json_number(&j, "heartbeats", v->beats);
+	json_number(&j, "heartbeats-refused", v->refused);
+	json_text(&j, "kiosk-status", *v->kiosk_status ? v->kiosk_status : NULL);
+	json_text(&j, "rauc", *v->rauc_said ? v->rauc_said : NULL);
+	json_text(&j, "device", *v->device->why ? v->device->why : NULL);
+	json_number(&j, "config-warnings", v->warnings);
 	json_close(&j, '}');
 	(void)fputc('\n', out);
 }
 
-char *report_status(const struct guard *g, bool json)
+char *report_status(const struct report_view *v, bool json)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -242,9 +236,9 @@ char *report_status(const struct guard *g, bool json)
 	if (!out)
 		return NULL;
 	if (json)
-		json_status(g, out);
+		json_status(v, out);
 	else
-		text_status(g, out);
+		text_status(v, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return NULL;
@@ -252,14 +246,14 @@ char *report_status(const struct guard *g, bool json)
 	return text;
 }
 
-void report_diagnostics(const struct guard *g, char *buf, size_t size)
+void report_diagnostics(const struct report_view *v, char *buf, size_t size)
 {
-	_cleanup_free_ char *status = report_status(g, false);
+	_cleanup_free_ char *status = report_status(v, false);
 	size_t at = 0;
 	int n = snprintf(buf, size, "%s\n", status ? status : "");
 
-	for (size_t i = 0; n >= 0 && i < g->checks.scripts.count; i++) {
-		const struct script *s = &g->checks.scripts.list[i];
+	for (size_t i = 0; n >= 0 && i < v->senses->checks.scripts.count; i++) {
+		const struct script *s = &v->senses->checks.scripts.list[i];
 
 		at += (size_t)n;
 		if (at >= size)

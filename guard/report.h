@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* How the guard explains itself: journal entries with message ids (hooks/systemd/bf-guard.catalog
+ * says what to do about each), STATUS= for systemctl, status for people and programs. */
+#pragma once
+
+#include "guard/device.h"
+#include "guard/senses.h"
+
+/* Everything that is told, as it is at .now. Nothing of it is owned. */
+struct report_view {
+	uint64_t now;
+	const struct config *config;
+	const struct policy *policy;
+	const struct senses *senses;
+	const struct device_answer *device;
+	const char *kiosk_status, *rauc_said; /* "": none */
+	bool server_expected;
+	uint64_t beats, refused; /* heartbeats */
+	unsigned warnings;	 /* of the configuration */
+};
+
+/* The phase changed: journal and STATUS=. */
+void report_phase(const struct report_view *v);
+void report_action(const struct policy_action *action, enum slot running);
+/* Allocated; NULL without memory. */
+char *report_status(const struct report_view *v, bool json);
+/* What a person needs to see why a trial was rejected. */
+void report_diagnostics(const struct report_view *v, char *buf, size_t size);
+/* The committed slot, found healthy in this boot: what boot-complete.target means. */
+bool report_is_committed(const struct policy *p);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "guard/senses.h"
+
+/* ---- the unit ---------------------------------------------------------------- */
+
+static void judge_unit(const struct senses *s, const struct config *c, uint64_t now,
+		       struct judgement *ret)
+{
+	kiosk_judge(&s->kiosk, c, now, ret);
+}
+
+static void forget_unit(struct senses *s, uint64_t now)
+{
+	kiosk_forget(&s->kiosk, now);
+}
+
+/* ---- the heartbeat ----------------------------------------------------------- */
+
+static void judge_heartbeat(const struct senses *s, const struct config *c, uint64_t now,
+			    struct judgement *ret)
+{
+	heartbeat_judge(&s->heart, c, now, ret);
+}
+
+static void forget_heartbeat(struct senses *s, uint64_t now)
+{
+	(void)now;
+	heartbeat_forget(&s->heart);
+}
+
+/* ---- scripts ----------------------------------------------------------------- */
+
+static void judge_scripts(const struct senses *s, const struct config *c, uint64_t now,
+			  struct judgement *ret)
+{
+	(void)c, (void)now;
+	checks_judge(&s->checks, ret);
+}
+
+/* They judge the system: what they said stays true. */
+#define forget_scripts NULL
+
+/* ---- the server -------------------------------------------------------------- */
+
+static void judge_server(const struct senses *s, const struct config *c, uint64_t now,
+			 struct judgement *ret)
+{
+	(void)now;
+	server_judge(&s->heart, c, ret);
+}
+
+/* That it answered once in this boot is enough. */
+#define forget_server NULL
+
+/* ---- all of them ------------------------------------------------------------- */
+
+static const struct sense {
+	void (*judge)(const struct senses *s, const struct config *c, uint64_t now,
+		      struct judgement *ret);
+	void (*forget)(struct senses *s, uint64_t now); /* NULL: a restart changes nothing */
+} senses[] = {
+#define X(id, name, is_local) [CHECK_##id] = { judge_##name, forget_##name },
+	CHECKS(X)
+#undef X
+};
+
+void senses_judge(const struct senses *s, const struct config *c, uint64_t now, enum check check,
+		  struct judgement *ret)
+{
+	*ret = (struct judgement) { .again = POLICY_NEVER };
+	senses[check].judge(s, c, now, ret);
+}
+
+void senses_forget(struct senses *s, uint64_t now)
+{
+	for (enum check c = 0; c < CHECK_COUNT; c++) {
+		if (!senses[c].forget)
+			continue;
+		senses[c].forget(s, now);
+		s->last[c] = (struct judgement) { .again = POLICY_NEVER };
+	}
+}
+
+bool senses_note_unit(struct senses *s, const struct kiosk_properties *p, uint64_t now)
+{
+	bool other = kiosk_note(&s->kiosk, p, now);
+
+	if (other)
+		heartbeat_forget(&s->heart);
+	s->heart.unit_watchdog = p->watchdog_usec > 0;
+	if (kiosk_beats(&s->kiosk))
+		s->heart.unit_beats = true;
+	return other;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the guard senses of the kiosk, and what each check makes of it. README.md
+ * says how to add one.
+ */
+#pragma once
+
+#include "guard/checks.h"
+#include "guard/heartbeat.h"
+#include "guard/kiosk.h"
+
+struct senses {
+	struct kiosk kiosk;
+	struct heartbeat heart;
+	struct checks checks;
+	struct judgement last[CHECK_COUNT]; /* of each, as the reducer knows it */
+};
+
+/* Pure. What is required and what is not is in @c. */
+void senses_judge(const struct senses *s, const struct config *c, uint64_t now, enum check check,
+		  struct judgement *ret);
+/* The kiosk is restarted: what it said, and what was concluded from it, is not said of the next. */
+void senses_forget(struct senses *s, uint64_t now);
+
+/* The unit's properties; returns true when another invocation began. */
+bool senses_note_unit(struct senses *s, const struct kiosk_properties *p, uint64_t now);
