@@ -322,7 +322,16 @@ WALLS := \
 	initramfs/init/*.[ch]:(boot/tool|initramfs/pack|guard|tests)/ \
 	initramfs/pack/*.[ch]:(boot/tool|initramfs/init|guard|tests)/ \
 	initramfs/*.h:(boot|initramfs|guard|tests)/ \
-	guard/*.[ch]:(boot/tool|initramfs|tests)/
+	guard/*.[ch]:(boot/tool|initramfs|tests)/ \
+	guard/bf-guard.c:guard/(link|listen|report|senses) \
+	guard/senses.[ch]:guard/(daemon|link|listen|report) \
+	guard/report.[ch]:guard/(daemon|link|listen) \
+	guard/listen.[ch]:guard/(daemon|link|report|senses) \
+	guard/link.[ch]:guard/(daemon|listen|report|senses) \
+	$(foreach f,$(filter-out bf-guard daemon link listen report senses,$(basename $(notdir $(wildcard guard/*.c)))),\
+		guard/$(f).[ch]:guard/(daemon|link|listen|report|senses)) \
+	$(foreach f,job journal log rauc,guard/$(f).[ch]:guard/([^jlr]|judgement)) \
+	guard/policy.[ch]:guard/([^p]|p[^o])
 lint-walls:
 	$(call say,WALLS,includes)
 	$(Q)set -f; for wall in $(foreach w,$(WALLS),'$(w)'); do \

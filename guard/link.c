@@ -8,7 +8,6 @@
 #include "guard/link.h"
 
 #include "guard/log.h"
-#include "guard/rauc.h"
 
 #define SEC		 UINT64_C(1000000)
 #define RETRY_USEC	 (2 * SEC)
@@ -190,6 +189,13 @@ void link_restart_unit(struct link *l)
 
 /* ---- RAUC ------------------------------------------------------------------------- */
 
+enum mark_outcome link_mark_outcome(enum rauc_error error)
+{
+	if (error == RAUC_ERROR_BUSY)
+		return MARK_BUSY;
+	return error == RAUC_ERROR_UNKNOWN ? MARK_UNKNOWN : MARK_FAILED;
+}
+
 static void marked(struct link *l, enum mark_outcome outcome)
 {
 	uint32_t id = l->mark_id;
@@ -222,7 +228,7 @@ static int on_marked(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	}
 	what = rauc_classify(e->name, e->message);
 	rauc_says(l, what, e->message);
-	marked(l, rauc_mark_outcome(what));
+	marked(l, link_mark_outcome(what));
 	return 0;
 }
 

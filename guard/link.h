@@ -8,6 +8,7 @@
 
 #include "guard/kiosk.h"
 #include "guard/policy.h"
+#include "guard/rauc.h"
 
 #include <systemd/sd-event.h>
 
@@ -47,3 +48,6 @@ bool link_is_installing(const struct link *l); /* RAUC, as last heard */
 bool link_is_going_down(const struct link *l); /* the system: logind's word */
 /* Why the last Mark did not work, in words; "": none failed. */
 const char *link_rauc_said(const struct link *l);
+
+/* What a Mark that RAUC answers so has come to. Pure. */
+enum mark_outcome link_mark_outcome(enum rauc_error error);

@@ -64,10 +64,3 @@ const char *rauc_error_text(enum rauc_error error)
 
 	return (unsigned)error < ARRAY_SIZE(says) ? says[error] : "?";
 }
-
-enum mark_outcome rauc_mark_outcome(enum rauc_error error)
-{
-	if (error == RAUC_ERROR_BUSY)
-		return MARK_BUSY;
-	return error == RAUC_ERROR_UNKNOWN ? MARK_UNKNOWN : MARK_FAILED;
-}

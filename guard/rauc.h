@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "guard/policy.h"
+#include "boot/base.h"
 
 #define RAUC_NAME      "de.pengutronix.rauc"
 #define RAUC_PATH      "/"
@@ -25,4 +25,3 @@ enum rauc_error {
 /* @name and @message of a D-Bus error; both may be NULL. */
 enum rauc_error rauc_classify(const char *name, const char *message);
 const char *rauc_error_text(enum rauc_error error);
-enum mark_outcome rauc_mark_outcome(enum rauc_error error);

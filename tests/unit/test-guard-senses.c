@@ -4,7 +4,7 @@
 #include "guard/heartbeat.h"
 #include "guard/journal.h"
 #include "guard/kiosk.h"
-#include "guard/rauc.h"
+#include "guard/link.h"
 
 #include "boot/sys.h"
 #include "tests/lib/fake-sys.h"
@@ -446,7 +446,7 @@ static void test_rauc(void)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		enum rauc_error e = rauc_classify(rows[i].name, rows[i].message);
 
-		ok(e == rows[i].error && rauc_mark_outcome(e) == rows[i].outcome, "error %zu: %s",
+		ok(e == rows[i].error && link_mark_outcome(e) == rows[i].outcome, "error %zu: %s",
 		   i, rauc_error_text(e));
 	}
 }
