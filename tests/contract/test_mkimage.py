@@ -52,8 +52,8 @@ def write(path: Path, text: str | bytes = "", mode: int = 0o644) -> Path:
 FSTAB = """# a comment
 PARTLABEL=BF_DATA /data ext4    nosuid,nodev,noexec,x-initrd.mount              0 0
 overlay           /etc  overlay nosuid,nodev,x-initrd.mount,x-bf.upper=volatile 0 0
-/data/log         /var/log none bind,nosuid,x-initrd.mount                      0 0
-/data/x           /data/inside none bind,x-initrd.mount                         0 0
+/data/log         /var/log none bind,nosuid,nodev,x-initrd.mount                0 0
+/data/x           /data/inside none bind,nosuid,nodev,x-initrd.mount            0 0
 """
 
 
@@ -603,6 +603,19 @@ def after_install(change: Callable[[Path], None]) -> Callable[[Path], None]:
     return lambda tree: (installed(tree), change(tree))[1]
 
 
+# What another file than the drop-in says, so that only one thing is missing when that is gone.
+SYSTEM_CONF_BUT_RUNTIME = "[Manager]\nRebootWatchdogSec=9s\n"
+
+
+def link(path: Path, target: str, beside: str) -> None:
+    """A link, or an empty file without a target; and a drop-in of another name."""
+    write(path.with_name("40-beside.conf"), beside)
+    if target:
+        path.symlink_to(target)
+    else:
+        write(path)
+
+
 WANTS = "etc/systemd/system/{}.target.wants/bf-{}.service"
 SYSTEM_CONF = "usr/lib/systemd/system.conf.d/50-bf.conf"
 PROBLEMS = {
@@ -612,8 +625,19 @@ PROBLEMS = {
     "off in etc": (lambda t: write(t / "etc/systemd/system.conf.d/z.conf", "[Manager]\nRuntimeWatchdogSec=off\n"),
                    "RuntimeWatchdogSec is not set"),
     "no reboot watchdog": (edit(SYSTEM_CONF, "RebootWatchdogSec=15s", ""), "RebootWatchdogSec is not set"),
-    "off again behind": (lambda t: write(t / "usr/lib/systemd/system.conf.d/60.conf", "RuntimeWatchdogSec=\n"),
-                         "RuntimeWatchdogSec is not set"),
+    "off again behind": (lambda t: write(t / "usr/lib/systemd/system.conf.d/60.conf", "[Manager]\nRuntimeWatchdogSec=\n"),
+                         "RuntimeWatchdogSec= is no time"),
+    "watchdog that is no time": (edit(SYSTEM_CONF, "=60", "=false"), "RuntimeWatchdogSec=false is no time"),
+    "0s": (edit(SYSTEM_CONF, "=60", "= 0s"), "RuntimeWatchdogSec is not set"),
+    "in another section": (edit(SYSTEM_CONF, "RebootWatchdogSec", "[Journal]\nRebootWatchdogSec"),
+                           "RebootWatchdogSec is not set"),
+    "drop-in masked in etc": (lambda t: link(t / "etc/systemd/system.conf.d/50-bf.conf", "/dev/null", SYSTEM_CONF_BUT_RUNTIME),
+                              "RuntimeWatchdogSec is not set"),
+    "drop-in emptied in etc": (lambda t: link(t / "etc/systemd/system.conf.d/50-bf.conf", "", SYSTEM_CONF_BUT_RUNTIME),
+                               "RuntimeWatchdogSec is not set"),
+    "drop-in of run": (lambda t: write(t / "run/systemd/system.conf.d/60.conf", "[Manager]\nRuntimeWatchdogSec=0\n"),
+                       "RuntimeWatchdogSec is not set"),
+    "fstab that bf-init refuses": (edit("etc/fstab", "bind,nosuid,nodev", "bind,nosuid"), "/etc/fstab, line 4, /var/log: nodev"),
     "no machine-id": (drop("etc/machine-id"), "/etc/machine-id is missing"),
     "machine-id filled": (lambda t: write(t / "etc/machine-id", "0" * 32), "/etc/machine-id is not empty"),
     "no ld.so.cache": (drop("etc/ld.so.cache"), "/etc/ld.so.cache is missing"),
@@ -665,6 +689,17 @@ def assert_problem(bench: Bench, message: str, tree: Path, *options: object) -> 
     assert re.match(r"    [A-Z].*\.$", lines[at[0] + 1]), "the next line says what to do"
     assert lines[-1].startswith("bf-mkimage: 1 problem(s)"), done.stderr
     assert os.listdir(bench.out) == []
+
+
+def said_of(bench: Bench, tree: Path, *options: object) -> list[str]:
+    """What the checks say, problems and warnings, without the time that an image takes: one problem is put in."""
+    (tree / "proc").rmdir()
+    settle(tree)
+    done = bench.try_image(tree, *options)
+    (tree / "proc").mkdir()
+    lines = [line for line in done.stderr.splitlines() if "warning: " in line or "root tree: " in line]
+    assert done.returncode == 1 and "bf-mkimage: root tree: /proc is missing" in lines, done.stderr
+    return [line for line in lines if "/proc is missing" not in line]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -728,8 +763,7 @@ def test_k1_rauc_that_does_not_understand_the_kernel(bench: Bench, tree: Path, k
     kernel_of(bench, kernel)
     rauc(tree)
     if good:
-        settle(tree)
-        assert "root tree" not in bench.image(tree).said
+        assert said_of(bench, tree) == []
     else:
         assert_problem(bench, f"cannot install with Linux {kernel}:", tree)
 
@@ -747,8 +781,7 @@ def test_every_unit_has_to_be_enabled(bench: Bench, tree: Path) -> None:
     for unit in OUR_UNITS[:-1]:
         (tree / "etc/systemd/system" / unit.name).symlink_to("/dev/null")
     (tree / "usr/lib/systemd/system" / OUR_UNITS[-1].name).unlink()
-    settle(tree)
-    assert "root tree" not in bench.image(tree).said
+    assert said_of(bench, tree) == []
 
 
 def test_installed_and_enabled_is_fine(bench: Bench, tree: Path) -> None:
@@ -769,14 +802,11 @@ def test_the_examples_enable_every_unit() -> None:
 def test_lines_of_the_plan_that_need_a_word(bench: Bench, tree: Path) -> None:
     """Trusted ones are named; those for another image need no mount point."""
     with open(tree / "etc/fstab", "a") as fstab:
-        fstab.write("/data/log2 /var/log none bind,nosuid,nodev,x-initrd.mount,x-bf.trust 0 0\n"
+        fstab.write("/data/log2 /var/log/two none bind,nosuid,nodev,x-initrd.mount,x-bf.trust 0 0\n"
                     "/data/b /var/lib/nothing none bind,nosuid,nodev,noauto,x-initrd.mount,x-bf.if-exists 0 0\n"
                     "/data/c /var/lib/none none bind,nosuid,nodev,noauto,x-initrd.mount,x-bf.if-exists=/x 0 0\n")
-    settle(tree)
-    said = bench.image(tree).said
-    assert re.findall("warning: .*", said) == ["warning: /var/log of /etc/fstab has x-bf.trust: root may run what "
-                                               "somebody left on BF_DATA"]
-    assert "root tree" not in said
+    assert said_of(bench, tree) == ["bf-mkimage: warning: /var/log/two of /etc/fstab has x-bf.trust: root may run what "
+                                    "somebody left on BF_DATA"]
 
 
 def test_unchecked(bench: Bench, tree: Path) -> None:
@@ -786,18 +816,30 @@ def test_unchecked(bench: Bench, tree: Path) -> None:
     assert "warning: root tree: RebootWatchdogSec is not set" in disk.said
 
 
-@pytest.mark.parametrize("value, short", [("15", True), (" 9 sec", True), ("16s", False), ("2min", False),
+@pytest.mark.parametrize("value, short", [("15", True), ("1.5s 10s", True), ("14s 999ms 500us", True), ("14s 1001ms", False), (" 9 sec", True), ("16s", False), ("2min", False),
                                           ("0015s", True), ("infinity", False)])
 def test_more_than_the_hardware_counts_is_warned_of(bench: Bench, tree: Path, value: str, short: bool) -> None:
     edit(SYSTEM_CONF, "RebootWatchdogSec=15s", f"RebootWatchdogSec={value}")(tree)
-    settle(tree)
-    assert (f"warning: RebootWatchdogSec={value} is more than a" in bench.image(tree).said) is not short
+    said = said_of(bench, tree)
+    assert said == [] if short else f"warning: RebootWatchdogSec={value} is more than a" in said[0]
+
+
+def test_drop_ins_are_read_as_systemd_does(bench: Bench, tree: Path) -> None:
+    """By name over all directories; a link inside of the tree is followed there; a byte order mark and comments
+    do not matter; what is taken away in one place may be given in another."""
+    (tree / SYSTEM_CONF).unlink()
+    write(tree / "usr/share/ours.conf", b"\xef\xbb\xbf[Manager]\nRuntimeWatchdogSec=1min 5s\n;RuntimeWatchdogSec=0\n")
+    (tree / "usr/lib/systemd/system.conf.d/70-ours.conf").symlink_to("/usr/share/ours.conf")
+    write(tree / "etc/systemd/system.conf.d/60-off.conf", "[Manager]\nRuntimeWatchdogSec=0\n")
+    write(tree / "usr/lib/systemd/system.conf", "[Manager]\nRebootWatchdogSec=10\n")
+    assert said_of(bench, tree) == []
+    write(tree / "etc/systemd/system.conf", "")
+    assert_problem(bench, "RebootWatchdogSec is not set", tree)
 
 
 def test_a_drop_in_outweighs_the_main_file(bench: Bench, tree: Path) -> None:
     write(tree / "etc/systemd/system.conf", "[Manager]\nRuntimeWatchdogSec=off\n")
-    settle(tree)
-    assert "root tree" not in bench.image(tree).said
+    assert said_of(bench, tree) == []
 
 
 def test_without_systemd_nothing_of_it_is_asked(bench: Bench, tmp_path: Path) -> None:
@@ -845,6 +887,132 @@ def test_k9_systemd_is_recognised(bench: Bench, tree: Path, change: str) -> None
         options = [] if change == "script" else ["--cmdline=init=/usr/sbin/start"]
     settle(tree)
     assert "is not systemd" not in bench.try_image(tree, *options).stderr
+
+
+def test_p3_systemd_of_an_unmerged_usr_is_checked(bench: Bench, tree: Path) -> None:
+    """In /lib, with nothing of it in /usr/lib: the checks for systemd hold all the same."""
+    installed(tree)
+    (tree / "lib").unlink()
+    for name in ("systemd", "modules"):
+        (tree / "lib").mkdir(exist_ok=True)
+        shutil.move(tree / f"usr/lib/{name}", tree / f"lib/{name}")
+    (tree / "usr/sbin/init").unlink()
+    (tree / "usr/sbin/init").symlink_to("/lib/systemd/systemd")
+    assert said_of(bench, tree) == []
+    write(tree / "lib/systemd/system.conf.d/60.conf", "[Manager]\nRuntimeWatchdogSec=0\n")
+    assert_problem(bench, "RuntimeWatchdogSec is not set", tree)
+    (tree / "lib/systemd/system.conf.d/60.conf").unlink()
+    drop(WANTS.format("multi-user", "trash"))(tree)
+    assert_problem(bench, "bf-trash.service is not enabled", tree)
+
+
+# ---- the guard: its configuration, and that nobody else commits ----
+
+
+def guarded(tree: Path) -> None:
+    """bf-guard is in the tree, with a kiosk."""
+    installed(tree)
+    write(tree / "usr/sbin/bf-guard", b"\x7fELF", 0o755)
+    write(tree / "usr/lib/systemd/system/kiosk.service", "[Service]\nExecStart=/usr/bin/kiosk\n")
+    write(tree / "etc/bf-guard.conf", "[kiosk]\nunit=kiosk.service\n")
+    write(tree / DEBIAN_POLICY, DEBIANS)
+
+
+DEBIAN_POLICY = "usr/share/dbus-1/system.d/de.pengutronix.rauc.conf"
+DEBIANS = """<busconfig>
+  <policy context="default">
+    <allow send_destination="de.pengutronix.rauc"/>
+  </policy>
+  <policy user="root">
+    <allow own="de.pengutronix.rauc"/>
+  </policy>
+</busconfig>
+"""
+ALLOW = """<busconfig>
+  <!-- <policy user="root"> -->
+  <policy {}>
+    <allow
+      send_destination='de.pengutronix.rauc' {}/>
+  </policy>
+</busconfig>
+"""
+UNITS = "usr/lib/systemd/system/"
+ANOTHER = "etc/dbus-1/system.d/updater.conf"
+MISTAKES = {
+    "no such unit": (edit("etc/bf-guard.conf", "kiosk.service", "kisok.service"),
+                     "/etc/bf-guard.conf:2: The unit kisok.service is nowhere in this root"),
+    "no suffix": (edit("etc/bf-guard.conf", "kiosk.service", "kiosk"), None),
+    "no configuration": (drop("etc/bf-guard.conf"), "/etc/bf-guard.conf: The unit betterframe-kiosk.service is nowhere"),
+    "typo in a drop-in": (lambda t: write(t / "usr/lib/bf-guard.conf.d/1.conf", "[trial]\nwidow=2\n"),
+                          "/usr/lib/bf-guard.conf.d/1.conf:2: There is no key widow= in [trial]"),
+    "mark-good unit": (lambda t: write(t / (UNITS + "rauc-mark-good.service"), "[Service]\nExecStart=rauc status mark-good\n"),
+                       "rauc-mark-good.service commits a slot without asking bf-guard"),
+    "mark-good unit, betterframe's": (lambda t: write(t / "etc/systemd/system/betterframe-rauc-mark-good.service", "[Unit]\n"),
+                                      "/etc/systemd/system/betterframe-rauc-mark-good.service commits a slot"),
+    "another unit": (lambda t: write(t / (UNITS + "ok.service"), "[Service]\nExecStart=/usr/bin/rauc status mark-good\n"),
+                     "/usr/lib/systemd/system/ok.service calls RAUC to mark a slot"),
+    "script": (lambda t: write(t / "usr/local/bin/good", "#!/bin/sh\nrauc --mount=/mnt status mark-active other\n", 0o755),
+               "/usr/local/bin/good calls RAUC to mark a slot"),
+    "python": (lambda t: write(t / "opt/app/good.py", "run(['rauc', 'status', 'mark-good'])\n"), "/opt/app/good.py calls RAUC"),
+    "dbus": (lambda t: write(t / "usr/sbin/good", "busctl call de.pengutronix.rauc / de.pengutronix.rauc.Installer Mark ss good booted\n"),
+             "/usr/sbin/good calls RAUC"),
+    "cron": (lambda t: write(t / "etc/cron.d/good", "@reboot root rauc status mark-good\n"), "/etc/cron.d/good calls RAUC"),
+    "policy for all of RAUC": (lambda t: write(t / ANOTHER, ALLOW.format('user="updater"', "")),
+                               "/etc/dbus-1/system.d/updater.conf lets others than root commit"),
+    "policy for Mark": (lambda t: write(t / ANOTHER, ALLOW.format('group="up"', 'send_member="Mark"')), "updater.conf lets others"),
+    "policy for the interface": (lambda t: write(t / ANOTHER, ALLOW.format(
+        'context="default"', 'send_interface="de.pengutronix.rauc.Installer"')), "updater.conf lets others"),
+    "only Debian's policy": (drop(POLICY), f"/{DEBIAN_POLICY} lets others than root commit"),
+    "Debian's policy in the place of ours": (lambda t: write(t / POLICY, DEBIANS), None),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_r5_g7_mistakes_around_the_guard(bench: Bench, tree: Path, name: str) -> None:
+    change, message = MISTAKES[name]
+    guarded(tree)
+    change(tree)
+    if message:
+        assert_problem(bench, message, tree)
+        return
+    settle(tree)
+    done = bench.try_image(tree)
+    assert done.returncode == 1 and "2 problem(s)" in done.stderr
+    for said in {"no suffix": ["unit=kiosk is not understood; ignored.\n    Say unit=kiosk.service.\n",
+                               "betterframe-kiosk.service is nowhere"]}.get(name, [f"/{POLICY} lets", f"/{DEBIAN_POLICY} lets"]):
+        assert said in done.stderr
+
+
+def test_r5_what_is_no_committer(bench: Bench, tree: Path) -> None:
+    """Comments, other words of RAUC, a masked unit, single methods for an updater, words in a binary."""
+    guarded(tree)
+    write(tree / (UNITS + "rauc-mark-good.service"), "[Service]\nExecStart=rauc status mark-good\n")
+    (tree / "etc/systemd/system/rauc-mark-good.service").symlink_to("/dev/null")
+    write(tree / (UNITS + "a.service"), "# rauc status mark-good\n[Unit]\nAfter=rauc-mark-good.service\n")
+    write(tree / "usr/local/bin/b", "#!/bin/sh\nrauc status --output-format=json\n  # rauc status mark-good\nrauc status mark-bad\n")
+    write(tree / "usr/bin/rauc", b"\x7fELF\0rauc status mark-good\0", 0o755)
+    write(tree / ANOTHER, ALLOW.format('group="up"', 'send_interface="de.pengutronix.rauc.Installer" send_member="InstallBundle"'))
+    assert said_of(bench, tree) == []
+
+
+def test_r5_a_builder_who_insists(bench: Bench, tree: Path) -> None:
+    guarded(tree)
+    MISTAKES["script"][0](tree)
+    assert said_of(bench, tree, "--other-committers") == [
+        "bf-mkimage: warning: /usr/local/bin/good calls RAUC to mark a slot good or active: only bf-guard commits"]
+
+
+@pytest.mark.parametrize("how", ["not there", "masked"])
+def test_without_the_guard_others_commit(bench: Bench, tree: Path, how: str) -> None:
+    """Somebody has to; and no kiosk is missed."""
+    guarded(tree)
+    MISTAKES["mark-good unit"][0](tree)
+    drop("etc/bf-guard.conf")(tree)
+    if how == "masked":
+        (tree / "etc/systemd/system/bf-guard.service").symlink_to("/dev/null")
+    else:
+        (tree / "usr/sbin/bf-guard").unlink()
+    assert said_of(bench, tree) == []
 
 
 @pytest.mark.parametrize("words, console", [
@@ -1023,7 +1191,7 @@ def test_interrupted_leaves_nothing(bench: Bench, tree: Path, tmp_path: Path) ->
 def test_help_and_man_page_name_every_option() -> None:
     table = MKIMAGE.read_text().split("declare -A opt=(")[1].split("\n)")[0]
     names = {*re.findall(r"\[([a-z-]+)\]=", table), "boot-file", "help", "version"}
-    assert len(names) == 27
+    assert len(names) == 28
     usage = run(MKIMAGE, "--help").stdout.split("\n\n", 2)[2]
     assert set(re.findall(r"^  (?:--help, )?--([a-z-]+)", usage, re.M)) | {"help"} == names
     page = (MKIMAGE.parent / "bf-mkimage.8").read_text()
@@ -1034,4 +1202,4 @@ def test_it_agrees_with_the_programs() -> None:
     product = (TOP / "boot/product.h").read_text()
     names = dict(re.findall(r'^#define (\w+) "(.*)"$', product, re.M))
     assert run(MKIMAGE, "--version").stdout == f"bf-mkimage {names['BF_VERSION']}\n"
-    assert f"[prefix]={names['BF_LABEL_PREFIX']} " in MKIMAGE.read_text()
+    assert f" default_prefix={names['BF_LABEL_PREFIX']}\n" in MKIMAGE.read_text()
