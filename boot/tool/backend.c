@@ -5,7 +5,10 @@
  */
 #include "boot/tool/tool.h"
 
+#include "boot/sys.h"
+
 #include <ctype.h>
+#include <fcntl.h>
 
 static int answer_slot(struct call *call, enum slot slot)
 {
@@ -100,4 +103,22 @@ int command_is_refused(struct call *call)
 		return BF_BOOT_ERROR;
 	}
 	return record_is_refused(&facts->record, hash) ? BF_BOOT_OK : BF_BOOT_FAILED;
+}
+
+/* For the pre-install handler; RAUC itself finds out too late. */
+int command_is_free(struct call *call)
+{
+	for (size_t i = 0; i < call->arg_count; i++) {
+		/* On a block device: fails if anybody has claimed it, in whatever mount namespace.
+		 */
+		_cleanup_close_ int fd = sys_open(call->args[i], O_RDONLY | O_EXCL, 0);
+
+		if (fd == -EBUSY) {
+			call_say(call, "%s is in use", call->args[i]);
+			return BF_BOOT_FAILED;
+		}
+		if (fd < 0)
+			return call_failed(call, fd, call->args[i]);
+	}
+	return BF_BOOT_OK;
 }

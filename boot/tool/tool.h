@@ -12,9 +12,9 @@
 /* Exit status. RAUC takes any but 0 as a failure of the whole operation. */
 enum {
 	BF_BOOT_OK = 0,
-	BF_BOOT_FAILED = 1, /* failed or refused; is-refused: not refused */
+	BF_BOOT_FAILED = 1, /* failed or refused; is-refused, is-free: no */
 	BF_BOOT_USAGE = 2,
-	BF_BOOT_ERROR = 3, /* is-refused only: cannot tell */
+	BF_BOOT_ERROR = 3, /* is-refused, is-free: cannot tell */
 };
 
 enum command_access {
@@ -88,6 +88,7 @@ int command_get_state(struct call *call);
 int command_set_state(struct call *call);
 int command_get_current(struct call *call);
 int command_is_refused(struct call *call);
+int command_is_free(struct call *call);
 /* trial.c: what a person or the guard asks for */
 int command_try(struct call *call);
 int command_cancel(struct call *call);

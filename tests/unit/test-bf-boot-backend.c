@@ -366,6 +366,22 @@ static void test_refused(void)
 	ok_int(ask("is-refused", "c0ffe", NULL)->status, 1, "another one is not");
 }
 
+static void test_free(void)
+{
+	const struct answer *a;
+
+	play(QUIET);
+	fake_file("/dev/one", "");
+	fake_file("/dev/two", "");
+	ok_int(ask("is-free", "/dev/one", "/dev/two", NULL)->status, 0, "both are free");
+	a = ask("is-free", "/dev/one", "/dev/three", NULL);
+	ok(a->status == 3 && strstr(a->err, "/dev/three"), "cannot tell: %s", a->err);
+	fake_result("open /dev/two", -EBUSY);
+	a = ask("is-free", "/dev/one", "/dev/two", NULL);
+	ok(a->status == 1 && strstr(a->err, "/dev/two is in use"), "in use: %s", a->err);
+	ok_int(ask("is-free", NULL)->status, 2, "which device?");
+}
+
 static void test_lock(void)
 {
 	const struct answer *a;
@@ -533,6 +549,7 @@ int main(void)
 	test_future();
 	test_not_ours();
 	test_refused();
+	test_free();
 	test_lock();
 	test_deadline();
 	test_full();
