@@ -370,7 +370,6 @@ man_PAGES := $(wildcard $(foreach d,boot/tool initramfs/* guard hooks/*,$(d)/*.[
 INSTALL := \
 	$(B)/bf-mkinitramfs:bin/bf-mkinitramfs:0755 \
 	$(foreach p,bf-mkimage bf-mkbundle bf-mkkeys,hooks/image/$(p):bin/$(p):0755) \
-	hooks/rauc/install-check:share/betterframe/install-check:0755 \
 	$(B)/bf-guard:libexec/betterframe/bf-guard:0755 \
 	$(B)/bf-init:libexec/betterframe/bf-init:0755 \
 	hooks/image/fstab:share/betterframe/fstab:0644 \
@@ -382,6 +381,7 @@ INSTALL_TARGET := \
 	$(B)/bf-guard:sbin/bf-guard:0755 \
 	hooks/systemd/bf-guard.catalog:lib/systemd/catalog/bf-guard.catalog:0644 \
 	$(foreach s,bf-growfs bf-boot-shutdown bf-ssh-keys,hooks/systemd/$(s):lib/betterframe/$(s):0755) \
+	hooks/rauc/bf-pre-install:lib/betterframe/bf-pre-install:0755 \
 	hooks/rauc/system.conf:/etc/rauc/system.conf:0644 \
 	hooks/rauc/de.pengutronix.rauc.conf:/etc/dbus-1/system.d/de.pengutronix.rauc.conf:0644 \
 	$(foreach d,modules-load.d modprobe.d sysusers.d,$(foreach f,$(wildcard hooks/systemd/$(d)/*.conf),$(f):lib/$(d)/$(notdir $(f)):0644)) \

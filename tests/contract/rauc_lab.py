@@ -44,7 +44,7 @@ NOBODY_ELSE = 4_000_000_000             # a user id that is not ours
 @dataclass
 class Bus:
     """A system bus of our own. `role`: whose place in the shipped policy the caller takes ("root",
-    "bfkiosk", or anybody else), so that no accounts are needed."""
+    a member of "bf-update", or anybody else), so that no accounts are needed."""
 
     dir: Path
     role: str
@@ -53,11 +53,11 @@ class Bus:
     address: str = ""
 
     def start(self) -> "Bus":
-        me = os.getuid()
+        me = os.getuid()               # and our group, as root's
         policy = POLICY.read_text()
-        for account in ("root", "bfkiosk"):
-            assert f'<policy user="{account}">' in policy
-            policy = policy.replace(f'user="{account}"', f'user="{me if account == self.role else NOBODY_ELSE}"')
+        for kind, name in (("user", "root"), ("group", "bf-update")):
+            assert f'<policy {kind}="{name}">' in policy
+            policy = policy.replace(f'{kind}="{name}"', f'{kind}="{me if name == self.role else NOBODY_ELSE}"')
         (self.dir / "debian.conf").write_text(DEBIAN_POLICY.replace('"root"', f'"{NOBODY_ELSE}"'))
         (self.dir / "ours.conf").write_text(policy)
         own = f'<policy context="mandatory"><allow own="{NAME}"/></policy>' if self.serve else ""
@@ -112,7 +112,8 @@ class Rauc:
     def start(self) -> "Rauc":
         text = SYSTEM_CONF.read_text()
         changes = {"/dev/disk/by-partlabel/": f"{self.dir}/", "/usr/sbin/bf-boot": str(self.backend),
-                   "/etc/rauc/keyring.pem": str(self.keyring), "/var/lib/rauc": f"{self.dir}/data", **self.replace}
+                   "/etc/rauc/keyring.pem": str(self.keyring), "/var/lib/rauc": f"{self.dir}/data",
+                   "/usr/lib/betterframe/": f"{TOP}/hooks/rauc/", **self.replace}
         for old, new in changes.items():
             assert old in text, old
             text = text.replace(old, new)

@@ -674,8 +674,8 @@ PROBLEMS = {
                         "bf-boot-arm.service is not enabled for reboot.target: a reboot"),
     "complete not enabled": (after_install(drop("etc/systemd/system/boot-complete.target.requires")),
                              "bf-guard-complete.service is not enabled for boot-complete.target"),
-    "no account": (after_install(edit("etc/passwd", "bfkiosk:", "kiosk:")),
-                   "names the account bfkiosk, which is not in /etc/passwd"),
+    "no group": (after_install(edit("etc/group", "bf-update:", "updaters:")),
+                 "names the group bf-update, which is not in /etc/group"),
 }
 
 

@@ -92,6 +92,7 @@ static const struct setting {
 	TEXT("state", state, "/var/lib/betterframe", "directory that is kept"),
 	TEXT("cache", cache, "/var/cache/betterframe", "directory of downloads"),
 	TEXT("boot-file", boot_file, "/run/bf/boot", "bf-init's report"),
+	TEXT("refusal", refusal, "/run/bf/refusal", "why RAUC's pre-install handler refused"),
 	TEXT("os-release", os_release, "/usr/lib/os-release", "has IMAGE_VERSION"),
 	TEXT("cmdline", cmdline, "/proc/cmdline", "of the kernel"),
 	TEXT("boot-id", boot_id, "/proc/sys/kernel/random/boot_id", "of this boot"),

@@ -5,8 +5,8 @@
  * asked, one line each. The words on its command line make it a bad one:
  *
  *   compatible=TEXT version=TEXT   what a bundle's manifest says
- *   refuse=TEXT   Info fails with this
- *   mute=TEXT     Info fails without a word, as that of RAUC 1.8, installations with this
+ *   refuse=TEXT   InspectBundle fails with this
+ *   mute=TEXT     there is no InspectBundle, as in RAUC 1.8; installations fail with this
  *   busy=N        Operation is "installing" the first N times it is read
  *   fail=N:TEXT   the first N installations end with this LastError
  *   vanish        it ends in the middle of an installation
@@ -40,19 +40,22 @@ static void note(const char *what, const char *detail)
 	(void)fflush(stdout);
 }
 
-static int info(sd_bus_message *m, void *arg _unused_, sd_bus_error *error)
+static int inspect_bundle(sd_bus_message *m, void *arg _unused_, sd_bus_error *error)
 {
 	const char *path;
 	int r = sd_bus_message_read(m, "s", &path);
 
 	if (r < 0)
 		return r;
-	note("info", path);
+	note("inspect", path);
 	if (rauc.refuse)
 		return sd_bus_error_set(error, GDBUS_ERROR, rauc.refuse);
 	if (rauc.mute)
-		return sd_bus_error_set(error, GDBUS_ERROR, "rauc info error");
-	return sd_bus_reply_method_return(m, "ss", rauc.compatible, rauc.version);
+		return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "No such method");
+	/* As RAUC 1.13 wraps it. */
+	return sd_bus_reply_method_return(m, "a{sv}", 3, "manifest-hash", "s", "ab", "update", "v",
+					  "a{sv}", 2, "compatible", "s", rauc.compatible, "version",
+					  "s", rauc.version, "images", "v", "aa{sv}", 0);
 }
 
 static int done(sd_event_source *source _unused_, uint64_t usec _unused_, void *arg _unused_)
@@ -116,7 +119,8 @@ static int last_error(sd_bus *bus _unused_, const char *path _unused_, const cha
 
 static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD("Info", "s", "ss", info, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("InspectBundle", "sa{sv}", "a{sv}", inspect_bundle,
+		      SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("InstallBundle", "sa{sv}", "", install_bundle, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_PROPERTY("Operation", "s", operation, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("LastError", "s", last_error, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

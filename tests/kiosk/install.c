@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/kiosk/install.h"
 
+#include "tests/kiosk/update.h"
+
 #include <systemd/sd-bus.h>
 #include <time.h>
 
@@ -9,7 +11,8 @@
 #define RAUC_IFACE   "de.pengutronix.rauc.Installer"
 #define USEC_PER_SEC UINT64_C(1000000)
 /* What GDBus makes of every error that RAUC itself reports; the rest is the bus's. */
-#define GDBUS_ERROR "org.gtk.GDBus.UnmappedGError"
+#define GDBUS_ERROR   "org.gtk.GDBus.UnmappedGError"
+#define HANDLER_ERROR "Pre-install handler error: "
 /* To start RAUC, and for it to read a bundle's signature on a slow machine. */
 #define CALL_USEC (120 * USEC_PER_SEC)
 
@@ -90,15 +93,15 @@ static int get_string(sd_bus *bus, const char *property, char **ret)
 	return sd_bus_get_property_string(bus, RAUC, RAUC_PATH, RAUC_IFACE, property, &error, ret);
 }
 
-static int call_info(sd_bus *bus, const struct install *in, sd_bus_error *error,
-		     sd_bus_message **ret)
+static int call_bundle(sd_bus *bus, const char *method, const struct install *in,
+		       sd_bus_error *error, sd_bus_message **ret)
 {
 	_cleanup_message_ sd_bus_message *call = NULL;
 	int r;
 
-	r = sd_bus_message_new_method_call(bus, &call, RAUC, RAUC_PATH, RAUC_IFACE, "Info");
+	r = sd_bus_message_new_method_call(bus, &call, RAUC, RAUC_PATH, RAUC_IFACE, method);
 	if (r >= 0)
-		r = sd_bus_message_append(call, "s", in->path);
+		r = sd_bus_message_append(call, "sa{sv}", in->path, 0);
 	return r < 0 ? r : sd_bus_call(bus, call, CALL_USEC, error, ret);
 }
 
@@ -113,7 +116,7 @@ static int verdict(const char *text)
 		int error;
 	} known[] = {
 		{ "already processing", -EBUSY },
-		{ "Not now: ", -EAGAIN }, /* of the install-check, also "rejected" */
+		/* The clock of this device is behind: the bundle may be good. */
 		{ "not yet valid", -EIO },
 		{ "expired", -EIO },
 		{ "rejected", -EKEYREJECTED },
@@ -130,31 +133,70 @@ static int verdict(const char *text)
 	return -EIO;
 }
 
+struct inspected {
+	const char *compatible, *version; /* NULL: not said */
+};
+
 /*
- * RAUC checks the signature; what is signed has to be what was offered. Older ones only say that
- * there is an error: then the installation, which starts with the same check, tells which.
+ * The members of a{sv} that count: RAUC has them in another one, "update", and wraps that twice.
+ * Strings are the message's.
+ */
+static int read_members(sd_bus_message *m, struct inspected *ret)
+{
+	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
+
+	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		const char *key, *contents;
+		unsigned depth = 0;
+		char type = 0;
+
+		r = sd_bus_message_read(m, "s", &key);
+		while (r >= 0 && (r = sd_bus_message_peek_type(m, &type, &contents)) >= 0 &&
+		       type == 'v') {
+			r = sd_bus_message_enter_container(m, type, contents);
+			depth++;
+		}
+		if (r >= 0 && streq(key, "update"))
+			r = read_members(m, ret);
+		else if (r >= 0 && streq(key, "compatible"))
+			r = sd_bus_message_read(m, "s", &ret->compatible);
+		else if (r >= 0 && streq(key, "version"))
+			r = sd_bus_message_read(m, "s", &ret->version);
+		else if (r >= 0)
+			r = sd_bus_message_skip(m, NULL);
+		while (r >= 0 && depth-- > 0)
+			r = sd_bus_message_exit_container(m);
+		if (r >= 0)
+			r = sd_bus_message_exit_container(m);
+	}
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/*
+ * RAUC checks the signature; what is signed has to be what was offered. RAUC before 1.9 cannot be
+ * asked: then the installation, which starts with the same check, tells whether it is signed.
  */
 static int inspect(sd_bus *bus, const struct install *in, char *why)
 {
 	_cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_message_ sd_bus_message *reply = NULL;
-	const char *compatible, *version;
-	int r = call_info(bus, in, &error, &reply);
+	struct inspected said = { 0 };
+	int r = call_bundle(bus, "InspectBundle", in, &error, &reply);
 
+	if (r < 0 && sd_bus_error_has_name(&error, SD_BUS_ERROR_UNKNOWN_METHOD))
+		return 0;
 	if (r < 0 && (!error.name || !startswith(error.name, GDBUS_ERROR)))
 		return say(why, r, "RAUC does not answer", error.message);
-	if (r < 0 && verdict(error.message) == -EIO)
-		return 0;
 	if (r < 0)
 		return say(why, verdict(error.message), "RAUC does not take the bundle",
 			   error.message);
-	r = sd_bus_message_read(reply, "ss", &compatible, &version);
-	if (r < 0)
-		return say(why, r, "RAUC's answer to Info", NULL);
-	if (!streq(compatible, in->compatible))
-		return say(why, -EKEYREJECTED, "the bundle is for another device", compatible);
-	if (!streq(version, in->version))
-		return say(why, -EKEYREJECTED, "the bundle is of another version", version);
+	r = read_members(reply, &said);
+	if (r < 0 || !said.compatible || !said.version)
+		return say(why, r < 0 ? r : -EBADMSG, "RAUC's answer to InspectBundle", NULL);
+	if (!streq(said.compatible, in->compatible))
+		return say(why, -EKEYREJECTED, "the bundle is for another device", said.compatible);
+	if (!streq(said.version, in->version))
+		return say(why, -EKEYREJECTED, "the bundle is of another version", said.version);
 	return 0;
 }
 
@@ -180,15 +222,9 @@ static int wait_idle(sd_bus *bus, unsigned busy_sec, char *why)
 static int begin(sd_bus *bus, const struct install *in, char *why)
 {
 	_cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-	_cleanup_message_ sd_bus_message *call = NULL, *reply = NULL;
-	int r;
+	_cleanup_message_ sd_bus_message *reply = NULL;
+	int r = call_bundle(bus, "InstallBundle", in, &error, &reply);
 
-	r = sd_bus_message_new_method_call(bus, &call, RAUC, RAUC_PATH, RAUC_IFACE,
-					   "InstallBundle");
-	if (r >= 0)
-		r = sd_bus_message_append(call, "sa{sv}", in->path, 0);
-	if (r >= 0)
-		r = sd_bus_call(bus, call, CALL_USEC, &error, &reply);
 	return r < 0 ? say(why, r, "RAUC did not begin", error.message) : 0;
 }
 
@@ -212,15 +248,21 @@ static int wait_end(sd_bus *bus, const struct install *in, struct waiting *w, ch
 }
 
 /* Completed(0) alone is not believed: LastError has to be empty, too. */
-static int judge(sd_bus *bus, const struct waiting *w, char *why)
+static int judge(sd_bus *bus, const struct install *in, const struct waiting *w, char *why)
 {
-	_cleanup_free_ char *error = NULL;
+	_cleanup_free_ char *error = NULL, *reason = NULL;
 	int r = get_string(bus, "LastError", &error);
 
 	if (r < 0)
 		return say(why, -EIO, "RAUC's last error cannot be read", strerror(-r));
 	if (w->result == 0 && *error == '\0')
 		return 0;
+	/* Of that, RAUC says the exit status only. */
+	if (startswith(error, HANDLER_ERROR))
+		reason = first_line(in->refusal);
+	if (reason)
+		return say(why, startswith(reason, "Not now: ") ? -EAGAIN : -EKEYREJECTED,
+			   "this device does not take the bundle", reason);
 	return say(why, verdict(error), "RAUC could not install the bundle", error);
 }
 
@@ -245,5 +287,5 @@ int install_bundle(const struct install *in, char why[static INSTALL_WHY_MAX])
 		r = begin(bus, in, why);
 	if (r == 0)
 		r = wait_end(bus, in, &w, why);
-	return r == 0 ? judge(bus, &w, why) : r;
+	return r == 0 ? judge(bus, in, &w, why) : r;
 }

@@ -63,5 +63,5 @@ _must_check_ int offer_read(const char *text, size_t len, const struct offer_dev
  */
 unsigned rollout_bucket(const char *id, const char *version);
 
-/* < 0, 0, > 0 as `sort -V` and RAUC's install-check order them: 1.9 < 1.10~rc1 < 1.10. */
+/* < 0, 0, > 0 as `sort -V` and bf-pre-install order them: 1.9 < 1.10~rc1 < 1.10. */
 int version_compare(const char *a, const char *b);

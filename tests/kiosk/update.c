@@ -274,6 +274,7 @@ static int install(const struct config *c, const struct offer *offer, struct mem
 		.path = path,
 		.compatible = c->compatible,
 		.version = offer->version,
+		.refusal = c->refusal,
 		.busy_sec = c->busy_sec,
 		.total_sec = c->install_sec,
 	};

@@ -19,6 +19,7 @@ struct config {
 	const char *cache;     /* directory, kept: downloads */
 	const char *notify;    /* the guard's datagram socket */
 	const char *boot_file; /* bf-init's report */
+	const char *refusal;   /* the pre-install handler's reason */
 	const char *os_release;
 	const char *cmdline; /* of the kernel */
 	const char *boot_id; /* file */

@@ -15,7 +15,6 @@ from diskimage import Volume
 
 MKBUNDLE = TOP / "hooks/image/bf-mkbundle"
 MKKEYS = TOP / "hooks/image/bf-mkkeys"
-HOOK = TOP / "hooks/rauc/install-check"
 COMPATIBLE = "betterframe-rpi5-aarch64"
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
@@ -80,14 +79,15 @@ def change(directory: Path, version: str, fault: str, salt: str, keyring: Path |
         Volume(directory / "root.img").ext4_flip(0, "/etc/fstab")
 
 
-def pack(content: Path, out: Path, keys: Path, *, version: str, roothash: str, compatible: str = COMPATIBLE) -> None:
-    """A bundle as bf-mkbundle makes it, but without its checks: from whatever lies in `content`."""
-    shutil.copy(HOOK, content / "install-check")
-    (content / "betterframe.env").write_text(f"BF_ROOTHASH={roothash}\nBF_EEPROM_FLOOR=\n")
+def pack(content: Path, out: Path, keys: Path, *, version: str, roothash: str, compatible: str = COMPATIBLE,
+         more: str = "") -> None:
+    """A bundle as bf-mkbundle makes it, but without its checks: from whatever lies in `content`. Without
+    `roothash` it does not say what is in it; `more` is added to the manifest."""
+    if roothash:
+        (content / "betterframe.env").write_text(f"BF_ROOTHASH={roothash}\nBF_EEPROM_FLOOR=\n")
     (content / "manifest.raucm").write_text(
         f"[update]\ncompatible={compatible}\nversion={version}\n[bundle]\nformat=verity\n"
-        "[hooks]\nfilename=install-check\nhooks=install-check\n"
-        "[image.rootfs]\nfilename=root.img\n[image.boot]\nfilename=boot.img\n")
+        f"[image.rootfs]\nfilename=root.img\n[image.boot]\nfilename=boot.img\n{more}")
     out.unlink(missing_ok=True)
     env = keys_env(keys)
     build("rauc", f"--cert={env['RAUC_CERT_FILE']}", f"--key={env['RAUC_KEY_FILE']}",
@@ -97,7 +97,7 @@ def pack(content: Path, out: Path, keys: Path, *, version: str, roothash: str, c
 def full(art: Artifacts, name: str, *, version: str, fault: str = "", keyring: Path | None = None) -> Bundle:
     """A bundle of a whole image; made once. With `keyring` the image trusts that one, not the one of its signature."""
     kept = real.image(art).with_suffix(".artifacts")
-    key = digest(kept / "roothash", kept / "boot.img", real.keys(art) / "signing.cert.pem", MKBUNDLE, HOOK, Path(__file__),
+    key = digest(kept / "roothash", kept / "boot.img", real.keys(art) / "signing.cert.pem", MKBUNDLE, Path(__file__),
                  name, version, fault, keyring or "")
     out = art.vm / "bundles" / f"{name}-{key}.raucb"
     note = out.with_suffix(".roothash")
@@ -125,14 +125,17 @@ def full(art: Artifacts, name: str, *, version: str, fault: str = "", keyring: P
 
 
 def tiny(where: Path, name: str, keys: Path, *, version: str = "9.0", roothash: str = "ab" * 32,
-         compatible: str = COMPATIBLE, size: int = 8192) -> Path:
+         compatible: str = COMPATIBLE, size: int = 8192, more: str = "", program: str = "") -> Path:
     """A bundle whose images are nothing: to be refused before they are looked at, or installed and not booted."""
     content = where / f"{name}.d"
     content.mkdir(parents=True)
     for image in ("root.img", "boot.img"):
         (content / image).write_bytes(os.urandom(size))
+    if program:
+        (content / "program").write_text(program)
+        (content / "program").chmod(0o755)
     out = where / f"{name}.raucb"
-    pack(content, out, keys, version=version, roothash=roothash, compatible=compatible)
+    pack(content, out, keys, version=version, roothash=roothash, compatible=compatible, more=more)
     shutil.rmtree(content)
     return out
 

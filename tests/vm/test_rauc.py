@@ -23,8 +23,10 @@ from machine import SERVER_ADDRESS, Device, Disk, End, Run
 from server import Server
 
 INSTALL_SEC = 1200
-AS_KIOSK = "setpriv --reuid=bfkiosk --regid=bfkiosk --clear-groups "
+AS_KIOSK = "setpriv --reuid=bfkiosk --regid=bfkiosk --init-groups "
 FROM_FILE = "rauc install /mnt/"
+# All that RAUC lets a caller override.
+FORCED = "rauc install --ignore-compatible --ignore-version-limit /mnt/"
 # Port 80 is the only one that leads to a server: machine.Hardware.server_port.
 STREAMED = f"rauc install --tls-ca=/mnt/fleet-ca.pem https://{SERVER_ADDRESS}:80/"
 UNKNOWN_SIGNER = "issuer certificate|self.signed"
@@ -88,6 +90,9 @@ class Guest:
         """And nothing is written, nothing forgotten."""
         before = self.written(), self.record()
         said = self.fails(f"{how}{name}.raucb 2>&1")
+        if handled := re.search(r"Pre-install handler error: Child process exited with code (10|75)\b", said):
+            said = self.ok("cat /run/bf/refusal")
+            assert said.startswith("Not now: ") == (handled[1] == "75")
         assert re.search(why, said), f"{name}: {said}"
         assert (self.written(), self.record()) == before, f"{name} left traces"
 
@@ -151,6 +156,9 @@ def faulty(artifacts: Artifacts, where: Path, good: Path) -> dict[str, tuple[Pat
         "other-product": (bundles.tiny(where, "other-product", ours, compatible="fridge"), "is for 'fridge'"),
         "older": (bundles.tiny(where, "older", ours, version="1.9"), "version 1.9, which is older"),
         "refused": (bundles.tiny(where, "refused", ours, roothash=REFUSED), "tried on this device and failed"),
+        "unknown": (bundles.tiny(where, "unknown", ours, roothash=""), "does not say what is in it"),
+        "hook": (bundles.tiny(where, "hook", ours, more="[hooks]\nfilename=program\nhooks=install-check\n",
+                              program="#!/bin/sh\ntouch /run/program-ran\n"), "programs of its own"),
     }
     whole = good.read_bytes()
     for name, data, why in (("cut", whole[:-1000], "[Ii]nvalid|signature"), ("half", whole[:len(whole) // 2], "[Ii]nvalid|signature")):
@@ -198,7 +206,15 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
     assert a.rauc() == Slots("A", "A", {"A": True, "B": True})
     assert a.ok("readlink -f /dev/disk/by-partlabel/BF_ROOT_B") == "/dev/vda5", "another disk caught the update"
     for name, (_, why) in bad.items():
-        a.install_is_refused(name, why)
+        a.install_is_refused(name, why, AS_KIOSK + FORCED)
+    a.ok("[ ! -e /run/program-ran ]")
+    # RAUC would write the root image before it finds the boot partition mounted, and the slot would be lost.
+    private = "unshare --mount sh -c 'mount -o ro /dev/vda3 /srv && exec sleep 9999' & sleep 3; "
+    for how, end, why in (("mount -o ro /dev/vda3 /srv", "umount /srv", r"BF_BOOT_B is mounted on /srv: umount it"),
+                          (private, "kill %1; wait", r"BF_BOOT_B is mounted on /srv for process \d+ \(sleep\)")):
+        a.ok(how)
+        a.install_is_refused("rotated", why)
+        a.ok(end)
     assert a.rauc() == Slots("A", "A", {"A": True, "B": True})
     # The kiosk's account asks for the update and never judges a slot; others do not even ask.
     before = a.record()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The install-check hook that every bundle brings, run as RAUC runs it, on a device that is a directory.
+"""RAUC's pre-install handler, run as RAUC runs it, on a device that is a directory.
 
-(That RAUC does run it, and stops when it says no, is seen in tests/vm/test_rauc.py.)"""
+(That RAUC does run it, and stops when it says no, is seen in test_rauc_install.py and tests/vm/test_rauc.py.)"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-HOOK = Path(__file__).resolve().parents[2] / "hooks/rauc/install-check"
+HANDLER = Path(__file__).resolve().parents[2] / "hooks/rauc/bf-pre-install"
 HASH = "5a" * 32
 FLOOR = 1741564800                      # 2025-03-10
 SHELLS = ["dash", "bash --posix"]
@@ -26,6 +26,7 @@ class Lab:
     bundle: Path                        # where RAUC mounts it
     device: Path
     shell: str
+    images: tuple[str, ...] = ("root.img", "boot.img")
 
     def write(self, path: str, text: str | bytes) -> Path:
         file = self.device / path
@@ -37,8 +38,9 @@ class Lab:
         (self.bundle / "betterframe.env").write_text(text)
 
     def bf_boot(self, status: int, said: str = '"trial": false') -> None:
-        """Answers is-refused, and only for our hash, and status --json."""
+        """Answers is-refused, and only for our hash, status --json, and is-free."""
         self.write("usr/sbin/bf-boot", f'''#!/bin/sh
+[ "$1" != is-free ] || {{ [ ! -e {self.device}/busy/${{2##*/}} ] || {{ echo "$2 is in use" >&2; exit 1; }}; exit 0; }}
 [ "$*" != "status --json" ] || {{ printf '{{\\n  "slot": "A",\\n  {said},\\n  "x": 1\\n}}\\n'; exit 0; }}
 [ "$*" = "is-refused {HASH}" ] || exit 77
 echo "bf-boot: chatter" >&2
@@ -56,26 +58,45 @@ exit {status}
         self.write("run/bf/force-install", "")
 
     def snapshot(self) -> dict[str, bytes]:
-        return {str(p): p.read_bytes() for d in (self.bundle, self.device) for p in d.rglob("*") if p.is_file()}
+        return {str(p): p.read_bytes() for d in (self.bundle, self.device) for p in d.rglob("*")
+                if p.is_file() and p != self.reason}
 
-    def check(self, what: str = "install-check", *, version: str = "2.0", compatible: str = "kiosk",
-              system: str = "kiosk") -> subprocess.CompletedProcess[str]:
+    @property
+    def reason(self) -> Path:
+        return self.device / "run/bf/refusal"
+
+    def check(self, *, version: str = "2.0", compatible: str = "kiosk", system: str = "kiosk",
+              more: str = "") -> subprocess.CompletedProcess[str]:
         """With RAUC 1.8's environment: later versions only add to it."""
+        (self.bundle / "manifest.raucm").write_text(
+            f"[update]\ncompatible={compatible}\nversion={version}\n\n[bundle]\nformat=verity\n{more}"
+            "[image.rootfs]\nfilename=root.img\n")
+        conf = self.write("etc/rauc/system.conf", f"[system]\ncompatible={system}\n\n[keyring]\npath=x\n")
+        self.write("run/bf/refusal", "of before\n")
         before = self.snapshot()
-        env = {"PATH": os.environ["PATH"], "RAUC_SYSTEM_COMPATIBLE": system, "RAUC_SYSTEM_VARIANT": "",
-               "RAUC_MF_COMPATIBLE": compatible, "RAUC_MF_VERSION": version, "RAUC_MOUNT_PREFIX": "/run/rauc/mnt",
+        env = {"PATH": os.environ["PATH"], "RAUC_SYSTEM_CONFIG": str(conf), "RAUC_CURRENT_BOOTNAME": "A",
+               "RAUC_BUNDLE_MOUNT_POINT": str(self.bundle), "RAUC_UPDATE_SOURCE": str(self.bundle),
+               "RAUC_MOUNT_PREFIX": "/run/rauc/mnt", "RAUC_SLOTS": "1 2 3 4", "RAUC_TARGET_SLOTS": "2 4",
                "BF_TEST_ROOT": str(self.device)}
-        done = subprocess.run([*self.shell.split(), self.bundle / "install-check", what], env=env, cwd="/",
-                              capture_output=True, text=True, check=False)
+        for number, name in ((2, "BF_ROOT_B"), (4, "BF_BOOT_B")):
+            env[f"RAUC_SLOT_DEVICE_{number}"] = f"{self.device}/dev/{name}"
+        env.update({f"RAUC_IMAGE_NAME_{number}": name for number, name in zip((2, 4), self.images)})
+        # The one argument is from the caller of RAUC.
+        done = subprocess.run([*self.shell.split(), HANDLER, "--force"], env=env, cwd="/", capture_output=True,
+                              text=True, check=False)
         assert self.snapshot() == before, "a check writes nothing"
-        assert done.stdout == "" and done.returncode in (0, 10)
+        assert done.stdout == "" and done.returncode in (0, 10, 75)
+        assert done.returncode or not self.reason.exists()
         return done
 
     def refused(self, **how: str) -> str:
-        """The reason that RAUC reports: the last line."""
+        """The reason, which is published."""
         done = self.check(**how)
-        assert done.returncode == 10, done.stderr
-        return done.stderr.splitlines()[-1]
+        said = self.reason.read_text()
+        assert self.reason.stat().st_mode & 0o777 == 0o644 and said.count("\n") == 1
+        assert said.strip() == done.stderr.splitlines()[-1]
+        assert done.returncode == (75 if said.startswith("Not now: ") else 10), done.stderr
+        return said.strip()
 
     def accepted(self, **how: str) -> str:
         done = self.check(**how)
@@ -88,7 +109,6 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """A device that takes the bundle."""
     made = Lab(tmp_path / "bundle", tmp_path / "device", request.param)
     made.bundle.mkdir()
-    shutil.copy(HOOK, made.bundle / "install-check")
     made.facts(f"BF_ROOTHASH={HASH}\nBF_EEPROM_FLOOR={FLOOR}\n")
     made.bf_boot(1)
     made.bootloader(FLOOR + 1)
@@ -98,6 +118,13 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
 
 def test_takes_a_good_bundle(lab: Lab) -> None:
     assert lab.accepted() == "bf-boot: chatter\n"
+
+
+def test_the_reason_goes_into_a_full_run(lab: Lab) -> None:
+    """Or it does not; the answer is the same."""
+    (lab.device / "run/bf/refusal.new").mkdir(parents=True)
+    done = lab.check(compatible="fridge")
+    assert done.returncode == 10 and "fridge" in done.stderr and not lab.reason.exists()
 
 
 def test_compatible(lab: Lab) -> None:
@@ -198,7 +225,7 @@ def test_no_root_hash(lab: Lab, text: str) -> None:
 
 def test_no_facts_at_all(lab: Lab) -> None:
     (lab.bundle / "betterframe.env").unlink()
-    assert "does not name its root hash" in lab.refused()
+    assert "does not say what is in it" in lab.refused()
 
 
 def test_bootloader_floor(lab: Lab) -> None:
@@ -225,6 +252,53 @@ def test_not_a_raspberry_pi(lab: Lab) -> None:
     lab.accepted()
 
 
-@pytest.mark.parametrize("what", ["", "slot-install", "slot-pre-install", "slot-post-install"])
-def test_it_is_no_slot_hook(lab: Lab, what: str) -> None:
-    assert "does not know" in lab.refused(what=what)
+@pytest.mark.parametrize("more", ["[hooks]\nfilename=x\nhooks=install-check\n", "[handler]\nfilename=x\n"])
+def test_programs_of_the_bundle(lab: Lab, more: str) -> None:
+    lab.force()
+    assert "programs of its own" in lab.refused(more=more)
+
+
+@pytest.mark.parametrize("images", [("root.img", ""), ("root.img",), ("", "boot.img"), ()])
+def test_half_a_slot(lab: Lab, images: tuple[str, ...]) -> None:
+    lab.images = images
+    assert "all of a slot" in lab.refused()
+
+
+def in_use(lab: Lab, name: str, mounts: dict[str, str], holder: str = "", swaps: str = "") -> str:
+    lab.write(f"dev/{name}", "")
+    lab.write(f"busy/{name}", "")
+    lab.write(f"sys/class/block/{name}/dev", "254:3\n")
+    for process, text in mounts.items():
+        lab.write(f"proc/{process}/mountinfo", text)
+        lab.write(f"proc/{process}/comm", "udisksd\n")
+    if holder:
+        lab.write(f"sys/class/block/{name}/holders/{holder}/dev", "253:0\n")
+    lab.write("proc/swaps", f"Filename Type Size Used Priority\n{swaps}")
+    lab.force()                         # nothing makes it free
+    return lab.refused()
+
+
+OURS = "29 1 254:30 / / ro - ext4 /dev/x ro\n30 29 254:3 / {} rw,nosuid shared:7 - vfat /dev/vda3 rw\n"
+
+
+def test_a_target_is_mounted(lab: Lab) -> None:
+    """RAUC 1.8 and 1.13 write the root image before they notice that the boot partition is mounted."""
+    said = in_use(lab, "BF_BOOT_B", {"self": OURS.format("/media/my\\040card"), "12": OURS.format("/elsewhere")})
+    assert said == f"Not now: {lab.device}/dev/BF_BOOT_B is mounted on /media/my card: umount it first."
+
+
+def test_a_target_is_mounted_where_only_another_process_sees_it(lab: Lab) -> None:
+    said = in_use(lab, "BF_ROOT_B", {"self": "29 1 254:30 / / ro - ext4 /dev/x ro\n", "12": OURS.format("/private")})
+    assert "BF_ROOT_B is mounted on /private for process 12 (udisksd)" in said
+
+
+def test_a_target_is_in_use(lab: Lab) -> None:
+    assert "BF_ROOT_B is used by dm-0" in in_use(lab, "BF_ROOT_B", {}, holder="dm-0")
+
+
+def test_a_target_is_swapped_to(lab: Lab) -> None:
+    assert "is swapped to" in in_use(lab, "BF_ROOT_B", {}, swaps=f"{lab.device}/dev/BF_ROOT_B partition 9 0 -2\n")
+
+
+def test_a_target_is_in_use_and_nobody_says_for_what(lab: Lab) -> None:
+    assert lab.device.name in in_use(lab, "BF_ROOT_B", {}) and "is in use" in lab.reason.read_text()
