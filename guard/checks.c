@@ -248,7 +248,7 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 		  void (*changed)(void *userdata), void *userdata)
 {
 	*c = (struct checks) { .config = config,
-			       .root = streq(root, "/") ? "" : root,
+			       .root = root,
 			       .changed = changed,
 			       .userdata = userdata,
 			       .again = POLICY_NEVER };

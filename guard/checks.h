@@ -39,7 +39,7 @@ struct checks {
 };
 
 /* Lists the scripts and starts them, those in units with the bus. @root: below which greenboot's
- * folders are ("/"); outlives them. @changed is called when a script has ended. */
+ * folders are ("": the system's); outlives them. @changed is called when a script has ended. */
 void checks_start(struct checks *c, sd_event *event, const struct config *config, const char *root,
 		  void (*changed)(void *userdata), void *userdata);
 /* D-Bus has come, or gone. */

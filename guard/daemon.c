@@ -3,6 +3,7 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "guard/hooks.h"
 #include "guard/link.h"
 #include "guard/listen.h"
 #include "guard/log.h"
@@ -16,6 +17,7 @@
 
 #define SEC		 UINT64_C(1000000)
 #define TICK		 (10 * SEC)
+#define GREEN_FILE	 "green" /* the hooks have run in this boot */
 #define STARVED_FILE	 "starved"
 #define SERVER_RECENT	 (3600 * SEC) /* the hour before the update */
 #define FACTS_TIMEOUT	 (50 * SEC)   /* less than the reducer waits */
@@ -32,8 +34,11 @@ struct guard {
 	struct config config;
 	unsigned warnings; /* of the configuration */
 	const char *dir;   /* GUARD_DIR, or what --runtime-dir says */
+	const char *root;  /* what --root says; "": the system's */
 	struct policy policy;
 	struct senses senses;
+	struct hooks hooks;
+	struct policy_event rejected; /* waits for hooks */
 	struct device_answer device;
 	struct link *link;
 	struct listen *listen;
@@ -157,6 +162,37 @@ static void baseline_not_written(struct guard *g, const struct device_answer *a)
 	g->baseline_due = device_now() + BASELINE_PAUSE;
 }
 
+static void on_hooks_done(void *userdata)
+{
+	struct guard *g = userdata;
+
+	/* After the green ones it is of no event, or of one that the reducer does not wait for. */
+	guard_event(g, &g->rejected);
+}
+
+static void run_green(struct guard *g)
+{
+	_cleanup_free_ char *path = strf("%s/" GREEN_FILE, g->dir);
+	_cleanup_close_ int fd = path ? sys_open(path, O_WRONLY | O_CREAT | O_EXCL, 0600) : -1;
+
+	if (fd >= 0)
+		(void)hooks_start(&g->hooks, g->root, HOOKS_GREEN);
+}
+
+/*
+ * greenboot's hooks follow what is on the disk already. Only the reboot after a rejection waits for
+ * them, and only until the reducer's patience with the answer ends. True: it does.
+ */
+static bool run_hooks(struct guard *g, enum request request, const struct policy_event *done)
+{
+	if (request == REQUEST_SET_GOOD)
+		run_green(g);
+	if (request != REQUEST_REJECT)
+		return false;
+	g->rejected = *done;
+	return hooks_start(&g->hooks, g->root, HOOKS_RED);
+}
+
 static void came_back(void *userdata, const struct job_result *result)
 {
 	_cleanup_free_ struct errand *e = userdata;
@@ -191,6 +227,8 @@ static void came_back(void *userdata, const struct job_result *result)
 		if (!event.yes)
 			guard_log(LOG_LEVEL_WARNING, "not written: %s",
 				  *a.why ? a.why : strerror(-a.error));
+		else if (run_hooks(g, e->question.request, &event))
+			return;
 		break;
 	case DEVICE_SAVE:
 		event.type = EVENT_SAVED;
@@ -856,7 +894,7 @@ static int open_parts(struct guard *g)
 	return r < 0 ? r : link_new(&g->link, g->event, &link, &link_ops, g);
 }
 
-static void begin(struct guard *g, const char *root)
+static void begin(struct guard *g)
 {
 	struct policy_actions actions;
 
@@ -867,7 +905,8 @@ static void begin(struct guard *g, const char *root)
 	arm(g->due_timer, policy_due(&g->policy));
 	g->has_network = device_has_network();
 	kiosk_lost(&g->senses.kiosk, device_now());
-	checks_start(&g->senses.checks, g->event, &g->config, root, on_heard, g);
+	checks_start(&g->senses.checks, g->event, &g->config, g->root, on_heard, g);
+	hooks_init(&g->hooks, g->event, g->config.check_timeout, on_hooks_done, g);
 	evaluate(g);
 	g->reported = GUARD_PHASE_COUNT;
 	report(g);
@@ -876,6 +915,7 @@ static void begin(struct guard *g, const char *root)
 static void end(struct guard *g)
 {
 	checks_stop(&g->senses.checks);
+	hooks_stop(&g->hooks);
 	g->listen = listen_free(g->listen);
 	g->link = link_free(g->link);
 	(void)sd_event_source_disable_unref(g->due_timer);
@@ -907,6 +947,7 @@ int guard_run(const char *dir, const char *root)
 		return -ENOMEM;
 	guard_log_open(root);
 	g->dir = dir;
+	g->root = streq(root, "/") ? "" : root;
 	block_signals();
 	load_config(g, root);
 	choose_tick(g);
@@ -916,7 +957,7 @@ int guard_run(const char *dir, const char *root)
 	if (r >= 0)
 		r = open_parts(g);
 	if (r >= 0) {
-		begin(g, root);
+		begin(g);
 		(void)sd_notify(false, "READY=1");
 		r = sd_event_loop(g->event);
 	}

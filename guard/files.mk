@@ -6,6 +6,7 @@ bf-guard_SRC := \
 	guard/daemon.c \
 	guard/greenboot.c \
 	guard/heartbeat.c \
+	guard/hooks.c \
 	guard/job.c \
 	guard/journal.c \
 	guard/judgement.c \

@@ -317,8 +317,8 @@ void script_says(const struct script *s, char buf[static SCRIPT_SAYS_MAX])
 		(void)snprintf(buf, SCRIPT_SAYS_MAX, "disabled in /" GREENBOOT_CONFIG);
 		break;
 	case SCRIPT_LOST:
-		(void)snprintf(buf, SCRIPT_SAYS_MAX, "how it ended is not known%s%s",
-			       *a->line ? ": " : "", a->line);
+		(void)snprintf(buf, SCRIPT_SAYS_MAX, "no answer: %s",
+			       *a->line ? a->line : "systemd does not say how it ended");
 		break;
 	}
 }

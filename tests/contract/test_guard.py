@@ -555,6 +555,55 @@ def test_a_check_that_is_mended_passes(lab) -> None:
     one.until_phase("probation", timeout=30)
 
 
+# ---- greenboot's hooks
+
+
+def test_green_hooks_follow_the_healthy_boot_once(lab) -> None:
+    """A guard that is started again in the same boot does not run them again, and none fails anything."""
+    one = trial(lab)
+    ran = one.dir / "ran"
+    greenboot(one, "usr/lib/greenboot/green.d/20.sh", f"echo vendor >>{ran}; exit 1\n")
+    greenboot(one, "etc/greenboot/green.d/10.sh", f"echo etc >>{ran}\n")
+    greenboot(one, "etc/greenboot/red.d/10.sh", f"echo red >>{ran}\n")
+    one.start()
+    one.kiosk_starts()
+    assert not ran.exists()
+    one.beats()
+    one.until_phase("committed", timeout=30)
+    assert "hook" in one.log.wait_for("exit status 1")
+    one.kill_guard()
+    one.start()
+    one.kiosk_starts()
+    one.beats()
+    one.until(lambda: one.status()["confirmed"], "the same once more")
+    assert ran.read_text() == "vendor\netc\n"
+
+
+def test_red_hooks_follow_the_rejection_and_the_reboot_waits(lab) -> None:
+    """Not for ever: one that hangs has the time of a check."""
+    one = trial(lab, uptime=597)
+    greenboot(one, "usr/lib/greenboot/red.d/10.sh", f"cp {one.device}/log {one.dir}/before\n")
+    greenboot(one, "etc/greenboot/red.d/20.sh", "sleep 1000\n")
+    greenboot(one, "etc/greenboot/red.d/30.sh", f"touch {one.dir}/after\n")
+    one.start()
+    one.until_asked("reject kiosk-never-started")
+    one.calls.wait_for("logind Reboot")
+    assert "reject kiosk-never-started" in (one.dir / "before").read_text()
+    assert (one.dir / "after").exists()
+    assert [line for line in one.log.lines if line.endswith("red.d/20.sh: it was still running after 1 s; does it wait for "
+                                                            "the boot to finish, which waits for the guard?")]
+
+
+def test_red_hooks_do_not_follow_what_was_not_written(lab) -> None:
+    one = trial(lab, uptime=597)
+    (one.device / "fail").write_text("reject\n")
+    greenboot(one, "etc/greenboot/red.d/10.sh", f"touch {one.dir}/ran\n")
+    one.start()
+    one.until_asked("reject kiosk-never-started")
+    one.calls.wait_for("logind Reboot", timeout=30)
+    assert not (one.dir / "ran").exists()
+
+
 # ---- the server
 
 

@@ -3,6 +3,7 @@
 #include "guard/checks.h"
 #include "guard/device.h"
 #include "guard/greenboot.h"
+#include "guard/hooks.h"
 
 #include "boot/sys.h"
 #include "tests/lib/fake-sys.h"
@@ -107,7 +108,7 @@ static void test_answers(void)
 		  .says = "it was still running after 30 s; does it wait for the boot to finish, "
 			  "which waits for the guard?" },
 		{ JOB_LOST, ENOMEM, NULL, .verdict = VERDICT_INCONCLUSIVE,
-		  .says = "how it ended is not known: Cannot allocate memory" },
+		  .says = "no answer: Cannot allocate memory" },
 		/* in units */
 		{ JOB_EXITED, 0, "well\nbf-guard: ended success exited 0\n", true,
 		  .verdict = VERDICT_PASS, .says = "it passed" },
@@ -139,14 +140,15 @@ static void test_answers(void)
 		  .says = "exit status 2 (\"bf-guard: ended success exited 0\")" },
 		/* systemd has lost it, or was not there */
 		{ JOB_EXITED, 0, "bf-guard: ended success  \n", true,
-		  .verdict = VERDICT_INCONCLUSIVE, .says = "how it ended is not known" },
-		{ JOB_EXITED, 1, "Failed to connect to bus\n", true,
 		  .verdict = VERDICT_INCONCLUSIVE,
-		  .says = "how it ended is not known: Failed to connect to bus" },
+		  .says = "no answer: systemd does not say how it ended" },
+		{ JOB_EXITED, 1, "Failed to connect to bus\n", true,
+		  .verdict = VERDICT_INCONCLUSIVE, .says = "no answer: Failed to connect to bus" },
 		{ JOB_TIMED_OUT, SIGTERM, "", true, true, .verdict = VERDICT_INCONCLUSIVE,
-		  .says = "how it ended is not known" },
+		  .says = "no answer: systemd does not say how it ended" },
 		{ JOB_EXITED, 1, "bf-guard: ended exit-code exited 256\n", true,
-		  .verdict = VERDICT_INCONCLUSIVE, .says = "how it ended is not known" },
+		  .verdict = VERDICT_INCONCLUSIVE,
+		  .says = "no answer: systemd does not say how it ended" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -218,7 +220,7 @@ static void test_folders(void)
 	program(OURS "/required/.hidden", "", 0644);
 	program(OURS "/required.d/README.md", "", 0644);
 	fake_file("/etc/greenboot/greenboot.conf", "DISABLED_HEALTHCHECKS=(01.sh 05 9)\n");
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok_int(c.scripts.count, ARRAY_SIZE(names), "all folders, no hidden files");
 	for (size_t i = 0; i < ARRAY_SIZE(names) && i < c.scripts.count; i++) {
 		const struct script *s = &c.scripts.list[i];
@@ -231,7 +233,7 @@ static void test_folders(void)
 	}
 	checks_stop(&c);
 	*config.check_dir = '\0';
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	checks_judge(&c, &j);
 	ok_str(j.why, "there are none", "no directory, no scripts");
 	checks_stop(&c);
@@ -262,7 +264,7 @@ static void test_folders_that_cannot_be_read(void)
 			fake_dir(folders[k]);
 			fake_log_files(true);
 			fake_result(rule, rows[i].error);
-			checks_start(&c, NULL, &config, "/", nothing, NULL);
+			checks_start(&c, NULL, &config, "", nothing, NULL);
 			checks_judge(&c, &j);
 			ok_int(j.verdict, rows[i].verdict, "%s: %s", folders[k],
 			       strerror(-rows[i].error));
@@ -281,7 +283,7 @@ static void test_folders_that_cannot_be_read(void)
 		}
 	device();
 	fake_file(OURS "/wanted", "no folder");
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	checks_judge(&c, &j);
 	ok_int(j.verdict, VERDICT_PASS, "wanted ones decide nothing");
 	checks_stop(&c);
@@ -300,7 +302,7 @@ static void test_too_many(void)
 
 		fake_file(path, "");
 	}
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	checks_judge(&c, &j);
 	ok_int(j.verdict, VERDICT_FAIL, "one too many");
 	ok_str(j.why, OURS "/required: more than 32 scripts in all", "is said");
@@ -349,7 +351,7 @@ static void test_what_cannot_be_run(void)
 
 		device();
 		program(rows[i].path, rows[i].text, rows[i].mode);
-		checks_start(&c, NULL, &config, "/", nothing, NULL);
+		checks_start(&c, NULL, &config, "", nothing, NULL);
 		/* Without an event loop no job can be promised an end. */
 		ok_int(s->answer.end, rows[i].says ? SCRIPT_UNUSABLE : SCRIPT_LOST, "file %zu", i);
 		ok(!rows[i].says || streq(s->answer.line, rows[i].says), "why: %s", s->answer.line);
@@ -373,7 +375,7 @@ static void test_what_is_no_file(void)
 	fake_dir(OURS "/required");
 	fake_symlink("/nowhere", OURS "/required/20-link");
 	ok_int(mkfifo(fake_path(OURS "/required/30-fifo"), 0755), 0, "a FIFO");
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok_str(c.scripts.list[0].answer.line, "it is a directory", "a directory");
 	ok_str(c.scripts.list[1].answer.line, "it is gone, or a link to nothing", "a link");
 	ok_str(c.scripts.list[2].answer.line, "it is no file that can be run", "a FIFO");
@@ -385,14 +387,14 @@ static void test_what_is_no_file(void)
 	device();
 	fake_remove("/bin/bash");
 	program(VENDOR "/required.d/01.sh", "", 0755);
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok_str(c.scripts.list[0].answer.line, "there is no /bin/bash to run it with", "no bash");
 	checks_stop(&c);
 	device();
 	program(OURS "/required/10", "#!/bin/sh\n", 0755);
 	fake_log_files(true);
 	fake_result("stat " OURS "/required/10", -EIO);
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	checks_judge(&c, &j);
 	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a bad moment of the disk says nothing");
 	checks_stop(&c);
@@ -445,7 +447,7 @@ static void test_turns(void)
 	program(OURS "/required/30", "", 0644);
 	program(OURS "/wanted.d/40", "", 0644);
 	program(OURS "/wanted.d/50", "", 0644);
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok_int(c.scripts.list[0].answer.end, SCRIPT_UNUSABLE, "the first");
 	ok_int(c.scripts.list[1].answer.end, SCRIPT_NOT_RUN, "holds back what may rely on it");
 	ok_int(c.scripts.list[2].answer.end, SCRIPT_UNUSABLE, "and nothing else");
@@ -467,7 +469,7 @@ static void test_scripts_in_units(void)
 	program("/usr/bin/echo", "", 0755);
 	program(OURS "/required/10-it", "#!/bin/sh\n", 0755);
 	ok_int(setenv("INVOCATION_ID", "1", true), 0, "started by systemd");
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok_int(unsetenv("INVOCATION_ID"), 0, "as were others");
 	ok(c.runner.in_units && c.scripts.count == 0,
 	   "nothing is looked for before D-Bus is there");
@@ -491,7 +493,7 @@ static void test_script_that_cannot_be_started(void)
 	device();
 	config_init(&config);
 	program(OURS "/required/10-it", "#!/bin/sh\n", 0755);
-	checks_start(&c, NULL, &config, "/", nothing, NULL);
+	checks_start(&c, NULL, &config, "", nothing, NULL);
 	ok(c.scripts.count == 1 && c.scripts.list[0].answer.end == SCRIPT_LOST,
 	   "it could not be started");
 	ok(c.again >= before + config.check_interval && c.again != POLICY_NEVER,
@@ -499,8 +501,28 @@ static void test_script_that_cannot_be_started(void)
 	checks_stop(&c);
 }
 
+/* ---- hooks
+ * ---------------------------------------------------------------------------------------- */
+
+static void test_hooks(void)
+{
+	struct hooks h;
+
+	device();
+	hooks_init(&h, NULL, 1000000, nothing, NULL);
+	ok(!hooks_start(&h, "", HOOKS_RED), "there are none");
+	program("/usr/lib/greenboot/red.d/10.sh", "", 0644);
+	program("/etc/greenboot/red.d/10", "", 0644);
+	program("/etc/greenboot/green.d/10.sh", "", 0644);
+	/* Without an event loop none can be promised an end. */
+	ok(!hooks_start(&h, "", HOOKS_RED), "none can be started: nobody waits");
+	ok(h.at == 2 && h.scripts.count == 0, "all were tried, of one kind");
+	hooks_stop(&h);
+}
+
 int main(void)
 {
+	test_hooks();
 	test_disabled();
 	test_answers();
 	test_longest_reason();
