@@ -81,6 +81,8 @@
 	  "See the journal of its unit.")                                                          \
 	X(KIOSK_RESTARTS, "kiosk-restarts", "The kiosk crashed again and again.",                  \
 	  "See the journal of its unit.")                                                          \
+	X(NO_BUS, "no-bus", "Nobody could ask systemd about the kiosk: D-Bus was not there.",      \
+	  "See why dbus.service or the boot before it failed: journalctl -b -1.")                  \
 	X(KIOSK_SILENT, "kiosk-silent", "The kiosk runs but shows no sign of life.",               \
 	  "See the journal of its unit, and the kiosk's own log.")                                 \
 	X(SERVER_SILENT, "server-silent",                                                          \
@@ -90,15 +92,15 @@
 	  "See the output of the check in the saved diagnostics.")                                 \
 	X(ROOT_CORRUPT, "root-corrupt", "The root image cannot be read without errors.",           \
 	  "Install it again; if it happens again, replace the disk.")                              \
-	X(TRIAL_DEADLINE, "trial-deadline", "The trial was not healthy for long enough in time.",  \
-	  "See the saved diagnostics: which check came and went.")                                 \
 	X(COMMIT_FAILED, "commit-failed", "The slot was healthy, but could not be committed.",     \
 	  "See the journal of rauc.service and bf-boot.")
 
 /* Reasons of older versions: nothing gives them any more, but their records still hold them. */
 #define PAST_REASONS(X)                                                                            \
 	X(DATA_PATH, "data-path", "A path on the data partition led elsewhere.",                   \
-	  "Nothing: this version puts such a path aside.")
+	  "Nothing: this version puts such a path aside.")                                         \
+	X(TRIAL_DEADLINE, "trial-deadline", "The trial was not healthy for long enough in time.",  \
+	  "See the saved diagnostics: which check came and went.")
 
 enum reason {
 	REASON_NONE,

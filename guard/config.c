@@ -181,6 +181,14 @@ static int parse_offline(struct config *c, const char *s)
 	return 0;
 }
 
+static int parse_committed(struct config *c, const char *s)
+{
+	if (!streq(s, "act") && !streq(s, "report"))
+		return -EINVAL;
+	c->policy.committed_act = streq(s, "act");
+	return 0;
+}
+
 static int parse_proves(struct config *c, const char *s)
 {
 	if (streq(s, "server"))
@@ -258,6 +266,7 @@ static const struct key {
 	{ "checks", "directory", VALUE_PATH, AT(check_dir) },
 	{ "checks", "timeout", VALUE_SPAN, AT(check_timeout), 1, 3600 },
 	{ "checks", "interval", VALUE_SPAN, AT(check_interval), 1, 3600 },
+	OWN("checks", "committed", parse_committed, "report or act"),
 };
 
 static bool is_name(const char *s)
@@ -342,6 +351,8 @@ static void set_default(struct config *c, const struct key *key)
 								    : c->policy.offline_after;
 		c->policy.try_when = key->own == parse_try ? d.policy.try_when : c->policy.try_when;
 		c->marker_proves = key->own == parse_proves ? d.marker_proves : c->marker_proves;
+		c->policy.committed_act = key->own == parse_committed ? d.policy.committed_act
+								      : c->policy.committed_act;
 		return;
 	}
 	memcpy((char *)c + key->at, (const char *)&d + key->at,

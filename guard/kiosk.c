@@ -59,7 +59,7 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 
 void kiosk_lost(struct kiosk *k, uint64_t now)
 {
-	if (k->known || k->unknown_since == 0)
+	if (k->known) /* else still since then, or since the kernel started */
 		k->unknown_since = now;
 	k->known = false;
 }
@@ -146,8 +146,8 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now, st
 		 */
 		bool lasts = now - k->unknown_since >= c->policy.start_deadline;
 
-		judge(ret, lasts ? VERDICT_FAIL : VERDICT_INCONCLUSIVE, lasts ? dead : REASON_NONE,
-		      "systemd does not answer");
+		judge(ret, lasts ? VERDICT_FAIL : VERDICT_INCONCLUSIVE,
+		      lasts ? REASON_NO_BUS : REASON_NONE, "systemd does not answer");
 		if (!lasts)
 			ret->again = k->unknown_since + c->policy.start_deadline;
 	} else if (restarts >= c->crashes) {

@@ -10,8 +10,9 @@
  *              committing    RAUC answered, or its patience is over    → reading-back
  *              reading-back  committed: → confirming; else             → committing
  *              up to verifying: a check breaks → collecting; a hopeless one, or
- *              the deadline → give up; the server silent → give up, or abort
- *              when there is no network
+ *              one that fails at the deadline → give up; there only checks that
+ *              say nothing → abort; the server silent → give up, or abort when
+ *              there is no network
  *              committing: not by its deadline → give up, or abort while a Mark
  *              is pending (it may still happen; the opposite would race it)
  *              or RAUC is busy
@@ -174,6 +175,7 @@ static void enter_limbo(struct policy *p, uint64_t now)
 	p->facts_due = later(now, FACTS_AGAIN);
 }
 
+/* With why this slot is being left, where it is. */
 static struct policy_action *act(struct policy *p, struct policy_actions *out,
 				 enum policy_action_type type)
 {
@@ -181,7 +183,9 @@ static struct policy_action *act(struct policy *p, struct policy_actions *out,
 
 	if (out->count < POLICY_ACTIONS_MAX)
 		out->count++;
-	*a = (struct policy_action) { .type = type, .id = ++p->last_id };
+	*a = (struct policy_action) {
+		.type = type, .id = ++p->last_id, .reason = p->reason, .blamed = p->blamed
+	};
 	return a;
 }
 
@@ -195,44 +199,62 @@ static struct policy_action *ask(struct policy *p, struct policy_actions *out,
 	return a;
 }
 
+static bool in_trial(const struct policy *p)
+{
+	return p->facts.role == ROLE_TRIAL;
+}
+
+/* Does it decide what happens here and now? Scripts ask more of the world than the kiosk does, and
+ * a whole fleet of committed slots must not be left because of an outage elsewhere. */
+static bool judges(const struct policy *p, enum check check)
+{
+	if (check == CHECK_SCRIPTS && !in_trial(p))
+		return p->config.committed_act && p->facts.role == ROLE_COMMITTED;
+	return check_is_local(check);
+}
+
 static bool local_pass(const struct policy *p)
 {
 	for (enum check c = 0; c < CHECK_COUNT; c++)
-		if (check_is_local(c) && p->checks[c].verdict != VERDICT_PASS)
+		if (judges(p, c) && p->checks[c].verdict != VERDICT_PASS)
 			return false;
 	return true;
 }
 
+/* The first check that has failed, for now or for good; CHECK_COUNT: none has. */
+static enum check failing(const struct policy *p)
+{
+	enum check c = 0;
+
+	while (c < CHECK_COUNT && !(judges(p, c) && verdict_failed(p->checks[c].verdict)))
+		c++;
+	return c;
+}
+
 static bool is_ill(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_COUNT; c++)
-		if (check_is_local(c) && verdict_failed(p->checks[c].verdict))
-			return true;
-	return false;
+	return failing(p) != CHECK_COUNT;
 }
 
-static enum reason hopeless(const struct policy *p)
+static enum check hopeless(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_COUNT; c++)
-		if (check_is_local(c) && p->checks[c].verdict == VERDICT_HOPELESS)
-			return p->checks[c].reason != REASON_NONE ? p->checks[c].reason
-								  : REASON_KIOSK_NOT_ALIVE;
-	return REASON_NONE;
+	enum check c = 0;
+
+	while (c < CHECK_COUNT && !(judges(p, c) && p->checks[c].verdict == VERDICT_HOPELESS))
+		c++;
+	return c;
 }
 
-/* What to say when time is up: the first check that does not pass, or that nothing stayed. */
-static enum reason illness(const struct policy *p)
+static bool is_hopeless(const struct policy *p)
 {
-	for (enum check c = 0; c < CHECK_COUNT; c++)
-		if (check_is_local(c) && verdict_failed(p->checks[c].verdict) &&
-		    p->checks[c].reason != REASON_NONE)
-			return p->checks[c].reason;
-	return REASON_TRIAL_DEADLINE;
+	return hopeless(p) != CHECK_COUNT;
 }
 
-static bool in_trial(const struct policy *p)
+/* From here on this is why; what is hopeless says it best. */
+static void blame_check(struct policy *p)
 {
-	return p->facts.role == ROLE_TRIAL;
+	p->blamed = is_hopeless(p) ? hopeless(p) : failing(p);
+	p->reason = p->checks[p->blamed].reason;
 }
 
 static bool window_over(const struct policy *p, uint64_t now)
@@ -251,7 +273,6 @@ static void climb(struct policy *p, enum rung rung, uint64_t now, struct policy_
 	a = ask(p, out, ACTION_REBOOT);
 	a->rung = rung;
 	a->trial = p->reboot_trial;
-	a->reason = p->reason;
 }
 
 static void reboot(struct policy *p, bool trial, uint64_t now, struct policy_actions *out)
@@ -260,17 +281,23 @@ static void reboot(struct policy *p, bool trial, uint64_t now, struct policy_act
 	climb(p, p->facts.starved ? RUNG_STARVE : RUNG_LOGIND, now, out);
 }
 
-static void give_up(struct policy *p, enum reason reason, uint64_t now, struct policy_actions *out)
+/* For what no check has said. */
+static void blame(struct policy *p, enum reason reason)
 {
+	p->blamed = CHECK_COUNT;
 	p->reason = reason;
+}
+
+static void give_up(struct policy *p, uint64_t now, struct policy_actions *out)
+{
 	enter(p, GUARD_SAVING, now, later(now, SAVE_TIMEOUT));
-	ask(p, out, ACTION_SAVE)->reason = reason;
+	(void)ask(p, out, ACTION_SAVE);
 }
 
 static void reject(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	enter(p, GUARD_REJECTING, now, later(now, ANSWER_TIMEOUT));
-	ask(p, out, ACTION_REJECT)->reason = p->reason;
+	(void)ask(p, out, ACTION_REJECT);
 }
 
 static void abort_trial(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -344,7 +371,7 @@ static uint64_t offline_from(const struct policy *p)
 
 static bool server_ok(const struct policy *p, uint64_t now)
 {
-	return p->checks[CHECK_SERVER].ever || now >= offline_from(p);
+	return p->answered || now >= offline_from(p);
 }
 
 static uint64_t server_due(const struct policy *p)
@@ -371,19 +398,18 @@ static bool trial_collect(struct policy *p, uint64_t now, struct policy_actions 
 		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
 		return true;
 	}
-	if (hopeless(p) != REASON_NONE) {
-		give_up(p, hopeless(p), now, out);
-		return true;
+	if (!is_hopeless(p) && now < p->collect_due) {
+		p->due = p->collect_due;
+		return false;
 	}
-	if (now >= p->collect_due) {
-		if (is_just_back(p, now))
-			abort_trial(p, now, out);
-		else
-			give_up(p, illness(p), now, out);
-		return true;
+	/* Only a failure fails: what nobody could tell is no fault of the update's. */
+	if (is_hopeless(p) || (is_ill(p) && !is_just_back(p, now))) {
+		blame_check(p);
+		give_up(p, now, out);
+	} else {
+		abort_trial(p, now, out);
 	}
-	p->due = p->collect_due;
-	return false;
+	return true;
 }
 
 static void mark(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -404,12 +430,14 @@ static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
 
 static void not_committed(struct policy *p, uint64_t now, struct policy_actions *out)
 {
-	if (now < p->commit_due)
+	if (now < p->commit_due) {
 		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
-	else if (p->mark_pending || p->mark_busy || is_just_back(p, now))
+	} else if (p->mark_pending || p->mark_busy || is_just_back(p, now)) {
 		abort_trial(p, now, out);
-	else
-		give_up(p, REASON_COMMIT_FAILED, now, out);
+	} else {
+		blame(p, REASON_COMMIT_FAILED);
+		give_up(p, now, out);
+	}
 }
 
 static bool trial_window(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -423,6 +451,28 @@ static bool trial_window(struct policy *p, uint64_t now, struct policy_actions *
 	if (window_over(p, now)) {
 		p->proven = true;
 		enter(p, GUARD_WAITING, now, server_due(p));
+	} else {
+		abort_trial(p, now, out);
+	}
+	return true;
+}
+
+static bool trial_wait(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	const struct policy_check *server = &p->checks[CHECK_SERVER];
+
+	if (server_ok(p, now) && !p->facts.committable) {
+		enter_limbo(p, now);
+	} else if (server_ok(p, now)) {
+		verify(p, now, out);
+	} else if (now < server_due(p)) {
+		p->due = server_due(p);
+		return false;
+	} else if (p->expected_since != POLICY_NEVER && now < server_end(p) &&
+		   verdict_failed(server->verdict)) {
+		p->blamed = CHECK_SERVER;
+		p->reason = server->reason;
+		give_up(p, now, out);
 	} else {
 		abort_trial(p, now, out);
 	}
@@ -443,24 +493,8 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
 		return true;
 	}
-	if (p->phase == GUARD_WAITING) {
-		if (server_ok(p, now) && !p->facts.committable)
-			enter_limbo(p, now);
-		else if (server_ok(p, now))
-			verify(p, now, out);
-		else if (now >= server_due(p) && p->expected_since != POLICY_NEVER &&
-			 now < server_end(p))
-			give_up(p,
-				p->checks[CHECK_SERVER].reason != REASON_NONE
-					? p->checks[CHECK_SERVER].reason
-					: REASON_SERVER_SILENT,
-				now, out);
-		else if (now >= server_due(p))
-			abort_trial(p, now, out);
-		else
-			p->due = server_due(p);
-		return p->phase != GUARD_WAITING;
-	}
+	if (p->phase == GUARD_WAITING)
+		return trial_wait(p, now, out);
 	if (!server_ok(p, now)) {
 		enter(p, GUARD_WAITING, now, server_due(p));
 		return true;
@@ -470,7 +504,8 @@ static bool trial_go_on(struct policy *p, uint64_t now, struct policy_actions *o
 		return true;
 	}
 	if (p->root_corrupt) {
-		give_up(p, REASON_ROOT_CORRUPT, now, out);
+		blame(p, REASON_ROOT_CORRUPT);
+		give_up(p, now, out);
 		return true;
 	}
 	/* Not read in its time says nothing against the image: it goes on without. */
@@ -536,7 +571,7 @@ static void escalate(struct policy *p, enum policy_action_type type, uint64_t no
 		     struct policy_actions *out)
 {
 	enter(p, GUARD_ESCALATING, now, later(now, ANSWER_TIMEOUT));
-	ask(p, out, type)->reason = p->reason;
+	(void)ask(p, out, type);
 }
 
 static void stay(struct policy *p, uint64_t now, struct policy_actions *out)
@@ -551,15 +586,22 @@ static void stay(struct policy *p, uint64_t now, struct policy_actions *out)
 	enter(p, GUARD_STAYING, now, p->stay_due);
 }
 
-static void restart_unit(struct policy *p, struct policy_actions *out)
+static void set_verdict(struct policy_check *c, enum verdict verdict, uint64_t now)
+{
+	if (c->verdict != verdict)
+		c->since = now;
+	c->verdict = verdict;
+}
+
+static void restart_unit(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	p->restarts_used++;
 	p->was_patient = false;
-	act(p, out, ACTION_RESTART_UNIT)->reason = p->reason;
+	(void)act(p, out, ACTION_RESTART_UNIT);
 	/* What was said of the old kiosk is not said of the new one. */
 	for (enum check c = 0; c < CHECK_COUNT; c++)
 		if (check_is_local(c) && c != CHECK_SCRIPTS)
-			p->checks[c].verdict = VERDICT_INCONCLUSIVE;
+			set_verdict(&p->checks[c], VERDICT_INCONCLUSIVE, now);
 	p->local_since = p->ill_since = POLICY_NEVER;
 }
 
@@ -573,17 +615,17 @@ static uint64_t settled_at(const struct policy *p, uint64_t now)
 	return later(now, p->facts.probation ? p->config.probation : p->config.settle);
 }
 
-static void fail(struct policy *p, enum reason reason, uint64_t now, struct policy_actions *out)
+static void fail(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	/* Settling forgets the reboots that failures led to: only a time without any may. */
 	if (p->settle_due != POLICY_NEVER)
 		p->settle_due = settled_at(p, now);
-	p->reason = reason == REASON_TRIAL_DEADLINE ? REASON_KIOSK_FAILING : reason;
+	blame_check(p);
 	if (!may_restart(p)) {
 		escalate(p, ACTION_KIOSK_FAILS, now, out);
 		return;
 	}
-	restart_unit(p, out);
+	restart_unit(p, now, out);
 	enter(p, GUARD_RECOVERING, now, later(now, p->config.recovery));
 	p->collect_due = p->due;
 }
@@ -592,10 +634,8 @@ static bool committed_collect(struct policy *p, uint64_t now, struct policy_acti
 {
 	if (local_pass(p)) {
 		enter(p, GUARD_WINDOW, now, later(p->local_since, p->config.window));
-	} else if (hopeless(p) != REASON_NONE) {
-		fail(p, hopeless(p), now, out);
-	} else if (now >= p->collect_due && is_ill(p)) {
-		fail(p, illness(p), now, out);
+	} else if (is_hopeless(p) || (now >= p->collect_due && is_ill(p))) {
+		fail(p, now, out);
 	} else if (now >= p->collect_due) {
 		rest(p, now); /* nobody can tell: nothing to act on */
 	} else {
@@ -621,7 +661,7 @@ static bool committed_window(struct policy *p, uint64_t now, struct policy_actio
 	p->was_patient = false;
 	p->facts.staying = false;
 	p->stay_due = POLICY_NEVER;
-	p->reason = REASON_NONE;
+	blame(p, REASON_NONE);
 	p->stay_interval = p->config.stay;
 	if (p->confirmed) {
 		rest(p, now);
@@ -706,12 +746,8 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 		try_staged(p, now, out);
 		return true;
 	}
-	if (hopeless(p) != REASON_NONE) {
-		fail(p, hopeless(p), now, out);
-		return true;
-	}
-	if (now >= patient) {
-		fail(p, illness(p), now, out);
+	if (is_hopeless(p) || now >= patient) {
+		fail(p, now, out);
 		return true;
 	}
 	if (!p->confirmed && local_pass(p)) {
@@ -772,13 +808,14 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 	bool ill = now >= patient;
 
 	/* A trial that could not be written down: the next boot is the committed slot again. */
-	if ((ill || hopeless(p) != REASON_NONE) && in_trial(p)) {
-		give_up(p, hopeless(p) != REASON_NONE ? hopeless(p) : illness(p), now, out);
+	if ((ill || is_hopeless(p)) && in_trial(p)) {
+		blame_check(p);
+		give_up(p, now, out);
 		return true;
 	}
 	if (ill && may_restart(p)) {
-		p->reason = illness(p);
-		restart_unit(p, out);
+		blame_check(p);
+		restart_unit(p, now, out);
 		ill = false;
 		patient = POLICY_NEVER;
 	}
@@ -923,20 +960,28 @@ static void on_facts(struct policy *p, const struct policy_event *e, uint64_t no
 	} else {
 		staged_now(p, &e->facts, now);
 		p->facts = e->facts;
+		p->local_since = POLICY_NEVER;	  /* of other checks, see judges() */
 		if (p->phase != GUARD_GOING_DOWN) /* what follows there knows */
 			enter_role(p, now, out);
 	}
 }
 
-static void on_check(struct policy *p, const struct policy_event *e)
+static void on_check(struct policy *p, const struct policy_event *e, uint64_t now)
 {
-	struct policy_check *c = &p->checks[(unsigned)e->check < CHECK_COUNT ? e->check : 0];
+	static const enum reason usual[CHECK_COUNT] = {
+		[CHECK_UNIT] = REASON_KIOSK_NOT_ALIVE,
+		[CHECK_HEARTBEAT] = REASON_KIOSK_SILENT,
+		[CHECK_SCRIPTS] = REASON_CHECK_FAILED,
+		[CHECK_SERVER] = REASON_SERVER_SILENT,
+	};
+	enum check check = (unsigned)e->check < CHECK_COUNT ? e->check : 0;
+	struct policy_check *c = &p->checks[check];
 
-	c->verdict = e->verdict;
+	set_verdict(c, e->verdict, now);
 	if (verdict_failed(e->verdict))
-		c->reason = e->reason;
-	if (e->verdict == VERDICT_PASS)
-		c->ever = true;
+		c->reason = e->reason != REASON_NONE ? e->reason : usual[check];
+	if (check == CHECK_SERVER && e->verdict == VERDICT_PASS)
+		p->answered = true;
 }
 
 static void on_marked(struct policy *p, const struct policy_event *e, uint64_t now,
@@ -1045,7 +1090,7 @@ static bool move(struct policy *p, uint64_t now, struct policy_actions *out)
 	bool trial = in_trial(p);
 
 	if (is_to_be_left(p)) {
-		p->reason = REASON_TRIAL_REJECTED;
+		blame(p, REASON_TRIAL_REJECTED);
 		reject(p, now, out);
 		return true;
 	}
@@ -1100,7 +1145,7 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 		on_facts(p, e, now, out);
 		break;
 	case EVENT_CHECK:
-		on_check(p, e);
+		on_check(p, e, now);
 		break;
 	case EVENT_SERVER:
 		if (!e->yes)
@@ -1208,6 +1253,7 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 		.settle_due = POLICY_NEVER,
 		.try_at = POLICY_NEVER,
 		.stay_due = POLICY_NEVER,
+		.blamed = CHECK_COUNT,
 		.stay_interval = config->stay,
 	};
 	actions->count = 0;

@@ -63,6 +63,7 @@ struct policy_config {
 	uint64_t settle;	 /* a committed slot is healthy for so long: settled */
 	uint64_t patience;	 /* a committed slot's kiosk may be ill for so long */
 	uint64_t start_deadline; /* a committed slot's kiosk lives that long after the boot */
+	bool committed_act;	 /* scripts judge a committed slot, too, as they judge a trial */
 	uint32_t restarts;	 /* restarts of the unit before a reboot is asked for */
 	uint64_t recovery;	 /* for each of them */
 	uint64_t stay;		 /* first interval of staying up; doubles, up to 16 times */
@@ -100,7 +101,7 @@ struct policy_facts {
 enum policy_event_type {
 	EVENT_TIME,	   /* only time passed */
 	EVENT_FACTS,	   /* .facts; answers ACTION_READ_FACTS, or comes by itself */
-	EVENT_CHECK,	   /* .check, .verdict, .reason when it failed */
+	EVENT_CHECK,	   /* .check, .verdict; .reason when it failed, or NONE for its usual one */
 	EVENT_SERVER,	   /* .yes: an answer of the server is to be expected (link, baseline) */
 	EVENT_UNHEARD,	   /* .yes: the heartbeat passes only because the server may be silent */
 	EVENT_ROOT,	   /* .verdict: PASS, FAIL (corrupt), INCONCLUSIVE */
@@ -163,6 +164,7 @@ struct policy_action {
 	enum policy_action_type type;
 	uint32_t id; /* to be given back in the answer */
 	enum reason reason;
+	enum check blamed; /* whose answer .reason is; CHECK_COUNT: none's */
 	enum rung rung;
 	bool trial; /* the reboot is into the staged slot */
 };
@@ -213,9 +215,9 @@ bool verdict_failed(enum verdict verdict); /* for now, or for good */
 const char *rung_name(enum rung rung);
 
 struct policy_check {
+	uint64_t since; /* of .verdict */
 	enum verdict verdict;
 	enum reason reason; /* of the last failure; REASON_NONE: it never failed */
-	bool ever;	    /* passed at least once in this boot */
 };
 
 /* Plain values: may be copied and compared. Read it freely; only policy_step() writes. */
@@ -228,6 +230,7 @@ struct policy {
 	uint32_t last_id;   /* of actions */
 	uint32_t awaited;   /* whose answer ends .phase; 0: none */
 	enum reason reason; /* why this slot is being left or the guard stays */
+	enum check blamed;  /* whose answer that is; CHECK_COUNT: none's */
 	uint32_t tries;	    /* of .phase: reading facts */
 	struct policy_check checks[CHECK_COUNT];
 	uint64_t facts_due; /* of GUARD_LIMBO: when they are read again */
@@ -237,6 +240,7 @@ struct policy {
 	uint64_t ill_since;   /* committed: NEVER, or since when they do not */
 	uint64_t expected_since; /* NEVER: no answer of the server is to be expected */
 	bool unheard;		 /* as the event says */
+	bool answered;		 /* by the server, at least once in this boot */
 	bool root_done;		 /* the full read is done, or was given up */
 	bool root_corrupt;
 	uint32_t root_id;	/* a read that is running; 0: none */

@@ -880,7 +880,7 @@ def test_bus_that_is_restarted(lab) -> None:
 def test_no_bus_at_all_still_rejects(lab) -> None:
     one = trial(lab, uptime=597)
     one.start(bus=False)
-    one.until_asked("reject trial-deadline", timeout=20)
+    one.until_asked("reject no-bus", timeout=20)
 
 
 def test_bus_that_is_lost_is_not_a_lost_kiosk(lab) -> None:

@@ -17,7 +17,7 @@
 struct shadow {
 	enum role role;	  /* as last told and accepted */
 	bool committable; /* of the trial */
-	enum verdict local[CHECK_COUNT];
+	enum verdict checks[CHECK_COUNT];
 	uint64_t pass_since;				  /* … and somebody looked all the time */
 	uint64_t last;					  /* step */
 	uint32_t mark_id;				  /* of a Mark that may still happen */
@@ -45,24 +45,36 @@ static void shadow_init(struct shadow *s)
 	*s = (struct shadow) { .pass_since = POLICY_NEVER, .last = POLICY_NEVER };
 }
 
+static bool shadow_judges(const struct shadow *s, const struct policy_config *config, enum check c)
+{
+	if (c == CHECK_SCRIPTS)
+		return s->role == ROLE_TRIAL ||
+		       (s->role == ROLE_COMMITTED && config->committed_act);
+	return c != CHECK_SERVER;
+}
+
+static bool shadow_pass(const struct shadow *s, const struct policy_config *config)
+{
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		if (shadow_judges(s, config, c) && s->checks[c] != VERDICT_PASS)
+			return false;
+	return true;
+}
+
 static void shadow_event(struct shadow *s, const struct policy *before,
 			 const struct policy_event *e, uint64_t now)
 {
-	bool pass = true;
-
-	if (e->type == EVENT_CHECK && e->check < CHECK_COUNT)
-		s->local[e->check] = e->verdict;
-	for (enum check c = 0; c < CHECK_COUNT; c++)
-		pass = pass && (c == CHECK_SERVER || s->local[c] == VERDICT_PASS);
-	if (!pass || (s->last != POLICY_NEVER && now - s->last > 30 * SEC))
+	if (e->type == EVENT_CHECK)
+		s->checks[e->check] = e->verdict;
+	if (s->last != POLICY_NEVER && now - s->last > 30 * SEC)
 		s->pass_since = POLICY_NEVER;
-	if (pass && s->pass_since == POLICY_NEVER)
-		s->pass_since = now;
 	s->last = now;
 	if (e->type == EVENT_FACTS && e->facts.role != ROLE_UNKNOWN &&
 	    (s->role == ROLE_UNKNOWN || (s->role == ROLE_TRIAL && !s->ending))) {
 		if (e->facts.role == ROLE_TRIAL)
 			s->committable = e->facts.committable;
+		if (s->role == ROLE_UNKNOWN) /* until then it was another window */
+			s->pass_since = POLICY_NEVER;
 		s->committed_here = s->role == ROLE_TRIAL && e->facts.role == ROLE_COMMITTED;
 		s->role = e->facts.role;
 	}
@@ -83,6 +95,10 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 	}
 	if (e->type == EVENT_DONE && e->id != 0 && e->id == s->ask_id && e->yes)
 		s->allowed = e->next;
+	if (!shadow_pass(s, &before->config))
+		s->pass_since = POLICY_NEVER;
+	else if (s->pass_since == POLICY_NEVER)
+		s->pass_since = now;
 }
 
 static void shadow_reboot(struct shadow *s, const struct policy *before,
@@ -104,6 +120,23 @@ static void shadow_reboot(struct shadow *s, const struct policy *before,
 	s->rung = a->rung;
 }
 
+/* Nothing is blamed for what was not said, or on what is only reported. */
+static void shadow_blame(const struct shadow *s, const struct policy_action *a,
+			 const struct policy_config *config)
+{
+	bool server = a->blamed == CHECK_SERVER && a->type == ACTION_SAVE;
+
+	if (a->blamed == CHECK_COUNT) {
+		must(a->type == ACTION_SAVE && (a->reason == REASON_ROOT_CORRUPT ||
+						a->reason == REASON_COMMIT_FAILED),
+		     "without a check that failed only the root or the commit is blamed");
+		return;
+	}
+	must(a->reason != REASON_NONE, "who is blamed gave a reason");
+	must(verdict_failed(s->checks[a->blamed]), "only a failure fails");
+	must(server || shadow_judges(s, config, a->blamed), "what only reports is not acted on");
+}
+
 static void shadow_action(struct shadow *s, const struct policy *before,
 			  const struct policy_action *a, uint64_t now,
 			  const struct policy_config *config)
@@ -111,6 +144,9 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 	uint64_t window = config->window;
 
 	must(!s->rebooting || a->type == ACTION_REBOOT, "nothing but the reboot once it began");
+	if (a->type == ACTION_SAVE || a->type == ACTION_RESTART_UNIT ||
+	    a->type == ACTION_KIOSK_FAILS)
+		shadow_blame(s, a, config);
 	if (a->type == ACTION_MARK_GOOD) {
 		must(s->role == ROLE_TRIAL && s->committable, "only a trial is committed");
 		must(s->pass_since != POLICY_NEVER && now - s->pass_since >= window,
@@ -150,7 +186,7 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		}
 	} else if (a->type == ACTION_RESTART_UNIT) {
 		must(s->role != ROLE_TRIAL, "a trial's kiosk is not helped");
-		s->local[CHECK_UNIT] = s->local[CHECK_HEARTBEAT] = VERDICT_INCONCLUSIVE;
+		s->checks[CHECK_UNIT] = s->checks[CHECK_HEARTBEAT] = VERDICT_INCONCLUSIVE;
 		s->pass_since = POLICY_NEVER;
 	} else if (a->type == ACTION_REBOOT) {
 		shadow_reboot(s, before, a, now);
@@ -333,6 +369,9 @@ static void rename_questions(struct node *n)
 			*ids[i].id = ids[i].name;
 	n->p.last_id = 5;
 	n->p.since = 0;
+	/* Told to people only. */
+	for (enum check c = 0; c < CHECK_COUNT; c++)
+		n->p.checks[c].since = 0;
 }
 
 #if defined(__has_builtin)
@@ -522,6 +561,7 @@ static void random_config(struct policy_config *c)
 	c->offline = (enum offline)random_below(3);
 	c->try_when = (enum try_when)random_below(3);
 	c->restarts = (uint32_t)random_below(4);
+	c->committed_act = random_below(4) == 0;
 }
 
 /* Until @to, as the daemon goes through time, or asleep. */
@@ -715,8 +755,9 @@ static void server_story(struct story *s, const struct policy_config *config, bo
 	trial(s, config);
 	TELL(s, 12, .type = EVENT_SERVER, .yes = expected);
 	for (enum check c = 0; c < CHECK_COUNT; c++)
-		if (check_is_local(c))
-			TELL(s, 40, .type = EVENT_CHECK, .check = c, .verdict = VERDICT_PASS);
+		TELL(s, 40, .type = EVENT_CHECK, .check = c,
+		     .verdict = check_is_local(c) ? VERDICT_PASS : VERDICT_FAIL,
+		     .reason = check_is_local(c) ? REASON_NONE : REASON_SERVER_SILENT);
 	TELL(s, 100, .type = EVENT_TIME);
 }
 
@@ -773,7 +814,88 @@ static void test_second_trial_has_more_time(void)
 	TELL(&s, 1199, .type = EVENT_TIME);
 	ok_str(at(&s), "collecting", "the second trial has twice the time");
 	TELL(&s, 1200, .type = EVENT_TIME);
-	ok_str(at(&s), "saving", "and not more");
+	ok_str(at(&s), "aborting", "and not more");
+}
+
+static void test_only_a_failure_fails(void)
+{
+	struct story s;
+
+	trial(&s, NULL);
+	all_pass(&s, 30);
+	TELL(&s, 40, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_INCONCLUSIVE);
+	TELL(&s, 599, .type = EVENT_TIME);
+	ok_str(at(&s), "collecting", "a required script says nothing");
+	TELL(&s, 600, .type = EVENT_TIME);
+	ok(did(&s, ACTION_ABORT) && s.p.reason == REASON_NONE, "nothing failed: undecided");
+	TELL(&s, 601, ANSWER(EVENT_DONE), .yes = true);
+	ok(did(&s, ACTION_REBOOT) && !s.out.list[0].trial, "and back");
+
+	trial(&s, NULL);
+	all_pass(&s, 30);
+	TELL(&s, 31, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_INCONCLUSIVE);
+	TELL(&s, 40, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_FAIL);
+	TELL(&s, 50, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_FAIL);
+	TELL(&s, 600, .type = EVENT_TIME);
+	ok(did(&s, ACTION_SAVE) && s.out.list[0].reason == REASON_CHECK_FAILED,
+	   "one fails: its reason, not that of the first which does not pass");
+	TELL(&s, 601, ANSWER(EVENT_SAVED));
+	ok(did(&s, ACTION_REJECT) && s.out.list[0].blamed == CHECK_SCRIPTS, "its name");
+	ok(s.p.checks[CHECK_SCRIPTS].since == 40 * SEC, "and since when");
+}
+
+/* An outage elsewhere makes the same script fail on every device of a fleet. */
+static void test_scripts_judge_trials(void)
+{
+	struct policy_config config;
+	struct story s;
+
+	committed_boot(&s, true);
+	TELL(&s, 20, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_HOPELESS);
+	TELL(&s, 40, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
+	TELL(&s, 40, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_PASS);
+	TELL(&s, 100, .type = EVENT_TIME);
+	ok(did(&s, ACTION_CONFIRM), "a committed slot is confirmed whatever scripts say");
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	for (uint64_t sec = 200; sec < 3700; sec += 100) {
+		TELL(&s, sec, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_FAIL);
+		must(s.out.count == 0, "it is not restarted, rebooted or left for one");
+	}
+	ok(!broken && s.p.phase == GUARD_PROBATION, "%s",
+	   broken ? broken : "nor restarted, rebooted or left");
+	TELL(&s, 3701, .type = EVENT_TIME);
+	ok(did(&s, ACTION_SETTLE), "nor kept from its end of the probation");
+
+	policy_config_init(&config);
+	config.committed_act = true;
+	begin(&s, &config);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
+	all_pass(&s, 40);
+	TELL(&s, 100, .type = EVENT_TIME);
+	TELL(&s, 101, ANSWER(EVENT_DONE), .yes = true);
+	TELL(&s, 200, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_FAIL);
+	TELL(&s, 260, .type = EVENT_TIME);
+	ok(did(&s, ACTION_RESTART_UNIT) && s.out.list[0].blamed == CHECK_SCRIPTS,
+	   "unless the configuration says so");
+}
+
+/* Before the facts are there nobody knows which checks decide. */
+static void test_window_of_a_trial_counts_its_checks(void)
+{
+	struct story s;
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
+	TELL(&s, 11, .type = EVENT_CHECK, .check = CHECK_HEARTBEAT, .verdict = VERDICT_PASS);
+	TELL(&s, 11, .type = EVENT_CHECK, .check = CHECK_SERVER, .verdict = VERDICT_PASS);
+	TELL(&s, 60, .type = EVENT_CHECK, .check = CHECK_SCRIPTS, .verdict = VERDICT_PASS);
+	TELL(&s, 61, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_TRIAL, .committable = true, .trials = 1 });
+	ok_str(at(&s), "window", "all pass");
+	TELL(&s, 120, .type = EVENT_TIME);
+	ok_str(at(&s), "window", "but not all of them for so long");
+	TELL(&s, 121, .type = EVENT_TIME);
+	ok(did(&s, ACTION_MARK_GOOD), "then they do");
 }
 
 static void sleep_until(struct story *s, uint64_t sec)
@@ -802,7 +924,7 @@ static void test_guard_that_keeps_dying(void)
 		begin_late(&s, sec, true);
 		TELL(&s, sec + 149, .type = EVENT_TIME);
 	}
-	ok(s.p.phase == GUARD_SAVING && sec > 3600 && sec < 6000,
+	ok(s.p.phase == GUARD_ABORTING && sec > 3600 && sec < 6000,
 	   "a guard that keeps dying ends the trial, too (%llu s)", (unsigned long long)sec);
 	begin_late(&s, 20000, false);
 	ok_str(at(&s), "collecting", "one that cannot be committed is still given its time");
@@ -824,7 +946,7 @@ static void test_sleep(void)
 	sleep_until(&s, 700);
 	ok_str(at(&s), "collecting", "nor does it let the deadline pass");
 	TELL(&s, 880, .type = EVENT_TIME);
-	ok_str(at(&s), "saving", "but for the time of a restart");
+	ok_str(at(&s), "aborting", "but for the time of a restart");
 	trial(&s, NULL);
 	sleep_until(&s, 100000);
 	ok_str(at(&s), "aborting", "past every end: undecided");
@@ -1524,6 +1646,9 @@ int main(int argc, char *argv[])
 	test_deadline();
 	test_breaks_after_the_deadline();
 	test_second_trial_has_more_time();
+	test_only_a_failure_fails();
+	test_scripts_judge_trials();
+	test_window_of_a_trial_counts_its_checks();
 	test_guard_that_keeps_dying();
 	test_sleep();
 	test_hopeless();
