@@ -422,6 +422,7 @@ static void complain(const struct parser *p, const char *say, const char *fmt, .
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	text_clean(text, '?');
+	p->config->mistakes++;
 	p->warn(p->userdata, p->file, p->ini.line, text, say);
 }
 
@@ -590,6 +591,7 @@ static int load_file(struct config *c, int root_fd, const char *path, config_war
 
 		(void)snprintf(why, sizeof(why), "It cannot be read: %s; defaults stay.",
 			       strerror(-r));
+		c->mistakes++;
 		warn(userdata, path, 0, why, "Make it a file of text that root can read.");
 		return 0;
 	}

@@ -25,6 +25,7 @@ struct config_place {
 };
 
 struct config {
+	unsigned mistakes;	     /* what was warned of */
 	struct policy_config policy; /* microseconds */
 	char unit[CONFIG_NAME_MAX + 1];
 	char user[CONFIG_NAME_MAX + 1]; /* "": the unit's own */

@@ -64,6 +64,7 @@ struct guard {
 	bool expected; /* an answer of the server */
 	bool unheard;  /* the kiosk itself */
 	bool in_hours;
+	bool unjudged; /* it was said that nobody can be judged */
 	char kiosk_status[NOTIFY_STATUS_MAX + 1];
 };
 
@@ -612,9 +613,22 @@ static void weigh_hours(struct guard *g)
 					  (uint32_t)tm.tm_hour * 60 + (uint32_t)tm.tm_min));
 }
 
+static void say_no_kiosk(struct guard *g)
+{
+	char why[JUDGEMENT_WHY_MAX];
+
+	g->senses.account_missing = !listen_has_account(g->listen);
+	senses_no_kiosk(&g->senses, &g->config, why);
+	if (*why && !g->unjudged)
+		report_no_kiosk(why, g->device.running);
+	g->unjudged = *why;
+}
+
 static void evaluate(struct guard *g)
 {
 	uint64_t now = device_now(), again = POLICY_NEVER;
+
+	say_no_kiosk(g);
 
 	/* Before the pass that it qualifies. */
 	tell_flag(g, EVENT_UNHEARD, &g->unheard,

@@ -72,6 +72,16 @@ void kiosk_forget(struct kiosk *k, uint64_t now)
 	kiosk_lost(k, now);
 }
 
+bool kiosk_is_missing(const struct kiosk *k)
+{
+	static const char *const loads[] = { "not-found", "masked", "error", "bad-setting" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(loads); i++)
+		if (k->known && streq(k->now.load, loads[i]))
+			return true;
+	return false;
+}
+
 unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now)
 {
 	unsigned n = 0;
@@ -150,13 +160,13 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now, st
 		      lasts ? REASON_NO_BUS : REASON_NONE, "systemd does not answer");
 		if (!lasts)
 			ret->again = k->unknown_since + c->policy.start_deadline;
+	} else if (kiosk_is_missing(k)) {
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "no kiosk to judge: the unit is %s",
+		      p->load);
 	} else if (restarts >= c->crashes) {
 		judge(ret, VERDICT_HOPELESS, REASON_KIOSK_RESTARTS, "%u restarts in a short time",
 		      restarts);
 		ret->again = k->restarts[c->crashes - 1] + c->crash_window + 1;
-	} else if (streq(p->load, "not-found") || streq(p->load, "masked") ||
-		   streq(p->load, "error") || streq(p->load, "bad-setting")) {
-		judge(ret, VERDICT_FAIL, dead, "the unit is %s", p->load);
 	} else if (activity_of(p->active) == ACTIVITY_UP && !streq(p->sub, "exited")) {
 		judge(ret, VERDICT_PASS, REASON_NONE, "%s (%s)", p->active, p->sub);
 	} else if (activity_of(p->active) == ACTIVITY_UNKNOWN) {

@@ -53,6 +53,8 @@ void kiosk_forget(struct kiosk *k, uint64_t now);
 
 void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now,
 		 struct judgement *ret);
+/* There is no unit that could run: what does not beat then is no kiosk. */
+bool kiosk_is_missing(const struct kiosk *k);
 /* Restarts within the window. */
 unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t now);
 /*

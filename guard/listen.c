@@ -262,6 +262,11 @@ void listen_set_kiosk(struct listen *l, uid_t uid, pid_t main_pid)
 	check_marker(l);
 }
 
+bool listen_has_account(const struct listen *l)
+{
+	return !*l->spec.user || l->kiosk_uid != NOBODY;
+}
+
 void listen_tick(struct listen *l)
 {
 	const struct passwd *user = NULL;

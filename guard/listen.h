@@ -46,6 +46,8 @@ struct listen *listen_free(struct listen *l);
  * main process. Looks for the marker, which has to be of that account; may call ops->marker. */
 void listen_set_kiosk(struct listen *l, uid_t uid, pid_t main_pid);
 /* Now and then: the configured account may be made later than the guard is started. */
+/* False: the one that the configuration names is not there (yet). */
+bool listen_has_account(const struct listen *l);
 void listen_tick(struct listen *l);
 /* The status is another one when @changes is another number. */
 void listen_tell(struct listen *l, uint64_t changes);

@@ -34,20 +34,30 @@ static const struct message {
 	  "The device reboots." },
 };
 
-static void report_message(const struct message *m, enum slot running, enum reason reason)
+static void report_message(const struct message *m, enum slot running, enum reason reason,
+			   const char *more)
 {
 	const struct journal_field fields[] = {
 		{ "MESSAGE_ID", m->id },
 		{ "BF_SLOT", slot_name(running) },
 		{ "BF_REASON", reason_text(reason)->code },
-		{ "BF_WHAT", reason_text(reason)->what },
+		{ "BF_WHAT", *more ? more : reason_text(reason)->what },
 		{ "BF_TODO", reason_text(reason)->todo },
 	};
 	char text[512];
 
 	(void)snprintf(text, sizeof(text), "%s%s", m->text,
-		       m->text[strlen(m->text) - 1] == ' ' ? reason_text(reason)->what : "");
+		       m->text[strlen(m->text) - 1] == ' ' ? fields[3].value : "");
 	guard_log_fields(m->level, text, fields, ARRAY_SIZE(fields));
+}
+
+void report_no_kiosk(const char *why, enum slot running)
+{
+	static const struct message m = { .level = LOG_LEVEL_WARNING,
+					  .id = "6d0f6e2c8b7b4a5f9c3e1f0a72d4b895",
+					  .text = "The guard judges nobody: " };
+
+	report_message(&m, running, REASON_NONE, why);
 }
 
 void report_action(const struct policy_action *action, enum slot running)
@@ -55,7 +65,7 @@ void report_action(const struct policy_action *action, enum slot running)
 	for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
 		if (messages[i].action == action->type &&
 		    (action->type != ACTION_REBOOT || action->rung == RUNG_LOGIND))
-			report_message(&messages[i], running, action->reason);
+			report_message(&messages[i], running, action->reason, "");
 	if (action->type == ACTION_REBOOT && action->rung != RUNG_LOGIND)
 		guard_log(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
 			  rung_name(action->rung));

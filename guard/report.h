@@ -22,6 +22,8 @@ struct report_view {
 /* The phase changed: journal and STATUS=. */
 void report_phase(const struct report_view *v);
 void report_action(const struct policy_action *action, enum slot running);
+/* Nobody can be judged, and @why. */
+void report_no_kiosk(const char *why, enum slot running);
 /* Allocated; NULL without memory. */
 char *report_status(const struct report_view *v, bool json);
 /* What a person needs to see why a trial was rejected. */

@@ -64,11 +64,34 @@ static const struct sense {
 #undef X
 };
 
+void senses_no_kiosk(const struct senses *s, const struct config *c,
+		     char why[static JUDGEMENT_WHY_MAX])
+{
+	*why = '\0';
+	if (kiosk_is_missing(&s->kiosk))
+		(void)snprintf(why, JUDGEMENT_WHY_MAX, "no kiosk to judge: %s is %s", c->unit,
+			       s->kiosk.now.load);
+	else if (s->account_missing)
+		(void)snprintf(why, JUDGEMENT_WHY_MAX, "no kiosk to judge: there is no account %s",
+			       c->user);
+	else if (c->mistakes)
+		(void)snprintf(why, JUDGEMENT_WHY_MAX,
+			       "not judged by a configuration with %u mistake(s)", c->mistakes);
+}
+
 void senses_judge(const struct senses *s, const struct config *c, uint64_t now, enum check check,
 		  struct judgement *ret)
 {
+	char why[JUDGEMENT_WHY_MAX];
+
 	*ret = (struct judgement) { .again = POLICY_NEVER };
 	senses[check].judge(s, c, now, ret);
+	/* A script judges the system. */
+	if (check == CHECK_SCRIPTS || !verdict_failed(ret->verdict))
+		return;
+	senses_no_kiosk(s, c, why);
+	if (*why)
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "%s", why);
 }
 
 void senses_forget(struct senses *s, uint64_t now)

@@ -1013,6 +1013,35 @@ def test_configuration_that_is_a_directory(lab) -> None:
     assert one.status()["config-warnings"] == 1
 
 
+@pytest.mark.parametrize("mistake", ["no unit", "masked", "account", "typo", "no section"])
+def test_nobody_is_judged_by_a_mistake(lab, mistake: str) -> None:
+    """A committed slot whose configuration names no kiosk, or is not understood: it is said, and nothing is done."""
+    extra = {"account": "[kiosk]\nuser=nobody-of-that-name\n", "typo": "[kiosk]\nunits=other.service\n",
+             "no section": "[kiosk\nunit=other.service\n"}.get(mistake, "")
+    one = lab("committed", extra=extra, uptime=700)
+    one.start_bus()
+    one.say({"no unit": "load not-found", "masked": "load masked"}.get(mistake, "load loaded"), "active failed failed")
+    one.start()
+    one.log.wait_for("The guard judges nobody: n")
+    one.until(lambda: one.status()["checks"]["unit"]["verdict"] == "inconclusive", "the unit")
+    time.sleep(4)  # patience, twice recovery
+    assert not [name for name, check in one.status()["checks"].items() if check["verdict"] in ("fail", "hopeless")]
+    assert one.status()["phase"] == "committed"
+    assert not [line for line in one.calls.lines if "Restart" in line or "Reboot" in line]
+    assert "kiosk-fails" not in " ".join(one.asked())
+    assert "o kiosk to judge" in one.ask("status").stdout or "mistake" in one.ask("status").stdout
+
+
+def test_a_kiosk_that_comes_is_judged(lab) -> None:
+    one = lab("committed", uptime=700)
+    one.start_bus()
+    one.say("load not-found", "active inactive dead")
+    one.start()
+    one.log.wait_for("The guard judges nobody: no kiosk to judge: kiosk.service is not-found")
+    one.say("load loaded", "active failed failed")
+    one.calls.wait_for("systemd RestartUnit kiosk.service replace")
+
+
 # ---- committed
 
 

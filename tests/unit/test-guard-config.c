@@ -131,6 +131,7 @@ static void test_tolerance(void)
 	parse(&c, "[heartbeat]\nmarker=# none\n[trial]\nwindow=5s # short\nread-root='yes'\n"
 		  "[server]\ncommit-offline = \"after 2h\" ; at night\n");
 	ok_str(warnings, "", "values of every kind");
+	ok_int(c.mistakes, 0, "no mistake");
 	ok(!*c.marker && c.policy.window == 5 * SEC && c.policy.read_root &&
 		   c.policy.offline_after == 7200 * SEC,
 	   "are read without quotes and comments");
@@ -212,6 +213,8 @@ static void test_warnings(void)
 		memcpy(&c, &fresh, sizeof(c));
 		apply(&c, rows[i].text, strlen(rows[i].text));
 		ok_str(warnings, rows[i].warning, "warning %zu", i);
+		ok_int(c.mistakes, 1, "a mistake");
+		c.mistakes = 0;
 		ok(memcmp(&c, &fresh, sizeof(c)) == 0, "and the default stays");
 	}
 }
@@ -280,6 +283,7 @@ static void test_files(void)
 	load(&c);
 	ok(c.policy.window == 14 * SEC && strstr(warnings, "etc/bf-guard.conf.d/60-dir.conf:0: "),
 	   "what cannot be read is named");
+	ok_int(c.mistakes, 1, "and is a mistake");
 	ok_int(fake_open_fds(), 0, "nothing stays open");
 }
 
