@@ -282,6 +282,32 @@ static bool is_wanted(const char *unit, const char *target)
 	return false;
 }
 
+/* The first directory that has it counts; a link to /dev/null or an empty file masks it. */
+static bool is_there(const char *unit)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(conf_dirs); i++) {
+		_cleanup_free_ char *path = strf("%s/system/%s", conf_dirs[i], unit);
+		struct stat st;
+
+		if (path && sys_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+			return sys_fstatat(AT_FDCWD, path, &st, 0) >= 0 && S_ISREG(st.st_mode) &&
+			       st.st_size > 0;
+	}
+	return false;
+}
+
+/* Known by name; bf-mkimage looks into the image for more. */
+static void check_committers(struct doctor *d)
+{
+	static const char *const units[] = { "rauc-mark-good.service",
+					     "betterframe-rauc-mark-good.service" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (is_there(units[i]))
+			doctor_say(d, DOCTOR_FAULT, "unit",
+				   "%s commits a slot without asking bf-guard; mask it", units[i]);
+}
+
 void doctor_units(struct doctor *d)
 {
 	/* As WantedBy= in hooks/systemd has it; tests/contract/test_rauc_units.py compares. */
@@ -316,6 +342,8 @@ void doctor_units(struct doctor *d)
 			doctor_say(d, DOCTOR_OK, "unit", "%s (%s) is enabled", rows[i].unit,
 				   rows[i].what_for);
 	}
+	if (is_wanted("bf-guard.service", "sysinit.target"))
+		check_committers(d);
 }
 
 /* ---- D-Bus --------------------------------------------------------------------------- */

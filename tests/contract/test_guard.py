@@ -1032,6 +1032,19 @@ def test_nobody_is_judged_by_a_mistake(lab, mistake: str) -> None:
     assert "o kiosk to judge" in one.ask("status").stdout or "mistake" in one.ask("status").stdout
 
 
+@pytest.mark.parametrize("mistake", ["no unit", "typo"])
+def test_an_update_is_not_refused_for_a_mistake(lab, mistake: str) -> None:
+    """Even where the kiosk failed: the trial ends undecided, and is tried again, a few times."""
+    one = trial(lab, extra="[kiosk]\nunits=other.service\n" if mistake == "typo" else "", uptime=596)
+    one.start_bus()
+    one.say("load not-found" if mistake == "no unit" else "load loaded", "active failed failed")
+    one.start()
+    one.log.wait_for("The guard judges nobody: n")
+    one.until_asked("abort -", timeout=30)
+    one.calls.wait_for("logind Reboot")
+    assert "reject" not in " ".join(one.asked()) and marks(one) == 0
+
+
 def test_a_kiosk_that_comes_is_judged(lab) -> None:
     one = lab("committed", uptime=700)
     one.start_bus()
