@@ -478,9 +478,8 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 	guard_log(LOG_LEVEL_WARNING, "the connection to D-Bus is lost; trying again");
 	disconnect(l);
 	retry_later(l);
+	/* A Mark that was on its way has had its answer by now: sd-bus fails all calls first. */
 	l->ops->bus(l->userdata, false);
-	if (l->mark_id)
-		marked(l, MARK_UNKNOWN);
 	l->ops->unit(l->userdata, NULL);
 	return 0;
 }
