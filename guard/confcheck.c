@@ -147,6 +147,16 @@ static void check_marker(const struct confcheck *c)
 			 "The marker %s is not on a tmpfs: it would not count.", marker);
 }
 
+static void check_ages(const struct confcheck *c, struct config *config)
+{
+	static const struct config_place anywhere;
+	char what[CONFIG_WHAT_MAX];
+	const char *cure;
+
+	while (config_check_ages(config, what, &cure))
+		complain(c, &anywhere, cure, "%s", what);
+}
+
 void confcheck(struct config *ret, int root_fd, config_warn_fn warn, void *userdata)
 {
 	const struct confcheck c = {
@@ -158,4 +168,5 @@ void confcheck(struct config *ret, int root_fd, config_warn_fn warn, void *userd
 	check_unit(&c);
 	check_user(&c);
 	check_marker(&c);
+	check_ages(&c, ret);
 }

@@ -12,6 +12,7 @@
 
 #define SEC	    UINT64_C(1000000)
 #define DAY	    (24 * 3600 * SEC)
+#define SIGN_AGE    (45 * SEC) /* less than the window: see config_check_ages() */
 #define SERVICE	    ".service"
 #define SEE_MANUAL  "See bf-guard.conf(5) for the names."
 #define CURE_MAX    192
@@ -25,8 +26,9 @@ void config_init(struct config *ret)
 		.crash_window = 600 * SEC,
 		.failed_grace = 15 * SEC,
 		.heartbeat_required = true,
-		.heartbeat_max_age = 60 * SEC,
+		.heartbeat_max_age = SIGN_AGE,
 		.marker = "/run/betterframe/kiosk-healthy",
+		.marker_max_age = SIGN_AGE,
 		.server_required = true,
 		.check_dir = "/etc/bf-guard/check.d",
 		.check_timeout = 30 * SEC,
@@ -240,6 +242,7 @@ static const struct key {
 	{ "kiosk", "crash-window", VALUE_SPAN, AT(crash_window), 1, 86400 },
 	{ "kiosk", "failed-grace", VALUE_SPAN, AT(failed_grace), 1, 600 },
 	{ "heartbeat", "required", VALUE_FLAG, AT(heartbeat_required) },
+	{ "heartbeat", "once", VALUE_FLAG, AT(heartbeat_once) },
 	{ "heartbeat", "max-age", VALUE_SPAN, AT(heartbeat_max_age), 1, 3600 },
 	{ "heartbeat", "marker", VALUE_PATH, AT(marker) },
 	{ "heartbeat", "marker-max-age", VALUE_SPAN, AT(marker_max_age), 0, 86400 },
@@ -399,6 +402,44 @@ static void cure(const struct key *key, const char *value, char buf[static CURE_
 							 : key->say);
 		return;
 	}
+}
+
+/* ---- signs of life and the window --------------------------------------------------- */
+
+/* One sign that is as old as the window is long. */
+static bool fills_window(struct config *c, const char *key, uint64_t age,
+			 char what[static CONFIG_WHAT_MAX], const char **ret_cure)
+{
+	char age_text[32], window[32];
+
+	if (age < c->policy.window)
+		return false;
+	span_format(age, age_text);
+	span_format(c->policy.window, window);
+	(void)snprintf(what, CONFIG_WHAT_MAX,
+		       "[heartbeat] %s=%s is not shorter than [trial] window=%s: one sign of life "
+		       "would fill the window.",
+		       key, age_text, window);
+	*ret_cure = "Make the window at least twice as long as the age.";
+	c->policy.window = 2 * age;
+	return true;
+}
+
+bool config_check_ages(struct config *c, char what[static CONFIG_WHAT_MAX], const char **ret_cure)
+{
+	if (!c->heartbeat_required || c->heartbeat_once)
+		return false;
+	if (*c->marker && c->marker_max_age == 0) {
+		(void)snprintf(what, CONFIG_WHAT_MAX,
+			       "[heartbeat] marker-max-age=0: a marker that is written once would "
+			       "fill any window.");
+		*ret_cure = "Say how often the kiosk renews it; or once=yes, if it gives a sign of "
+			    "life only once.";
+		c->marker_max_age = SIGN_AGE;
+		return true;
+	}
+	return fills_window(c, "max-age", c->heartbeat_max_age, what, ret_cure) ||
+	       (*c->marker && fills_window(c, "marker-max-age", c->marker_max_age, what, ret_cure));
 }
 
 /* ---- files ---------------------------------------------------------------------- */

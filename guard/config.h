@@ -14,6 +14,7 @@
 
 #define CONFIG_NAME_MAX 255
 #define CONFIG_FILE_MAX 65536 /* bytes; a longer file is not read */
+#define CONFIG_WHAT_MAX 256
 
 /* Who has heard the heartbeat that the marker file stands for. */
 enum marker_proves { MARKER_PROVES_SERVER, MARKER_PROVES_LOCAL };
@@ -33,10 +34,11 @@ struct config {
 	uint64_t crash_window;
 	uint64_t failed_grace; /* "failed" may pass by between two restarts for so long */
 	bool heartbeat_required;
-	uint64_t heartbeat_max_age;	  /* of datagrams, once they are periodic */
+	bool heartbeat_once;	    /* a sign given once is enough: the kiosk gives no other */
+	uint64_t heartbeat_max_age; /* so long a datagram is a sign of life */
 	char marker[CONFIG_NAME_MAX + 1]; /* "": none */
 	enum marker_proves marker_proves;
-	uint64_t marker_max_age; /* 0: written once is enough */
+	uint64_t marker_max_age; /* … and a change of the marker */
 	bool server_required;
 	char check_dir[CONFIG_NAME_MAX + 1];
 	uint64_t check_timeout, check_interval;
@@ -61,6 +63,14 @@ _must_check_ int config_read(int root_fd, const char *path, size_t max, char **r
 
 /* Reads the files below @root_fd ("/"). Never fails. */
 void config_load(struct config *c, int root_fd, config_warn_fn warn, void *userdata);
+
+/*
+ * A sign of life that counts for as long as the window is no proof that the kiosk lived through it:
+ * one that hangs right after it would be committed. Returns true when a key of [heartbeat] allows
+ * that, with what is wrong in @what and what to do in *ret_cure, and takes a safe value: a longer
+ * window, which only means to wait, or the default age of a marker. Until it returns false. Pure.
+ */
+bool config_check_ages(struct config *c, char what[static CONFIG_WHAT_MAX], const char **ret_cure);
 
 /* "90", "1h 30min", "500ms": microseconds; a bare number is seconds. -EINVAL, -ERANGE. */
 _must_check_ int span_parse(const char *s, uint64_t *ret_usec);

@@ -308,6 +308,43 @@ static void test_unreadable(void)
 	ok(k > 5 && fake_calls() < k, "whichever call fails, the guard has a configuration");
 }
 
+static void test_ages(void)
+{
+	char what[CONFIG_WHAT_MAX];
+	const char *cure;
+	struct config c;
+
+	config_init(&c);
+	ok(!config_check_ages(&c, what, &cure), "the defaults let no sign fill the window");
+	c.heartbeat_max_age = c.policy.window;
+	ok(config_check_ages(&c, what, &cure), "an age as long as the window");
+	ok_str(what,
+	       "[heartbeat] max-age=1 min 0 s is not shorter than [trial] window=1 min 0 s: one "
+	       "sign "
+	       "of life would fill the window.",
+	       "is told with its numbers");
+	ok_int(c.policy.window, 120 * SEC, "and a longer window taken");
+	ok(!config_check_ages(&c, what, &cure), "which is long enough");
+	c.marker_max_age = 0;
+	ok(config_check_ages(&c, what, &cure) && strstr(what, "marker-max-age=0: ") &&
+		   strstr(cure, "once=yes"),
+	   "a marker for ever");
+	ok(c.marker_max_age == 45 * SEC && !config_check_ages(&c, what, &cure),
+	   "has to be renewed");
+	c.marker_max_age = 86400 * SEC;
+	ok(config_check_ages(&c, what, &cure) && strstr(what, "marker-max-age=24 h 0 min "),
+	   "a marker of yesterday");
+	c.policy.window = SEC;
+	*c.marker = '\0';
+	ok(config_check_ages(&c, what, &cure) && !config_check_ages(&c, what, &cure),
+	   "without a marker its age is none");
+	c.policy.window = SEC;
+	c.heartbeat_once = true;
+	ok(!config_check_ages(&c, what, &cure), "a kiosk that signs only once was said to");
+	c.heartbeat_once = c.heartbeat_required = false;
+	ok(!config_check_ages(&c, what, &cure), "nor does it matter where none is required");
+}
+
 int main(void)
 {
 	test_spans();
@@ -317,5 +354,6 @@ int main(void)
 	test_odd_bytes();
 	test_files();
 	test_unreadable();
+	test_ages();
 	return tap_done();
 }
