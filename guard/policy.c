@@ -371,7 +371,8 @@ static uint64_t offline_from(const struct policy *p)
 
 static bool server_ok(const struct policy *p, uint64_t now)
 {
-	return p->answered || now >= offline_from(p);
+	return (p->checks[CHECK_SERVER].verdict == VERDICT_PASS && !p->unheard) ||
+	       now >= offline_from(p);
 }
 
 static uint64_t server_due(const struct policy *p)
@@ -731,6 +732,12 @@ static void settle(struct policy *p, struct policy_actions *out)
 	p->settle_id = act(p, out, ACTION_SETTLE)->id;
 }
 
+/* NEVER while something does not pass. */
+static uint64_t settled_from(const struct policy *p)
+{
+	return latest(p->settle_due, later(p->local_since, p->config.window));
+}
+
 static uint64_t confirm_again(const struct policy *p)
 {
 	return latest(p->confirm_due, later(p->local_since, p->config.window));
@@ -755,8 +762,8 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 		p->collect_due = p->due;
 		return true;
 	}
-	/* Only what is known to be well is settled. */
-	if (now >= p->settle_due && local_pass(p))
+	/* Only what has been well for a whole window is settled. */
+	if (settled_from(p) <= now)
 		settle(p, out);
 	if (now >= p->confirm_due && window_over(p, now)) {
 		confirm(p, now, out);
@@ -764,7 +771,7 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 	}
 	p->due = sooner(patient, try_due(p, now));
 	if (local_pass(p))
-		p->due = sooner(p->due, sooner(p->settle_due, confirm_again(p)));
+		p->due = sooner(p->due, sooner(settled_from(p), confirm_again(p)));
 	return false;
 }
 
@@ -980,8 +987,6 @@ static void on_check(struct policy *p, const struct policy_event *e, uint64_t no
 	set_verdict(c, e->verdict, now);
 	if (verdict_failed(e->verdict))
 		c->reason = e->reason != REASON_NONE ? e->reason : usual[check];
-	if (check == CHECK_SERVER && e->verdict == VERDICT_PASS)
-		p->answered = true;
 }
 
 static void on_marked(struct policy *p, const struct policy_event *e, uint64_t now,
@@ -1154,6 +1159,9 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 			p->expected_since = now;
 		break;
 	case EVENT_UNHEARD:
+		/* A time in which it was not heard is no part of a window. */
+		if (p->unheard && !e->yes)
+			p->local_since = POLICY_NEVER;
 		p->unheard = e->yes;
 		break;
 	case EVENT_ROOT:

@@ -240,7 +240,6 @@ struct policy {
 	uint64_t ill_since;   /* committed: NEVER, or since when they do not */
 	uint64_t expected_since; /* NEVER: no answer of the server is to be expected */
 	bool unheard;		 /* as the event says */
-	bool answered;		 /* by the server, at least once in this boot */
 	bool root_done;		 /* the full read is done, or was given up */
 	bool root_corrupt;
 	uint32_t root_id;	/* a read that is running; 0: none */

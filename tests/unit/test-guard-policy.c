@@ -68,6 +68,9 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 		s->checks[e->check] = e->verdict;
 	if (s->last != POLICY_NEVER && now - s->last > 30 * SEC)
 		s->pass_since = POLICY_NEVER;
+	/* What was not heard is no part of a window. */
+	if (s->unheard && e->type == EVENT_UNHEARD && !e->yes)
+		s->pass_since = POLICY_NEVER;
 	s->last = now;
 	if (e->type == EVENT_FACTS && e->facts.role != ROLE_UNKNOWN &&
 	    (s->role == ROLE_UNKNOWN || (s->role == ROLE_TRIAL && !s->ending))) {
@@ -80,8 +83,9 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 	}
 	if (e->type == EVENT_FACTS && e->facts.reached_before)
 		s->reached_before = true;
-	if (e->type == EVENT_CHECK && e->check == CHECK_SERVER && e->verdict == VERDICT_PASS)
-		s->answered = true;
+	/* Of the kiosk that runs now: another one before it may have had another network. */
+	if (e->type == EVENT_CHECK && e->check == CHECK_SERVER)
+		s->answered = e->verdict == VERDICT_PASS;
 	if (e->type == EVENT_SERVER)
 		s->expected = e->yes;
 	if (e->type == EVENT_UNHEARD)
@@ -155,8 +159,8 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		must(!s->ending, "never committed after it was rejected");
 		must(before->phase == GUARD_LIMBO || now < before->commit_due,
 		     "no Mark after the time for it");
-		must(s->answered || (!s->expected && !s->unheard),
-		     "never committed while an answer is expected, or without a sign of life");
+		must(!s->unheard, "never committed without a sign of life");
+		must(s->answered || !s->expected, "never committed while an answer is expected");
 		must(s->answered || config->offline == OFFLINE_YES ||
 			     (config->offline == OFFLINE_AFTER && !s->reached_before),
 		     "never committed without the server that answered before");
@@ -177,7 +181,8 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 		    a->type == ACTION_TRY)
 			s->ask_id = a->id;
 		if (a->type == ACTION_SETTLE)
-			must(s->pass_since != POLICY_NEVER, "settled only while all is well");
+			must(s->pass_since != POLICY_NEVER && now - s->pass_since >= window,
+			     "never settled without an unbroken window");
 		if (a->type == ACTION_CONFIRM) {
 			must(s->committed_here || (s->pass_since != POLICY_NEVER &&
 						   now - s->pass_since >= window),
@@ -298,6 +303,8 @@ static const struct policy_event world[] = {
 	FACTS(.role = ROLE_TRIAL, .committable = true, .reached_before = true, .trials = 1),
 	FACTS(.role = ROLE_TRIAL, .rejected = true),
 	FACTS(.role = ROLE_COMMITTED, .staged = true, .tried = true, .waited = 3 * SEC),
+	/* Another kiosk, to which the server has not answered. */
+	CHECK(CHECK_SERVER, VERDICT_FAIL),
 };
 
 static struct policy_event addressed(const struct policy *p, const struct policy_event *from)
@@ -1079,7 +1086,9 @@ static void test_network_is_gone(void)
 	TELL(&s, 100, .type = EVENT_TIME);
 	ok_str(at(&s), "waiting", "not even then");
 	TELL(&s, 200, .type = EVENT_UNHEARD);
-	ok(did(&s, ACTION_MARK_GOOD), "one beat is enough");
+	ok_str(at(&s), "window", "what was not heard is no part of a window");
+	TELL(&s, 260, .type = EVENT_TIME);
+	ok(did(&s, ACTION_MARK_GOOD), "which begins with the first beat");
 }
 
 static void test_root(void)
@@ -1339,7 +1348,9 @@ static void test_failures_are_not_settled(void)
 	TELL(&s, 5600, .type = EVENT_TIME);
 	ok(!did(&s, ACTION_SETTLE), "nor does one that nobody can judge");
 	TELL(&s, 5601, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_PASS);
-	ok(did(&s, ACTION_SETTLE), "an hour after the last failure does");
+	ok(!did(&s, ACTION_SETTLE), "nor one that has just come back");
+	TELL(&s, 5661, .type = EVENT_TIME);
+	ok(did(&s, ACTION_SETTLE), "a window later, and an hour after the last failure, does");
 }
 
 static void test_restarts_are_given_back(void)
