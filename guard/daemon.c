@@ -65,7 +65,6 @@ struct guard {
 	bool unheard;  /* the kiosk itself */
 	bool in_hours;
 	bool unjudged; /* it was said that nobody can be judged */
-	char kiosk_status[NOTIFY_STATUS_MAX + 1];
 };
 
 /*
@@ -414,11 +413,12 @@ static struct report_view view(const struct guard *g)
 				      .policy = &g->policy,
 				      .senses = &g->senses,
 				      .device = &g->device,
-				      .kiosk_status = g->kiosk_status,
+				      .kiosk_status = g->senses.heart.status,
 				      .rauc_said = link_rauc_said(g->link),
 				      .server_expected = g->expected,
-				      .beats = listen_beats(g->listen),
-				      .refused = listen_refused(g->listen),
+				      .beats = listen_beats(g->listen) - g->senses.heart.refused,
+				      .refused =
+					      listen_refused(g->listen) + g->senses.heart.refused,
 				      .warnings = g->warnings };
 }
 
@@ -588,8 +588,9 @@ static bool is_server_expected(const struct guard *g)
 static void keep_baseline(struct guard *g, uint64_t now)
 {
 	uint64_t last = g->senses.heart.server_last;
-	bool recent = g->senses.last[CHECK_SERVER].verdict == VERDICT_PASS &&
-		      (last == 0 || now - last < SERVER_RECENT);
+	bool passes = g->senses.last[CHECK_SERVER].verdict == VERDICT_PASS;
+	/* A kiosk that was started anew has its time to reach the server again. */
+	bool recent = g->config.heartbeat_once ? passes : last && now - last < SERVER_RECENT;
 	enum device_baseline is = recent ? BASELINE_REACHED : BASELINE_SILENT;
 
 	if (g->policy.facts.role != ROLE_COMMITTED || !g->config.server_required ||
@@ -627,12 +628,14 @@ static void say_no_kiosk(struct guard *g)
 static void evaluate(struct guard *g)
 {
 	uint64_t now = device_now(), again = POLICY_NEVER;
+	struct heartbeat *heart = &g->senses.heart;
 
+	heart->in_trial = g->policy.facts.role == ROLE_TRIAL;
+	if (heartbeat_follow(heart, &g->config, &g->senses.kiosk))
+		link_read_unit(g->link);
 	say_no_kiosk(g);
-
 	/* Before the pass that it qualifies. */
-	tell_flag(g, EVENT_UNHEARD, &g->unheard,
-		  heartbeat_through_server(&g->senses.heart, &g->config));
+	tell_flag(g, EVENT_UNHEARD, &g->unheard, heartbeat_through_server(heart, &g->config, now));
 	for (enum check c = 0; c < CHECK_COUNT; c++) {
 		struct judgement j;
 
@@ -673,9 +676,10 @@ static void on_unit(void *userdata, const struct kiosk_properties *p)
 		return;
 	}
 	/* A unit without RuntimeDirectoryPreserve= has lost the file with its last invocation. */
-	if (senses_note_unit(&g->senses, p, now) && g->policy.confirmed)
+	if (kiosk_note(&g->senses.kiosk, p, now) && g->policy.confirmed)
 		send_type(g, DEVICE_CONFIRMED, false);
-	listen_set_kiosk(g->listen, p->uid == UINT32_MAX ? 0 : p->uid, (pid_t)p->main_pid);
+	listen_set_kiosk(g->listen, kiosk_name(&g->senses.kiosk, g->config.unit),
+			 p->uid == UINT32_MAX ? 0 : p->uid, (pid_t)p->main_pid);
 	if (g->senses.kiosk.broke)
 		note_restart(g, now);
 	evaluate(g);
@@ -718,20 +722,18 @@ static const struct link_ops link_ops = {
 	.rung_failed = on_rung_failed,
 };
 
-static void on_beat(void *userdata, const struct notify *n)
+static void on_beat(void *userdata, const struct notify *n, uint64_t started)
 {
 	struct guard *g = userdata;
 
-	heartbeat_note(&g->senses.heart, n, device_now());
-	if (n->has_status)
-		memcpy(g->kiosk_status, n->status, sizeof(g->kiosk_status));
+	heartbeat_hear(&g->senses.heart, n, started, device_now());
 }
 
-static void on_marker(void *userdata, bool there)
+static void on_marker(void *userdata, uint64_t stamp, uint64_t changed)
 {
 	struct guard *g = userdata;
 
-	heartbeat_note_marker(&g->senses.heart, &g->config, there, device_now());
+	heartbeat_see(&g->senses.heart, stamp, changed, device_now());
 }
 
 static void on_heard(void *userdata)
@@ -873,10 +875,14 @@ static void warn(void *userdata, const char *file, unsigned line, const char *wh
 static void load_config(struct guard *g, const char *root)
 {
 	_cleanup_close_ int fd = sys_open(root, O_RDONLY | O_DIRECTORY, 0);
+	char what[CONFIG_WHAT_MAX];
+	const char *cure;
 
 	config_init(&g->config);
 	if (fd >= 0)
 		config_load(&g->config, fd, warn, g);
+	while (config_check_ages(&g->config, what, &cure))
+		warn(g, "etc/bf-guard.conf", 0, what, cure);
 }
 
 static bool was_starved(const struct guard *g)

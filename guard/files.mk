@@ -15,6 +15,7 @@ bf-guard_SRC := \
 	guard/listen.c \
 	guard/log.c \
 	guard/policy.c \
+	guard/process.c \
 	guard/rauc.c \
 	guard/report.c \
 	guard/script.c \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "guard/heartbeat.h"
+#include "guard/process.h"
 
 #include "boot/io.h"
 #include "boot/sys.h"
@@ -76,62 +77,152 @@ int notify_parse(const char *data, size_t len, struct notify *ret)
 	return 0;
 }
 
-void heartbeat_note(struct heartbeat *h, const struct notify *n, uint64_t now)
+/* ---- whose signs they are -------------------------------------------------------- */
+
+static void server_answered(struct heartbeat *h, uint64_t at)
+{
+	if (h->server_at == 0)
+		h->server_at = at;
+	if (at > h->server_last)
+		h->server_last = at;
+}
+
+static void count(struct heartbeat *h, const struct notify *n, uint64_t at)
 {
 	if (n->ready || n->watchdog) {
-		h->beat_at = now;
-		h->broken = false;
+		h->beat_at = at > h->beat_at ? at : h->beat_at;
+		if (at >= h->broken_at)
+			h->broken_at = 0;
 	}
 	if (n->watchdog)
 		h->periodic = true;
-	if (n->trigger)
-		h->broken = true;
-	if (n->server == SERVER_UNSAID)
-		return;
-	h->server = n->server;
-	if (n->server == SERVER_ANSWERED) {
-		h->server_last = now;
-		if (h->server_at == 0)
-			h->server_at = now;
-	}
+	if (n->trigger && at >= h->beat_at)
+		h->broken_at = at;
+	if (n->ready || n->watchdog || n->trigger)
+		h->beat_ever = true;
+	if (n->server != SERVER_UNSAID)
+		h->server = n->server;
+	if (n->server == SERVER_ANSWERED)
+		server_answered(h, at);
+	if (n->has_status)
+		memcpy(h->status, n->status, sizeof(h->status));
 }
 
-void heartbeat_note_marker(struct heartbeat *h, const struct config *c, bool there, uint64_t now)
+/* False: it cannot be told yet whose it is. */
+static bool attribute(struct heartbeat *h, const struct held *held)
 {
-	h->marker_at = there ? now : 0;
-	if (!there || c->marker_proves != MARKER_PROVES_SERVER)
+	if (held->at > h->told && held->started + PROCESS_TICK > h->told)
+		return false;
+	if (held->started + PROCESS_TICK > h->began)
+		count(h, &held->notify, held->at);
+	else
+		h->refused++;
+	return true;
+}
+
+void heartbeat_hear(struct heartbeat *h, const struct notify *n, uint64_t started, uint64_t now)
+{
+	const struct held held = { .notify = *n, .started = started, .at = now };
+
+	if (attribute(h, &held))
 		return;
-	if (h->server_at == 0)
-		h->server_at = now;
-	/* Only a marker that is renewed can tell when the server was heard last. */
-	if (c->marker_max_age)
-		h->server_last = now;
+	if (h->held_count < HEARTBEAT_HELD_MAX)
+		h->held[h->held_count++] = held;
+	else
+		h->refused++;
+}
+
+void heartbeat_see(struct heartbeat *h, uint64_t stamp, uint64_t changed, uint64_t now)
+{
+	if (stamp != 0 && stamp != h->marker_stamp) {
+		h->marker_seen = now;
+		h->marker_before = h->marker_looked;
+		h->marker_changed = changed;
+	}
+	h->marker_stamp = stamp;
+	h->marker_looked = now;
+}
+
+static void attribute_marker(struct heartbeat *h, const struct config *c)
+{
+	uint64_t at = 0;
+
+	if (h->marker_seen == 0 || h->marker_seen > h->told)
+		return;
+	if (h->marker_before >= h->began + PROCESS_TICK)
+		at = h->marker_seen;
+	else if (h->marker_changed + PROCESS_TICK > h->began && h->marker_changed <= h->marker_seen)
+		at = h->marker_changed;
+	h->marker_seen = 0;
+	if (at == 0)
+		return;
+	h->renewed = h->marker_at != 0;
+	h->marker_at = at;
+	if (c->marker_proves == MARKER_PROVES_SERVER)
+		server_answered(h, at);
+	else
+		h->beat_ever = true;
 }
 
 void heartbeat_forget(struct heartbeat *h)
 {
-	h->beat_at = 0;
-	h->periodic = h->broken = h->unit_beats = false;
+	h->beat_at = h->broken_at = h->marker_at = h->server_at = 0;
+	h->periodic = h->renewed = h->unit_beats = false;
+	h->server = SERVER_UNSAID;
+	*h->status = '\0';
+}
+
+bool heartbeat_follow(struct heartbeat *h, const struct config *c, const struct kiosk *k)
+{
+	size_t left = 0;
+
+	h->unit_known = k->known;
+	h->unit_ended = kiosk_has_ended(k);
+	if (!k->known)
+		return false;
+	if (memcmp(h->invocation, k->now.invocation, sizeof(h->invocation)) != 0) {
+		heartbeat_forget(h);
+		memcpy(h->invocation, k->now.invocation, sizeof(h->invocation));
+	}
+	h->began = k->began;
+	h->told = k->now.asked;
+	h->unit_watchdog = k->now.watchdog_usec;
+	h->unit_beats = h->unit_beats || kiosk_beats(k);
+	h->beat_ever = h->beat_ever || h->unit_beats;
+	for (size_t i = 0; i < h->held_count; i++)
+		if (!attribute(h, &h->held[i]))
+			h->held[left++] = h->held[i];
+	h->held_count = left;
+	attribute_marker(h, c);
+	return left > 0 || h->marker_seen;
 }
 
 /* ---- what it means ---------------------------------------------------------- */
 
-/* A sign that is renewed: fresh until @age after @at. */
-static bool is_stale(struct judgement *j, uint64_t at, uint64_t age, uint64_t now)
+/* A sign proves something until @age after @at. */
+static bool is_fresh(struct judgement *j, uint64_t at, uint64_t age, uint64_t now)
 {
-	if (now - at >= age)
-		return true;
+	if (at == 0 || now - at >= age)
+		return false;
 	if (at + age < j->again)
 		j->again = at + age;
-	return false;
+	return true;
 }
 
-bool heartbeat_through_server(const struct heartbeat *h, const struct config *c)
+/* Nothing fresh was heard of it, and what is to come, the server hears first. */
+static bool may_wait_for_server(const struct heartbeat *h, const struct config *c, uint64_t now)
 {
-	bool heard = h->broken || h->beat_at || h->marker_at || h->unit_beats;
+	bool may = c->heartbeat_required && *c->marker &&
+		   c->marker_proves == MARKER_PROVES_SERVER && !h->unit_watchdog &&
+		   c->server_required && !h->beat_ever;
+	bool heard = h->marker_at && (c->heartbeat_once || now - h->marker_at < c->marker_max_age);
 
-	return !heard && c->heartbeat_required && *c->marker &&
-	       c->marker_proves == MARKER_PROVES_SERVER && !h->unit_watchdog && c->server_required;
+	return may && !heard;
+}
+
+bool heartbeat_through_server(const struct heartbeat *h, const struct config *c, uint64_t now)
+{
+	return h->in_trial && may_wait_for_server(h, c, now);
 }
 
 static void pass(struct judgement *j, const char *why)
@@ -144,56 +235,85 @@ static void silent(struct judgement *j, const char *why)
 	judge(j, VERDICT_FAIL, REASON_KIOSK_SILENT, "%s", why);
 }
 
+static void inconclusive(struct judgement *j, const char *why)
+{
+	judge(j, VERDICT_INCONCLUSIVE, REASON_NONE, "%s", why);
+}
+
+/* Neither broken nor fresh. */
+static void judge_old(const struct heartbeat *h, const struct config *c, uint64_t now,
+		      struct judgement *ret)
+{
+	bool once = h->beat_at || h->marker_at || h->unit_beats;
+
+	if (c->heartbeat_once && once)
+		pass(ret, "it gave a sign once (once=yes): that it hangs would not be noticed");
+	else if (h->unit_ended)
+		inconclusive(ret, "its unit has ended as it wanted");
+	else if (!h->unit_known && h->held_count)
+		inconclusive(ret, "it beats, but systemd does not say which one of it");
+	else if (h->unit_beats)
+		inconclusive(ret, "WatchdogSec= of its unit is not shorter than the window");
+	else if (heartbeat_through_server(h, c, now))
+		pass(ret, "it beats only through the server");
+	else if (may_wait_for_server(h, c, now))
+		inconclusive(ret, "it beats only through the server, which may be silent");
+	else
+		silent(ret, once ? "its last sign of life is too old" : "no heartbeat yet");
+}
+
 void heartbeat_judge(const struct heartbeat *h, const struct config *c, uint64_t now,
 		     struct judgement *ret)
 {
-	bool marker = h->marker_at != 0;
+	/* Whose they are can only be told with systemd's help. */
+	bool told = h->unit_known || h->held_count == 0, beat, marker;
 
 	*ret = (struct judgement) { .again = POLICY_NEVER };
-	/* One renewed sign that stops says more than an old one that was given once. */
+	beat = is_fresh(ret, h->beat_at, c->heartbeat_max_age, now);
+	marker = is_fresh(ret, h->marker_at, c->marker_max_age, now);
+	/* A sign that is renewed and stops says more than all that go on: a part of it hangs. */
 	if (!c->heartbeat_required)
 		pass(ret, "not required");
-	else if (h->broken)
+	else if (h->broken_at)
 		silent(ret, "the kiosk says that it is broken");
-	else if (h->periodic && is_stale(ret, h->beat_at, c->heartbeat_max_age, now))
+	else if (h->periodic && !beat && !h->unit_ended && told)
 		silent(ret, "its heartbeats stopped");
-	else if (marker && c->marker_max_age && is_stale(ret, h->marker_at, c->marker_max_age, now))
+	else if (h->renewed && !marker && c->marker_proves == MARKER_PROVES_LOCAL && !h->unit_ended)
 		silent(ret, "its marker file is not renewed");
-	else if (h->beat_at)
+	else if (beat)
 		pass(ret, "it beats");
 	else if (marker)
-		pass(ret, "its marker file is there");
-	else if (h->unit_beats)
+		pass(ret, "it renews its marker file");
+	else if (h->unit_beats && h->unit_watchdog < c->policy.window)
 		pass(ret, "it feeds the watchdog of its unit");
-	else if (heartbeat_through_server(h, c))
-		pass(ret, "it beats only through the server");
 	else
-		silent(ret, "no heartbeat yet");
+		judge_old(h, c, now, ret);
 }
 
-void server_judge(const struct heartbeat *h, const struct config *c, struct judgement *ret)
+void server_judge(const struct heartbeat *h, const struct config *c, uint64_t now,
+		  struct judgement *ret)
 {
-	enum reason reason =
-		heartbeat_through_server(h, c) ? REASON_KIOSK_SILENT : REASON_SERVER_SILENT;
+	bool through = heartbeat_through_server(h, c, now);
+	enum reason reason = through ? REASON_KIOSK_SILENT : REASON_SERVER_SILENT;
 
 	*ret = (struct judgement) { .again = POLICY_NEVER };
 	if (!c->server_required)
 		pass(ret, "not required");
-	else if (h->server_at || (h->marker_at && c->marker_proves == MARKER_PROVES_SERVER))
+	else if (h->server_at && !through)
 		pass(ret, "it answered");
 	else if (h->server == SERVER_CLOCK)
-		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE,
-		      "the clock is not set, so it could not be judged");
+		inconclusive(ret, "the clock is not set, so it could not be judged");
 	else if (h->server == SERVER_SILENT)
 		judge(ret, VERDICT_FAIL, reason, "the kiosk does not reach it");
 	else
-		judge(ret, VERDICT_FAIL, reason, "no answer yet");
+		judge(ret, VERDICT_FAIL, reason, "%s",
+		      h->server_at ? "no answer any more" : "no answer yet");
 }
 
 /* ---- the marker file ------------------------------------------------------------ */
 
 int marker_check(int root_fd, const char *path, uid_t uid, uint64_t *ret_stamp,
-		 const char **ret_why)
+		 uint64_t *ret_changed, const char **ret_why)
 {
 	_cleanup_close_ int fd = -1;
 	char self[32];
@@ -229,6 +349,8 @@ int marker_check(int root_fd, const char *path, uid_t uid, uint64_t *ret_stamp,
 	*ret_why = "it is there";
 	*ret_stamp = ((uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec) ^
 		     (uint64_t)st.st_ino << 40 ^ (uint64_t)st.st_size;
+	*ret_stamp += *ret_stamp == 0;
+	*ret_changed = (uint64_t)st.st_ctim.tv_sec * 1000000 + (uint64_t)st.st_ctim.tv_nsec / 1000;
 	return 1;
 }
 

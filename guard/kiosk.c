@@ -23,6 +23,25 @@ static enum activity activity_of(const char *active)
 	return ACTIVITY_UNKNOWN;
 }
 
+/* Condition…= and ExecCondition=. */
+static bool was_skipped(const struct kiosk_properties *p)
+{
+	return (p->condition_at && !p->condition) || streq(p->result, "exec-condition");
+}
+
+bool kiosk_has_ended(const struct kiosk *k)
+{
+	const struct kiosk_properties *p = &k->now;
+
+	if (!k->known || !streq(p->load, "loaded"))
+		return false;
+	if (streq(p->active, "active"))
+		return streq(p->sub, "exited");
+	if (!streq(p->active, "inactive"))
+		return false;
+	return was_skipped(p) || (p->inactive_at && streq(p->result, "success"));
+}
+
 bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 {
 	bool first = memcmp(k->now.invocation, no_invocation, 16) == 0;
@@ -31,6 +50,9 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	uint8_t last[16];
 
 	k->broke = false;
+	/* What was needed for it is there again. */
+	if (other && kiosk_has_ended(k) && p->auto_restarts == 0)
+		k->over = true;
 	if (other && !first && !k->over) {
 		if (k->restart_count < KIOSK_RESTARTS_MAX)
 			k->restart_count++;
@@ -42,9 +64,18 @@ bool kiosk_note(struct kiosk *k, const struct kiosk_properties *p, uint64_t now)
 	/* Between two invocations there is none: the last one is still what the next differs from.
 	 */
 	memcpy(last, none ? k->now.invocation : p->invocation, 16);
-	/* Stopped before the guard came. */
-	if (other)
+	if (other) {
+		/* Stopped before the guard came. */
 		k->over = first && streq(p->active, "inactive");
+		/* The last answer was about another one. */
+		k->began = k->now.asked;
+		k->main_seen = false;
+	}
+	/* One that takes over later (MAINPID=) is no beginning. */
+	if (!k->main_seen && p->main_started) {
+		k->began = p->main_started;
+		k->main_seen = true;
+	}
 	k->now = *p;
 	memcpy(k->now.invocation, last, 16);
 	k->known = true;
@@ -89,6 +120,11 @@ unsigned kiosk_restarts(const struct kiosk *k, const struct config *c, uint64_t 
 	while (n < k->restart_count && now - k->restarts[n] <= c->crash_window)
 		n++;
 	return n;
+}
+
+const char *kiosk_name(const struct kiosk *k, const char *configured)
+{
+	return *k->now.id ? k->now.id : configured;
 }
 
 bool kiosk_beats(const struct kiosk *k)
@@ -167,7 +203,10 @@ void kiosk_judge(const struct kiosk *k, const struct config *c, uint64_t now, st
 		judge(ret, VERDICT_HOPELESS, REASON_KIOSK_RESTARTS, "%u restarts in a short time",
 		      restarts);
 		ret->again = k->restarts[c->crashes - 1] + c->crash_window + 1;
-	} else if (activity_of(p->active) == ACTIVITY_UP && !streq(p->sub, "exited")) {
+	} else if (kiosk_has_ended(k)) {
+		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE, "%s (%s): %s", p->active, p->sub,
+		      was_skipped(p) ? "its conditions do not hold" : "it ended as it wanted");
+	} else if (activity_of(p->active) == ACTIVITY_UP) {
 		judge(ret, VERDICT_PASS, REASON_NONE, "%s (%s)", p->active, p->sub);
 	} else if (activity_of(p->active) == ACTIVITY_UNKNOWN) {
 		judge(ret, VERDICT_INCONCLUSIVE, REASON_NONE,
@@ -189,13 +228,21 @@ static void take_word(char to[static KIOSK_WORD_MAX + 1], const char *from)
 	text_clean_ascii(to, '?');
 }
 
-enum property_type { PROPERTY_WORD, PROPERTY_U64, PROPERTY_U32, PROPERTY_ID };
+enum property_type {
+	PROPERTY_WORD,
+	PROPERTY_NAME,
+	PROPERTY_U64,
+	PROPERTY_U32,
+	PROPERTY_FLAG,
+	PROPERTY_ID
+};
 
 static const struct property {
 	const char *name, *signature;
 	enum property_type type;
 	size_t at;
 } properties[] = {
+	{ "Id", "s", PROPERTY_NAME, offsetof(struct kiosk_properties, id) },
 	{ "LoadState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, load) },
 	{ "ActiveState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, active) },
 	{ "SubState", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, sub) },
@@ -206,7 +253,13 @@ static const struct property {
 	  offsetof(struct kiosk_properties, watchdog_at) },
 	{ "ActiveEnterTimestampMonotonic", "t", PROPERTY_U64,
 	  offsetof(struct kiosk_properties, active_at) },
+	{ "InactiveEnterTimestampMonotonic", "t", PROPERTY_U64,
+	  offsetof(struct kiosk_properties, inactive_at) },
+	{ "ConditionTimestampMonotonic", "t", PROPERTY_U64,
+	  offsetof(struct kiosk_properties, condition_at) },
+	{ "ConditionResult", "b", PROPERTY_FLAG, offsetof(struct kiosk_properties, condition) },
 	{ "UID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, uid) },
+	{ "NRestarts", "u", PROPERTY_U32, offsetof(struct kiosk_properties, auto_restarts) },
 	{ "MainPID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, main_pid) },
 };
 
@@ -228,8 +281,14 @@ static int read_value(sd_bus_message *m, const struct property *property,
 		if (r >= 0)
 			take_word(at, word);
 		break;
+	case PROPERTY_NAME:
+		r = sd_bus_message_read_basic(m, 's', &word);
+		if (r >= 0)
+			(void)snprintf(at, CONFIG_NAME_MAX + 1, "%s", word);
+		break;
 	case PROPERTY_U64:
 	case PROPERTY_U32:
+	case PROPERTY_FLAG: /* an int, as sd-bus has it */
 		r = sd_bus_message_read_basic(m, *property->signature, at);
 		break;
 	case PROPERTY_ID:

@@ -7,7 +7,9 @@
  */
 #include "guard/link.h"
 
+#include "guard/device.h"
 #include "guard/log.h"
+#include "guard/process.h"
 
 #define SEC		 UINT64_C(1000000)
 #define RETRY_USEC	 (2 * SEC)
@@ -19,6 +21,7 @@
 
 #define SYSTEMD	   "org.freedesktop.systemd1"
 #define MANAGER	   "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
+#define UNITS	   "/org/freedesktop/systemd1/unit"
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define LOGIND	   "org.freedesktop.login1"
 
@@ -38,6 +41,9 @@ struct link {
 		bool asked, again;
 	} questions[QUESTION_COUNT];
 	struct kiosk_properties reading; /* half of them: the other half is on its way */
+	uint64_t unit_asked;		 /* the last time */
+	char *alias_of;			 /* path of the unit, where .unit_path is an alias */
+	sd_bus_slot *alias_slot;
 	bool installing, going_down;
 	uint32_t mark_id; /* a Mark whose outcome is open; 0: none */
 	bool mark_open;	  /* and whose answer will come: from RAUC, or from the bus */
@@ -100,6 +106,7 @@ static int send_question(struct link *l, enum question question)
 
 	switch (question) {
 	case ASK_UNIT:
+		l->unit_asked = device_now();
 		return read_interface(l, SYSTEMD ".Unit", on_unit);
 	case ASK_RAUC:
 		return get_property(l, &operation, on_rauc_property);
@@ -138,6 +145,31 @@ static void unit_read(struct link *l, const struct kiosk_properties *p)
 	l->ops->unit(l->userdata, p);
 }
 
+static int on_unit_changed(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)m, (void)error;
+	ask(userdata, ASK_UNIT);
+	return 0;
+}
+
+/* The unit answers to an alias, too, but news of it come under its own name, @id, only. */
+static void watch_alias(struct link *l, const char *id)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (!*id || sd_bus_path_encode(UNITS, id, &path) < 0 ||
+	    streq(path, l->alias_of ? l->alias_of : l->unit_path))
+		return;
+	l->alias_slot = sd_bus_slot_unref(l->alias_slot);
+	if (sd_bus_match_signal_async(l->bus, &l->alias_slot, SYSTEMD, path, PROPERTIES,
+				      "PropertiesChanged", on_unit_changed, NULL, l) < 0)
+		return;
+	free(l->alias_of);
+	l->alias_of = TAKE_PTR(path);
+	/* What changed before the match was there. */
+	ask(l, ASK_UNIT);
+}
+
 static int on_service(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct link *l = userdata;
@@ -145,10 +177,13 @@ static int on_service(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct kiosk_properties p = l->reading;
 
 	(void)error;
-	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &p) < 0)
+	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &p) < 0) {
 		unit_read(l, NULL);
-	else
-		unit_read(l, &p);
+		return 0;
+	}
+	p.main_started = process_started((pid_t)p.main_pid);
+	watch_alias(l, p.id);
+	unit_read(l, &p);
 	return 0;
 }
 
@@ -157,7 +192,7 @@ static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct link *l = userdata;
 
 	(void)error;
-	l->reading = (struct kiosk_properties) { .uid = UINT32_MAX };
+	l->reading = (struct kiosk_properties) { .uid = UINT32_MAX, .asked = l->unit_asked };
 	if (sd_bus_message_is_method_error(m, NULL) || kiosk_read(m, &l->reading) < 0 ||
 	    read_interface(l, SYSTEMD ".Service", on_service) < 0)
 		unit_read(l, NULL);
@@ -167,13 +202,6 @@ static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error)
 void link_read_unit(struct link *l)
 {
 	ask(l, ASK_UNIT);
-}
-
-static int on_unit_changed(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	(void)m, (void)error;
-	ask(userdata, ASK_UNIT);
-	return 0;
 }
 
 void link_restart_unit(struct link *l)
@@ -467,6 +495,9 @@ static void disconnect(struct link *l)
 	l->up = l->mark_open = false;
 	memset(l->questions, 0, sizeof(l->questions));
 	l->retry = sd_event_source_disable_unref(l->retry);
+	l->alias_slot = sd_bus_slot_unref(l->alias_slot);
+	free(l->alias_of);
+	l->alias_of = NULL;
 	l->bus = sd_bus_close_unref(l->bus);
 }
 
@@ -583,7 +614,7 @@ int link_new(struct link **ret, sd_event *event, const struct link_spec *spec,
 	l->ops = ops;
 	l->userdata = userdata;
 	l->event = sd_event_ref(event);
-	r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", spec->unit, &l->unit_path);
+	r = sd_bus_path_encode(UNITS, spec->unit, &l->unit_path);
 	if (r < 0) {
 		(void)link_free(l);
 		return r;

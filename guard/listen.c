@@ -3,8 +3,10 @@
 
 #include "boot/io.h"
 #include "boot/sys.h"
+#include "guard/device.h"
 #include "guard/kiosk.h"
 #include "guard/log.h"
+#include "guard/process.h"
 
 #include <fcntl.h>
 #include <pwd.h>
@@ -38,12 +40,11 @@ struct listen {
 	const struct listen_ops *ops;
 	void *userdata;
 	sd_event *event;
-	uid_t kiosk_uid; /* NOBODY: not known */
-	pid_t main_pid;	 /* of the kiosk; 0: not known */
+	const char *unit; /* its own name, which .spec.unit may be an alias of */
+	uid_t kiosk_uid;  /* NOBODY: not known */
+	pid_t main_pid;	  /* of the kiosk; 0: not known */
 	bool warned_of_stranger;
 	uint64_t beats, refused;
-	bool marker_there;
-	uint64_t marker_stamp;
 	int notify_fd, control_fd;
 	sd_event_source *notify_source, *control_source, *marker_source;
 	struct follower followers[FOLLOWERS_MAX];
@@ -70,16 +71,6 @@ static int bind_socket(struct listen *l, const char *name, int type)
 
 /* ---- heartbeats ---------------------------------------------------------------------- */
 
-static char *control_group(pid_t pid)
-{
-	_cleanup_free_ char *path = strf("/proc/%d/cgroup", (int)pid);
-	char *text = NULL;
-
-	if (path)
-		(void)sys_read_file(AT_FDCWD, path, 8192, &text, NULL);
-	return text;
-}
-
 /*
  * By its control group, which nobody but root can choose: other units may run under the kiosk's
  * account. With PAMName= the unit's main process was moved into a session's, and others with it.
@@ -87,16 +78,16 @@ static char *control_group(pid_t pid)
  */
 static bool is_of_kiosk(const struct listen *l, const struct ucred *who)
 {
-	_cleanup_free_ char *text = control_group(who->pid), *main_text = NULL;
+	_cleanup_free_ char *text = process_group(who->pid), *main_text = NULL;
 
 	if (!text)
 		return false;
-	if (kiosk_owns(l->spec.unit, text))
+	if (kiosk_owns(l->unit, text))
 		return true;
 	/* Also while D-Bus is gone: its last word. */
 	if (l->main_pid == 0 || who->uid != l->kiosk_uid)
 		return false;
-	main_text = control_group(l->main_pid);
+	main_text = process_group(l->main_pid);
 	return main_text && kiosk_shares_group(text, main_text);
 }
 
@@ -112,24 +103,30 @@ static void warn_of_stranger(struct listen *l, const struct ucred *who)
 		  (int)who->pid, l->spec.unit);
 }
 
-static bool may_beat(struct listen *l, const struct msghdr *msg)
+static bool may_beat(struct listen *l, const struct ucred *who)
+{
+	if (who->uid == 0)
+		return true;
+	/* Where the configuration names an account, it is the account that counts. */
+	if (*l->spec.user)
+		return l->kiosk_uid != NOBODY && who->uid == l->kiosk_uid;
+	if (is_of_kiosk(l, who))
+		return true;
+	warn_of_stranger(l, who);
+	return false;
+}
+
+/* Since when the sender of a datagram that may count runs; 0: it may not, or is gone. */
+static uint64_t sender_started(struct listen *l, const struct msghdr *msg)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 	struct ucred who;
 
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
 	    c->cmsg_len != CMSG_LEN(sizeof(who)))
-		return false;
+		return 0;
 	memcpy(&who, CMSG_DATA(c), sizeof(who));
-	if (who.uid == 0)
-		return true;
-	/* Where the configuration names an account, it is the account that counts. */
-	if (*l->spec.user)
-		return l->kiosk_uid != NOBODY && who.uid == l->kiosk_uid;
-	if (is_of_kiosk(l, &who))
-		return true;
-	warn_of_stranger(l, &who);
-	return false;
+	return may_beat(l, &who) ? process_started(who.pid) : 0;
 }
 
 /*
@@ -153,19 +150,19 @@ static int receive(struct listen *l)
 			      .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(l->notify_fd, &msg, MSG_DONTWAIT | MSG_PEEK);
 	struct notify notify;
-	bool taken;
+	uint64_t started = 0;
 
 	if (n < 0)
 		return errno == EINTR;
-	taken = !(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0 &&
-		may_beat(l, &msg);
+	if (!(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0)
+		started = sender_started(l, &msg);
 	(void)recv(l->notify_fd, buf, 0, MSG_DONTWAIT);
-	if (!taken) {
+	if (started == 0) {
 		l->refused++;
 		return 1;
 	}
 	l->beats++;
-	l->ops->beat(l->userdata, &notify);
+	l->ops->beat(l->userdata, &notify, started);
 	return 1;
 }
 
@@ -231,11 +228,18 @@ static void watch_marker(struct listen *l)
 	}
 }
 
+/* The clock of the wall, which the file goes by, on that of the device; 0: before its start. */
+static uint64_t by_device_clock(uint64_t changed)
+{
+	uint64_t ago = sys_realtime_usec() - changed, now = device_now();
+
+	return ago < now ? now - ago : 0;
+}
+
 static void check_marker(struct listen *l)
 {
 	_cleanup_close_ int root = -1;
-	bool was = l->marker_there;
-	uint64_t stamp = 0;
+	uint64_t stamp = 0, changed = 0;
 	const char *why;
 
 	if (!*l->spec.marker)
@@ -243,19 +247,21 @@ static void check_marker(struct listen *l)
 	/* The watch first: what changes after it is seen. */
 	l->marker_source = sd_event_source_disable_unref(l->marker_source);
 	watch_marker(l);
+	if (l->kiosk_uid == NOBODY)
+		return; /* whose it has to be is not known yet: not looked at */
 	root = sys_open("/", O_PATH | O_DIRECTORY, 0);
-	l->marker_there = root >= 0 && l->kiosk_uid != NOBODY &&
-			  marker_check(root, l->spec.marker, l->kiosk_uid, &stamp, &why) > 0;
-	if (l->marker_there == was && (!was || stamp == l->marker_stamp))
+	if (root < 0)
 		return;
-	l->marker_stamp = stamp;
-	l->ops->marker(l->userdata, l->marker_there);
+	if (marker_check(root, l->spec.marker, l->kiosk_uid, &stamp, &changed, &why) > 0)
+		changed = by_device_clock(changed);
+	l->ops->marker(l->userdata, stamp, changed);
 }
 
 /* ---- the kiosk's account ------------------------------------------------------------------ */
 
-void listen_set_kiosk(struct listen *l, uid_t uid, pid_t main_pid)
+void listen_set_kiosk(struct listen *l, const char *unit, uid_t uid, pid_t main_pid)
 {
+	l->unit = unit;
 	if (!*l->spec.user)
 		l->kiosk_uid = uid;
 	l->main_pid = main_pid;
@@ -501,6 +507,7 @@ int listen_new(struct listen **ret, sd_event *event, const struct listen_spec *s
 	if (!l)
 		return -ENOMEM;
 	l->spec = *spec;
+	l->unit = spec->unit;
 	l->ops = ops;
 	l->userdata = userdata;
 	l->event = sd_event_ref(event);

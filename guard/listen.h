@@ -24,8 +24,10 @@ struct listen_spec {
 };
 
 struct listen_ops {
-	void (*beat)(void *userdata, const struct notify *n); /* of the kiosk, or root */
-	void (*marker)(void *userdata, bool there);	      /* seen, or seen changed; or gone */
+	/* Of the kiosk, or root; its sender has run since @started. */
+	void (*beat)(void *userdata, const struct notify *n, uint64_t started);
+	/* A look at it, see heartbeat_see(). */
+	void (*marker)(void *userdata, uint64_t stamp, uint64_t changed);
 	void (*heard)(void *userdata); /* after some of these: what do they mean? */
 	bool (*try)(void *userdata);   /* somebody who may wants the trial; false: none staged */
 	/* For those who ask; allocated, NULL without memory. */
@@ -42,9 +44,10 @@ _must_check_ int listen_new(struct listen **ret, sd_event *event, const struct l
 /* Returns NULL; NULL is fine. */
 struct listen *listen_free(struct listen *l);
 
-/* What systemd says of the kiosk's unit: its account (the configured one goes before it) and its
- * main process. Looks for the marker, which has to be of that account; may call ops->marker. */
-void listen_set_kiosk(struct listen *l, uid_t uid, pid_t main_pid);
+/* What systemd says of the kiosk's unit: its own name (has to outlive @l), its account (the
+ * configured one goes before it) and its main process. Looks for the marker, which has to be of
+ * that account; calls ops->marker. */
+void listen_set_kiosk(struct listen *l, const char *unit, uid_t uid, pid_t main_pid);
 /* Now and then: the configured account may be made later than the guard is started. */
 /* False: the one that the configuration names is not there (yet). */
 bool listen_has_account(const struct listen *l);

@@ -45,11 +45,10 @@ static void judge_scripts(const struct senses *s, const struct config *c, uint64
 static void judge_server(const struct senses *s, const struct config *c, uint64_t now,
 			 struct judgement *ret)
 {
-	(void)now;
-	server_judge(&s->heart, c, ret);
+	server_judge(&s->heart, c, now, ret);
 }
 
-/* That it answered once in this boot is enough. */
+/* With the heartbeat. */
 #define forget_server NULL
 
 /* ---- all of them ------------------------------------------------------------- */
@@ -102,16 +101,4 @@ void senses_forget(struct senses *s, uint64_t now)
 		senses[c].forget(s, now);
 		s->last[c] = (struct judgement) { .again = POLICY_NEVER };
 	}
-}
-
-bool senses_note_unit(struct senses *s, const struct kiosk_properties *p, uint64_t now)
-{
-	bool other = kiosk_note(&s->kiosk, p, now);
-
-	if (other)
-		heartbeat_forget(&s->heart);
-	s->heart.unit_watchdog = p->watchdog_usec > 0;
-	if (kiosk_beats(&s->kiosk))
-		s->heart.unit_beats = true;
-	return other;
 }

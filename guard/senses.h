@@ -29,6 +29,3 @@ void senses_no_kiosk(const struct senses *s, const struct config *c,
 		     char why[static JUDGEMENT_WHY_MAX]);
 /* The kiosk is restarted: what it said, and what was concluded from it, is not said of the next. */
 void senses_forget(struct senses *s, uint64_t now);
-
-/* The unit's properties; returns true when another invocation began. */
-bool senses_note_unit(struct senses *s, const struct kiosk_properties *p, uint64_t now);

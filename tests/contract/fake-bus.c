@@ -7,8 +7,13 @@
  *   active STATE SUB      the kiosk's unit (with PropertiesChanged)
  *   result WORD           its Result, with the next "active"
  *   restart               a new invocation, active
+ *   quiet-restart         … without a word about it
  *   watchdog USEC FED     its WatchdogUSec; fed (1) or not (0)
  *   uid UID               its UID
+ *   main PID              its MainPID
+ *   id NAME               its Id; news of it come under that name only
+ *   ended USEC            its InactiveEnterTimestampMonotonic
+ *   condition yes|no      its ConditionResult, looked at just now
  *   load STATE            its LoadState
  *   mark ok|fail|busy|lie|after|silent|TEXT-OF-AN-ERROR
  *                         ok: marks; lie: says so; after: marks, then fails; silent: never answers
@@ -31,6 +36,7 @@
 #include <unistd.h>
 
 #define UNIT_PATH     "/org/freedesktop/systemd1/unit/kiosk_2eservice"
+#define OTHER_PATH    "/org/freedesktop/systemd1/unit/other_2eservice"
 #define RAUC_IFACE    "de.pengutronix.rauc.Installer"
 #define UNIT_IFACE    "org.freedesktop.systemd1.Unit"
 #define SERVICE_IFACE "org.freedesktop.systemd1.Service"
@@ -41,7 +47,10 @@ static struct {
 	char active[32], sub[32], load[32], result[32];
 	uint8_t invocation[16];
 	uint64_t watchdog_usec, watchdog_at, active_at, mark_delay, get_delay;
-	uint32_t uid, restarts;
+	uint64_t ended_at, condition_at;
+	uint32_t uid, restarts, main_pid;
+	int condition;
+	char id[64];
 	char mark[128], operation[32];
 	bool reboot_fails, down;
 	sd_bus_message *pending, *get;
@@ -86,6 +95,7 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
 			   : streq(property, "SubState")  ? s.sub
 			   : streq(property, "Result")	  ? s.result
 			   : streq(property, "Operation") ? s.operation
+			   : streq(property, "Id")	  ? s.id
 							  : s.load;
 
 	(void)bus, (void)path, (void)interface, (void)userdata, (void)error;
@@ -95,9 +105,11 @@ static int get_word(sd_bus *bus, const char *path, const char *interface, const 
 static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
 		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	uint64_t n = streq(property, "WatchdogUSec")		     ? s.watchdog_usec
-		     : streq(property, "WatchdogTimestampMonotonic") ? s.watchdog_at
-								     : s.active_at;
+	uint64_t n = streq(property, "WatchdogUSec")			  ? s.watchdog_usec
+		     : streq(property, "WatchdogTimestampMonotonic")	  ? s.watchdog_at
+		     : streq(property, "InactiveEnterTimestampMonotonic") ? s.ended_at
+		     : streq(property, "ConditionTimestampMonotonic")	  ? s.condition_at
+									  : s.active_at;
 
 	(void)bus, (void)path, (void)interface, (void)userdata, (void)error;
 	return sd_bus_message_append(reply, "t", n);
@@ -110,16 +122,27 @@ static int get_u32(sd_bus *bus, const char *path, const char *interface, const c
 	return sd_bus_message_append(reply, "u",
 				     streq(property, "UID")	    ? s.uid
 				     : streq(property, "NRestarts") ? s.restarts
-								    : 1U);
+								    : s.main_pid);
+}
+
+static int get_condition(sd_bus *bus, const char *path, const char *interface, const char *property,
+			 sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "b", s.condition);
 }
 
 static const sd_bus_vtable unit_vtable[] = {
 	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("Id", "s", get_word, 0, 0),
 	SD_BUS_PROPERTY("LoadState", "s", get_word, 0, 0),
 	SD_BUS_PROPERTY("ActiveState", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("SubState", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("InvocationID", "ay", get_invocation, 0, 0),
 	SD_BUS_PROPERTY("ActiveEnterTimestampMonotonic", "t", get_number, 0, 0),
+	SD_BUS_PROPERTY("InactiveEnterTimestampMonotonic", "t", get_number, 0, 0),
+	SD_BUS_PROPERTY("ConditionTimestampMonotonic", "t", get_number, 0, 0),
+	SD_BUS_PROPERTY("ConditionResult", "b", get_condition, 0, 0),
 	SD_BUS_VTABLE_END,
 };
 
@@ -286,8 +309,9 @@ static const sd_bus_vtable rauc_vtable[] = {
 
 static void changed(void)
 {
-	must(sd_bus_emit_properties_changed(s.bus, UNIT_PATH, UNIT_IFACE, "ActiveState", "SubState",
-					    NULL),
+	must(sd_bus_emit_signal(s.bus, streq(s.id, "kiosk.service") ? UNIT_PATH : OTHER_PATH,
+				"org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as",
+				UNIT_IFACE, 0, 0),
 	     "PropertiesChanged");
 }
 
@@ -334,10 +358,11 @@ static void control(char *line)
 		return;
 	if (streq(word, "active")) {
 		set_active(a, b ? b : "");
-	} else if (streq(word, "restart")) {
+	} else if (streq(word, "restart") || streq(word, "quiet-restart")) {
 		s.invocation[0]++;
 		s.invocation[1] = 7;
-		set_active("active", "running");
+		if (streq(word, "restart"))
+			set_active("active", "running");
 	} else if (streq(word, "result")) {
 		set(s.result, sizeof(s.result), a);
 	} else if (streq(word, "load")) {
@@ -350,6 +375,15 @@ static void control(char *line)
 	} else if (streq(word, "uid")) {
 		s.uid = (uint32_t)strtoul(a, NULL, 10);
 		changed();
+	} else if (streq(word, "main")) {
+		s.main_pid = (uint32_t)strtoul(a, NULL, 10);
+	} else if (streq(word, "id")) {
+		set(s.id, sizeof(s.id), a);
+	} else if (streq(word, "ended")) {
+		s.ended_at = strtoull(a, NULL, 10);
+	} else if (streq(word, "condition")) {
+		s.condition_at = 1;
+		s.condition = streq(a, "yes");
 	} else if (streq(word, "mark")) {
 		(void)snprintf(s.mark, sizeof(s.mark), "%s%s%s", a, b ? " " : "", b ? b : "");
 	} else if (streq(word, "mark-delay")) {
@@ -429,6 +463,8 @@ int main(void)
 	set(s.mark, sizeof(s.mark), "ok");
 	s.active_at = 1000000;
 	s.uid = UINT32_MAX;
+	s.main_pid = 1;
+	set(s.id, sizeof(s.id), "kiosk.service");
 	must(sd_event_new(&s.event), "event");
 	must(sd_bus_open_system(&s.bus), "bus");
 	must(sd_bus_attach_event(s.bus, s.event, 0), "attach");

@@ -35,6 +35,7 @@ CONFIG = """[kiosk]
 unit=kiosk.service
 failed-grace=1
 [heartbeat]
+once=yes
 max-age=2
 marker={marker}
 [trial]

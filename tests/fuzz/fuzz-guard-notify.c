@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	if (notify_parse(text, size, &n) == 0) {
 		check(&n);
-		heartbeat_note(&h, &n, 1000000);
+		h.told = 1000000;
+		heartbeat_hear(&h, &n, 1, 1000000);
 		if (h.beat_at == 0 && (n.ready || n.watchdog))
 			abort();
 	}

@@ -31,21 +31,23 @@ static uid_t kiosk_uid; /* root takes the part of somebody else */
 static struct {
 	unsigned beats, markers;
 	struct notify last;
-	bool there;
+	uint64_t started, stamp;
 } heard;
 
-static void on_beat(void *userdata, const struct notify *n)
+static void on_beat(void *userdata, const struct notify *n, uint64_t started)
 {
 	(void)userdata;
 	heard.beats++;
 	heard.last = *n;
+	heard.started = started;
 }
 
-static void on_marker(void *userdata, bool there)
+static void on_marker(void *userdata, uint64_t stamp, uint64_t changed)
 {
-	(void)userdata;
-	heard.markers++;
-	heard.there = there;
+	(void)userdata, (void)changed;
+	/* Each look is told. */
+	heard.markers += stamp != heard.stamp;
+	heard.stamp = stamp;
 }
 
 static void on_heard(void *userdata)
@@ -124,12 +126,14 @@ static bool counts_of(const char *group, const char *text, size_t len)
 {
 	struct sender s = new_sender(text, len);
 	_cleanup_free_ char *path = strf("/proc/%d/cgroup", (int)s.pid);
+	_cleanup_free_ char *stat = strf("/proc/%d/stat", (int)s.pid);
 	uint64_t beats = listen_beats(l), refused = listen_refused(l);
 	int status;
 
-	if (!path || s.pid < 0)
+	if (!path || !stat || s.pid < 0)
 		abort();
 	fake_file(path, group);
+	fake_file(stat, "1 (kiosk) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 0");
 	(void)!write(s.go, "1", 1);
 	for (unsigned i = 0; i < 500 && beats + refused == listen_beats(l) + listen_refused(l); i++)
 		(void)sd_event_run(loop, SEC / 100);
@@ -149,10 +153,11 @@ static bool counts(const char *group, const char *text)
 static void test_unit_beats(void)
 {
 	begin(dir, "");
-	listen_set_kiosk(l, kiosk_uid, 0);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
 	ok(counts(KIOSK, "WATCHDOG=1\nSTATUS=here"), "the unit's process is the kiosk");
 	ok(heard.beats == 1 && heard.last.watchdog, "what it says is told");
 	ok_str(heard.last.status, "here", "to the last word");
+	ok(heard.started > 0, "and since when its sender runs");
 	ok(counts("0::/system.slice/kiosk.service/child\n", "WATCHDOG=1"), "with what it started");
 	ok(!counts(OTHER, "WATCHDOG=1"), "its account in another unit is not");
 	ok(!counts("0::/system.slice/x.service/kiosk.service\n", "WATCHDOG=1"),
@@ -166,10 +171,10 @@ static void test_session_beats(void)
 {
 	begin(dir, "");
 	fake_file("/proc/4711/cgroup", SESSION);
-	listen_set_kiosk(l, kiosk_uid, 4711);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 4711);
 	ok(counts(SESSION, "WATCHDOG=1"), "the group of the main process is the kiosk's");
 	ok(!counts(OTHER, "WATCHDOG=1"), "another is not");
-	listen_set_kiosk(l, kiosk_uid, 0);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
 	ok(!counts(SESSION, "WATCHDOG=1"), "nor is it when there is no main process");
 	end();
 }
@@ -182,8 +187,18 @@ static void test_account_beats(void)
 	if (!name)
 		return;
 	begin(dir, name);
-	listen_set_kiosk(l, kiosk_uid + 1, 0);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid + 1, 0);
 	ok(counts(OTHER, "READY=1"), "where an account is configured, it is the account");
+	end();
+}
+
+/* The configured name was an alias of it. */
+static void test_other_name(void)
+{
+	begin(dir, "");
+	ok(!counts(OTHER, "WATCHDOG=1"), "another unit");
+	listen_set_kiosk(l, "other.service", kiosk_uid, 0);
+	ok(counts(OTHER, "WATCHDOG=1"), "is the kiosk's under its own name");
 	end();
 }
 
@@ -192,7 +207,7 @@ static void test_rubbish(void)
 	static char text[NOTIFY_MAX + 2];
 
 	begin(dir, "");
-	listen_set_kiosk(l, kiosk_uid, 0);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
 	memset(text, '\n', sizeof(text));
 	memcpy(text, "WATCHDOG=1", 10);
 	ok(counts_of(KIOSK, text, NOTIFY_MAX), "as long as may be");
@@ -225,17 +240,17 @@ static void test_marker(void)
 	touch("1");
 	settle();
 	ok_int(heard.markers, 0, "nobody's: whose it has to be is not known");
-	listen_set_kiosk(l, kiosk_uid, 0);
-	ok(heard.markers == 1 && heard.there, "then it counts");
-	listen_set_kiosk(l, kiosk_uid, 0);
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	ok(heard.markers == 1 && heard.stamp, "then it counts");
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
 	settle();
 	ok_int(heard.markers, 1, "once");
 	touch("renewed");
 	settle();
-	ok(heard.markers == 2 && heard.there, "and when it is renewed");
+	ok(heard.markers == 2 && heard.stamp, "and when it is renewed");
 	touch(NULL);
 	settle();
-	ok(heard.markers == 3 && !heard.there, "until it is gone");
+	ok(heard.markers == 3 && !heard.stamp, "until it is gone");
 	(void)unlink(marker);
 	end();
 }
@@ -244,8 +259,8 @@ static void test_marker_without_sockets(void)
 {
 	begin("/nonexistent/dir", "");
 	touch("1");
-	listen_set_kiosk(l, kiosk_uid, 0);
-	ok(heard.markers == 1 && heard.there, "without a socket the marker still counts");
+	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	ok(heard.markers == 1 && heard.stamp, "without a socket the marker still counts");
 	(void)unlink(marker);
 	end();
 }
@@ -260,6 +275,7 @@ int main(void)
 	test_unit_beats();
 	test_session_beats();
 	test_account_beats();
+	test_other_name();
 	test_rubbish();
 	test_marker();
 	test_marker_without_sockets();

@@ -5,6 +5,7 @@
 #include "guard/journal.h"
 #include "guard/kiosk.h"
 #include "guard/link.h"
+#include "guard/process.h"
 
 #include "boot/sys.h"
 #include "tests/lib/fake-sys.h"
@@ -124,102 +125,14 @@ static void test_long_datagrams(void)
 	   "is not cut within a character");
 }
 
-/* ---- what heartbeats mean --------------------------------------------------------- */
-
-static void test_heartbeats(void)
-{
-	struct notify beat = { .watchdog = true }, ready = { .ready = true },
-		      broken = { .trigger = true };
-	struct judgement j;
-	struct heartbeat h = { 0 };
-	struct config c;
-
-	config_init(&c);
-	c.marker_proves = MARKER_PROVES_LOCAL;
-	heartbeat_judge(&h, &c, 100 * SEC, &j);
-	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "nothing yet");
-	heartbeat_note(&h, &ready, 100 * SEC);
-	heartbeat_judge(&h, &c, 5000 * SEC, &j);
-	ok(j.verdict == VERDICT_PASS && j.again == POLICY_NEVER, "READY=1 is enough, once");
-	heartbeat_note(&h, &beat, 5000 * SEC);
-	heartbeat_judge(&h, &c, 5059 * SEC, &j);
-	ok(j.verdict == VERDICT_PASS && j.again == 5060 * SEC, "a beat is fresh for a minute");
-	heartbeat_judge(&h, &c, 5060 * SEC, &j);
-	ok_int(j.verdict, VERDICT_FAIL, "then it is missed");
-	h.marker_at = 1;
-	heartbeat_judge(&h, &c, 5060 * SEC, &j);
-	ok_int(j.verdict, VERDICT_FAIL, "an old marker does not outweigh that");
-	heartbeat_note(&h, &beat, 5061 * SEC);
-	heartbeat_note(&h, &broken, 5062 * SEC);
-	heartbeat_judge(&h, &c, 5062 * SEC, &j);
-	ok_int(j.verdict, VERDICT_FAIL, "a kiosk that says it is broken");
-	heartbeat_note(&h, &beat, 5063 * SEC);
-	heartbeat_judge(&h, &c, 5063 * SEC, &j);
-	ok_int(j.verdict, VERDICT_PASS, "until it beats again");
-	heartbeat_forget(&h);
-	h.marker_at = 0;
-	heartbeat_judge(&h, &c, 5064 * SEC, &j);
-	ok_int(j.verdict, VERDICT_FAIL, "another invocation has to beat itself");
-	h.unit_beats = true;
-	heartbeat_judge(&h, &c, 5064 * SEC, &j);
-	ok_int(j.verdict, VERDICT_PASS, "the unit's own watchdog counts");
-	c.heartbeat_required = false;
-	h = (struct heartbeat) { 0 };
-	heartbeat_judge(&h, &c, 5064 * SEC, &j);
-	ok_int(j.verdict, VERDICT_PASS, "not required");
-}
-
-static void test_marker_that_is_renewed(void)
-{
-	struct heartbeat h = { .marker_at = 100 * SEC };
-	struct judgement j;
-	struct config c;
-
-	config_init(&c);
-	heartbeat_judge(&h, &c, 100000 * SEC, &j);
-	ok_int(j.verdict, VERDICT_PASS, "a marker is written once");
-	c.marker_max_age = 30 * SEC;
-	heartbeat_judge(&h, &c, 129 * SEC, &j);
-	ok(j.verdict == VERDICT_PASS && j.again == 130 * SEC, "or renewed");
-	heartbeat_judge(&h, &c, 130 * SEC, &j);
-	ok_int(j.verdict, VERDICT_FAIL, "then it gets old");
-}
-
-static void test_server(void)
-{
-	struct judgement j;
-	struct heartbeat h = { 0 };
-	struct config c;
-
-	config_init(&c);
-	heartbeat_judge(&h, &c, SEC, &j);
-	ok(j.verdict == VERDICT_PASS && heartbeat_through_server(&h, &c),
-	   "with a marker of the server alone, silence may be the server's");
-	server_judge(&h, &c, &j);
-	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "and is judged there");
-	heartbeat_note(&h, &(struct notify) { .ready = true, .server = SERVER_SILENT }, SEC);
-	server_judge(&h, &c, &j);
-	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_SERVER_SILENT, "it beats, but alone");
-	heartbeat_note(&h, &(struct notify) { .server = SERVER_CLOCK }, SEC);
-	server_judge(&h, &c, &j);
-	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a clock that is not set blames nobody");
-	heartbeat_note(&h, &(struct notify) { .server = SERVER_ANSWERED }, 2 * SEC);
-	heartbeat_note(&h, &(struct notify) { .server = SERVER_SILENT }, 3 * SEC);
-	server_judge(&h, &c, &j);
-	ok_int(j.verdict, VERDICT_PASS, "one answer in this boot is enough");
-	c.server_required = false;
-	server_judge(&(struct heartbeat) { 0 }, &c, &j);
-	ok_int(j.verdict, VERDICT_PASS, "not required");
-}
-
 /* ---- the marker file ------------------------------------------------------------------ */
 
 static int look(const char *path, uid_t uid, const char **why)
 {
 	int root = sys_open("/", O_RDONLY | O_DIRECTORY, 0), r;
-	uint64_t stamp = 0;
+	uint64_t stamp = 0, changed = 0;
 
-	r = marker_check(root, path, uid, &stamp, why);
+	r = marker_check(root, path, uid, &stamp, &changed, why);
 	(void)sys_close(root);
 	return r;
 }
@@ -308,7 +221,8 @@ static void test_unit(void)
 	ok_int(see(&k, &c, unit("activating", "start", 1), SEC), VERDICT_FAIL, "starting");
 	ok_int(see(&k, &c, unit("active", "running", 1), 2 * SEC), VERDICT_PASS, "it runs");
 	ok(!k.broke, "its first start is no restart");
-	ok_int(see(&k, &c, unit("active", "exited", 1), 2 * SEC), VERDICT_FAIL, "it has ended");
+	ok_int(see(&k, &c, unit("active", "exited", 1), 2 * SEC), VERDICT_INCONCLUSIVE,
+	       "all of it is done");
 	ok_int(see(&k, &c, unit("reloading", "reload", 1), 2 * SEC), VERDICT_PASS, "it reloads");
 	ok_int(see(&k, &c, unit("refreshing", "refresh", 1), 2 * SEC), VERDICT_PASS,
 	       "it refreshes, as of systemd 257");
@@ -411,6 +325,298 @@ static void test_unit_watchdog(void)
 	p.watchdog_usec = 0;
 	(void)kiosk_note(&k, &p, 6 * SEC);
 	ok(!kiosk_beats(&k), "without a watchdog there is nothing to feed");
+}
+
+static void test_ended_as_it_wanted(void)
+{
+	struct kiosk_properties p = unit("inactive", "dead", 1);
+	struct kiosk k = { 0 };
+	struct config c;
+
+	config_init(&c);
+	ok_int(see(&k, &c, p, SEC), VERDICT_FAIL, "never started: that is no end");
+	p.inactive_at = SEC;
+	ok_int(see(&k, &c, p, SEC), VERDICT_INCONCLUSIVE, "ended with success");
+	(void)snprintf(p.result, sizeof(p.result), "exit-code");
+	ok_int(see(&k, &c, p, SEC), VERDICT_FAIL, "ended without");
+	(void)snprintf(p.result, sizeof(p.result), "exec-condition");
+	ok_int(see(&k, &c, p, SEC), VERDICT_INCONCLUSIVE, "ExecCondition= says no");
+	(void)snprintf(p.result, sizeof(p.result), "exit-code");
+	p.condition_at = SEC;
+	ok_int(see(&k, &c, p, SEC), VERDICT_INCONCLUSIVE, "its conditions do not hold");
+	k = (struct kiosk) { 0 };
+	p = unit("inactive", "dead", 1);
+	p.inactive_at = SEC;
+	(void)see(&k, &c, unit("active", "running", 1), SEC);
+	(void)see(&k, &c, p, 2 * SEC);
+	(void)see(&k, &c, unit("active", "running", 2), 3 * SEC);
+	ok_int(kiosk_restarts(&k, &c, 3 * SEC), 0, "a start after its end is no restart");
+	p.invocation[0] = 2;
+	(void)see(&k, &c, p, 4 * SEC);
+	p = unit("active", "running", 3);
+	p.auto_restarts = 1;
+	(void)see(&k, &c, p, 5 * SEC);
+	ok_int(kiosk_restarts(&k, &c, 5 * SEC), 1, "systemd's own restart is");
+	ok_str(kiosk_name(&k, "alias.service"), "alias.service", "the name that is configured");
+	(void)snprintf(p.id, sizeof(p.id), "lightdm.service");
+	(void)see(&k, &c, p, 6 * SEC);
+	ok_str(kiosk_name(&k, "display-manager.service"), "lightdm.service", "and its own");
+}
+
+/* ---- what heartbeats mean --------------------------------------------------------- */
+
+static const struct notify beat = { .watchdog = true }, ready = { .ready = true },
+			   broken = { .trigger = true };
+
+/* systemd says at @asked that invocation @id runs, whose main process began at @began. */
+static bool told(struct heartbeat *h, const struct config *c, struct kiosk *k, uint8_t id,
+		 uint64_t began, uint64_t asked)
+{
+	struct kiosk_properties p = unit("active", "running", id);
+
+	p.asked = asked;
+	p.main_started = began;
+	(void)kiosk_note(k, &p, asked);
+	return heartbeat_follow(h, c, k);
+}
+
+static enum verdict verdict_at(const struct heartbeat *h, const struct config *c, uint64_t now)
+{
+	struct judgement j;
+
+	heartbeat_judge(h, c, now, &j);
+	return j.verdict;
+}
+
+static const char *why_at(const struct heartbeat *h, const struct config *c, uint64_t now)
+{
+	static struct judgement j;
+
+	heartbeat_judge(h, c, now, &j);
+	return j.why;
+}
+
+static void local_config(struct config *c)
+{
+	config_init(c);
+	c->marker_proves = MARKER_PROVES_LOCAL;
+}
+
+static void test_heartbeats(void)
+{
+	struct heartbeat h = { 0 };
+	struct judgement j;
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	(void)told(&h, &c, &k, 1, 90 * SEC, 99 * SEC);
+	heartbeat_judge(&h, &c, 100 * SEC, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "nothing yet");
+	heartbeat_hear(&h, &ready, 90 * SEC, 100 * SEC);
+	heartbeat_judge(&h, &c, 144 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && j.again == 145 * SEC, "READY=1 is fresh for its time");
+	ok_int(verdict_at(&h, &c, 145 * SEC), VERDICT_FAIL, "then it is missed, like any other");
+	heartbeat_hear(&h, &beat, 90 * SEC, 5000 * SEC);
+	ok_int(verdict_at(&h, &c, 5044 * SEC), VERDICT_PASS, "a beat");
+	ok_int(verdict_at(&h, &c, 5045 * SEC), VERDICT_FAIL, "that stops");
+	h.marker_at = 5040 * SEC;
+	ok_int(verdict_at(&h, &c, 5045 * SEC), VERDICT_FAIL, "a fresh marker does not outweigh it");
+	heartbeat_hear(&h, &beat, 90 * SEC, 5061 * SEC);
+	heartbeat_hear(&h, &broken, 90 * SEC, 5062 * SEC);
+	ok_int(verdict_at(&h, &c, 5062 * SEC), VERDICT_FAIL, "a kiosk that says it is broken");
+	heartbeat_hear(&h, &beat, 90 * SEC, 5063 * SEC);
+	ok_int(verdict_at(&h, &c, 5063 * SEC), VERDICT_PASS, "until it beats again");
+	c.heartbeat_required = false;
+	ok_int(verdict_at(&(struct heartbeat) { 0 }, &c, 5064 * SEC), VERDICT_PASS, "not required");
+}
+
+static void test_another_invocation(void)
+{
+	struct heartbeat h = { 0 };
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	(void)told(&h, &c, &k, 1, 10 * SEC, 20 * SEC);
+	heartbeat_hear(&h, &(struct notify) { .watchdog = true, .server = SERVER_ANSWERED },
+		       10 * SEC, 30 * SEC);
+	heartbeat_see(&h, 1, 31 * SEC, 31 * SEC);
+	ok(told(&h, &c, &k, 1, 10 * SEC, 30 * SEC), "a marker is asked about");
+	ok(!told(&h, &c, &k, 1, 10 * SEC, 31 * SEC), "once");
+	ok(verdict_at(&h, &c, 32 * SEC) == VERDICT_PASS && h.marker_at && h.server_at, "it lives");
+	(void)told(&h, &c, &k, 2, 32 * SEC, 33 * SEC);
+	ok(verdict_at(&h, &c, 33 * SEC) == VERDICT_FAIL && !h.marker_at && !h.server_at,
+	   "another invocation starts with nothing");
+	heartbeat_see(&h, 1, 31 * SEC, 34 * SEC);
+	ok(!told(&h, &c, &k, 2, 32 * SEC, 34 * SEC) && verdict_at(&h, &c, 34 * SEC) == VERDICT_FAIL,
+	   "the marker that is there is of the old one");
+	ok(h.server_last == 31 * SEC || h.server_last == 30 * SEC,
+	   "that the server answered in this boot is not forgotten");
+}
+
+/* A datagram that is there before the news of its invocation. */
+static void test_signs_before_the_news(void)
+{
+	struct heartbeat h = { 0 };
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	(void)told(&h, &c, &k, 1, 10 * SEC, 20 * SEC);
+	heartbeat_hear(&h, &beat, 25 * SEC, 26 * SEC);
+	ok_int(verdict_at(&h, &c, 26 * SEC), VERDICT_FAIL, "it does not count for the old one");
+	(void)told(&h, &c, &k, 1, 10 * SEC, 25 * SEC);
+	ok_int(verdict_at(&h, &c, 26 * SEC), VERDICT_FAIL, "nor by an answer that is older");
+	(void)told(&h, &c, &k, 2, 25 * SEC, 27 * SEC);
+	ok_int(verdict_at(&h, &c, 27 * SEC), VERDICT_PASS, "it is not lost for the new one");
+	heartbeat_hear(&h, &beat, 10 * SEC, 28 * SEC);
+	ok_int(h.refused, 1, "a process that the old one left behind says nothing of it");
+	ok_int(verdict_at(&h, &c, 26 * SEC + c.heartbeat_max_age), VERDICT_FAIL, "at no time");
+	heartbeat_hear(&h, &beat, 100 * SEC, 100 * SEC);
+	(void)told(&h, &c, &k, 2, 25 * SEC, 100 * SEC);
+	ok_int(verdict_at(&h, &c, 100 * SEC), VERDICT_PASS, "a helper that has just begun");
+	heartbeat_hear(&h, &beat, 120 * SEC, 120 * SEC);
+	(void)told(&h, &c, &k, 3, 130 * SEC, 131 * SEC);
+	ok(h.held_count == 0 && verdict_at(&h, &c, 131 * SEC) == VERDICT_FAIL,
+	   "one of the old one does not count for the next");
+	for (unsigned i = 0; i <= HEARTBEAT_HELD_MAX; i++)
+		heartbeat_hear(&h, &beat, 140 * SEC, 140 * SEC);
+	ok_int(h.held_count, HEARTBEAT_HELD_MAX, "not more are held than there is room for");
+	kiosk_lost(&k, 150 * SEC);
+	(void)heartbeat_follow(&h, &c, &k);
+	ok_int(verdict_at(&h, &c, 150 * SEC), VERDICT_INCONCLUSIVE,
+	       "while systemd does not say whose they are, nobody is blamed");
+}
+
+static void test_marker_that_is_renewed(void)
+{
+	struct heartbeat h = { 0 };
+	struct judgement j;
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	c.marker_max_age = 30 * SEC;
+	(void)told(&h, &c, &k, 1, 50 * SEC, 60 * SEC);
+	heartbeat_see(&h, 0, 0, 90 * SEC);
+	heartbeat_see(&h, 1, 0, 100 * SEC);
+	(void)told(&h, &c, &k, 1, 50 * SEC, 101 * SEC);
+	heartbeat_judge(&h, &c, 129 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && j.again == 130 * SEC,
+	   "one that was not there before counts, whatever the clock says");
+	ok_int(verdict_at(&h, &c, 130 * SEC), VERDICT_FAIL, "then it gets old");
+	c.heartbeat_once = true;
+	ok_int(verdict_at(&h, &c, 130 * SEC), VERDICT_PASS, "unless the kiosk signs only once");
+	ok(strstr(why_at(&h, &c, 130 * SEC), "once=yes") != NULL, "which is said");
+	heartbeat_see(&h, 2, 140 * SEC, 140 * SEC);
+	(void)told(&h, &c, &k, 1, 50 * SEC, 140 * SEC);
+	ok_int(verdict_at(&h, &c, 170 * SEC), VERDICT_FAIL, "one that is renewed has to go on");
+	heartbeat_see(&h, 3, 500 * SEC, 141 * SEC);
+	(void)told(&h, &c, &k, 2, 140 * SEC + SEC / 2, 142 * SEC);
+	ok_int(h.marker_at, 0, "written in time to come: the clock was set, and says nothing");
+}
+
+static void test_watchdog_of_the_unit(void)
+{
+	struct kiosk_properties p = unit("active", "running", 1);
+	struct heartbeat h = { 0 };
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	p.active_at = p.watchdog_at = 5 * SEC;
+	p.watchdog_usec = 30 * SEC;
+	(void)kiosk_note(&k, &p, 6 * SEC);
+	(void)heartbeat_follow(&h, &c, &k);
+	ok_int(verdict_at(&h, &c, 6 * SEC), VERDICT_FAIL, "its start is no heartbeat");
+	p.watchdog_at = 6 * SEC;
+	(void)kiosk_note(&k, &p, 7 * SEC);
+	(void)heartbeat_follow(&h, &c, &k);
+	ok_int(verdict_at(&h, &c, 1000 * SEC), VERDICT_PASS, "systemd watches the rest");
+	p.watchdog_usec = c.policy.window;
+	(void)kiosk_note(&k, &p, 8 * SEC);
+	(void)heartbeat_follow(&h, &c, &k);
+	ok_int(verdict_at(&h, &c, 1000 * SEC), VERDICT_INCONCLUSIVE,
+	       "but only what it notices within the window is a proof");
+}
+
+static void test_unit_that_ended(void)
+{
+	struct kiosk_properties p = unit("inactive", "dead", 1);
+	struct heartbeat h = { 0 };
+	struct kiosk k = { 0 };
+	struct config c;
+
+	local_config(&c);
+	(void)told(&h, &c, &k, 1, 10 * SEC, 20 * SEC);
+	heartbeat_hear(&h, &beat, 10 * SEC, 21 * SEC);
+	p.inactive_at = 30 * SEC;
+	(void)kiosk_note(&k, &p, 30 * SEC);
+	(void)heartbeat_follow(&h, &c, &k);
+	ok_int(verdict_at(&h, &c, 300 * SEC), VERDICT_INCONCLUSIVE,
+	       "a kiosk that ended as it wanted need not beat");
+}
+
+static void test_server(void)
+{
+	struct heartbeat h = { 0 };
+	struct judgement j;
+	struct kiosk k = { 0 };
+	struct config c;
+
+	config_init(&c);
+	(void)told(&h, &c, &k, 1, SEC, SEC);
+	ok_int(verdict_at(&h, &c, SEC), VERDICT_INCONCLUSIVE,
+	       "with a marker of the server alone, silence may be the server's");
+	h.in_trial = true;
+	ok(verdict_at(&h, &c, SEC) == VERDICT_PASS && heartbeat_through_server(&h, &c, SEC),
+	   "which a trial waits for");
+	server_judge(&h, &c, SEC, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_KIOSK_SILENT, "and is judged there");
+	heartbeat_see(&h, 1, 2 * SEC, 2 * SEC);
+	(void)told(&h, &c, &k, 1, SEC, 2 * SEC);
+	server_judge(&h, &c, 2 * SEC, &j);
+	ok(j.verdict == VERDICT_PASS && !heartbeat_through_server(&h, &c, 2 * SEC), "it answered");
+	ok(heartbeat_through_server(&h, &c, 90 * SEC), "for as long as the marker is fresh");
+	server_judge(&h, &c, 90 * SEC, &j);
+	ok_int(j.verdict, VERDICT_FAIL, "then the server is waited for again");
+	heartbeat_hear(&h, &(struct notify) { .ready = true, .server = SERVER_SILENT }, SEC,
+		       91 * SEC);
+	(void)told(&h, &c, &k, 2, 92 * SEC, 93 * SEC);
+	ok(!heartbeat_through_server(&h, &c, 93 * SEC) &&
+		   verdict_at(&h, &c, 93 * SEC) == VERDICT_FAIL,
+	   "who has beaten by itself in this boot is not excused");
+	server_judge(&h, &c, 93 * SEC, &j);
+	ok(j.verdict == VERDICT_FAIL && j.reason == REASON_SERVER_SILENT,
+	   "the answer of another invocation is none");
+	heartbeat_hear(&h, &(struct notify) { .server = SERVER_CLOCK }, 92 * SEC, 94 * SEC);
+	(void)told(&h, &c, &k, 2, 92 * SEC, 94 * SEC);
+	server_judge(&h, &c, 94 * SEC, &j);
+	ok_int(j.verdict, VERDICT_INCONCLUSIVE, "a clock that is not set blames nobody");
+	heartbeat_hear(&h, &(struct notify) { .server = SERVER_ANSWERED }, 92 * SEC, 93 * SEC);
+	heartbeat_hear(&h, &(struct notify) { .server = SERVER_SILENT }, 92 * SEC, 94 * SEC);
+	server_judge(&h, &c, 94 * SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "one answer is enough for an invocation");
+	c.server_required = false;
+	server_judge(&(struct heartbeat) { 0 }, &c, SEC, &j);
+	ok_int(j.verdict, VERDICT_PASS, "not required");
+}
+
+static void test_process_start(void)
+{
+	uint64_t at;
+
+	ok(process_parse_stat(
+		   "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 "
+		   "10\n",
+		   &at) == 0 &&
+		   at == 4711 * PROCESS_TICK,
+	   "a name with blanks and brackets");
+	ok_int(process_parse_stat("42 (a) S 1 2 3", &at), -EBADMSG, "too short");
+	ok_int(process_parse_stat("", &at), -EBADMSG, "nothing");
+	ok_int(process_parse_stat("1 (a) S 1 1 1 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 x 9", &at),
+	       -EBADMSG, "no number");
 }
 
 /* ---- RAUC -------------------------------------------------------------------------------- */
@@ -578,6 +784,12 @@ int main(void)
 	test_restarts();
 	test_stopped_before();
 	test_unit_watchdog();
+	test_ended_as_it_wanted();
+	test_another_invocation();
+	test_signs_before_the_news();
+	test_watchdog_of_the_unit();
+	test_unit_that_ended();
+	test_process_start();
 	test_rauc();
 	test_journal_entries();
 	test_roles();

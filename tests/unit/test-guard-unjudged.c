@@ -22,7 +22,7 @@ static void make(const char *load, const char *active)
 	config_init(&config);
 	config.marker_proves = MARKER_PROVES_LOCAL;
 	senses = (struct senses) { 0 };
-	(void)senses_note_unit(&senses, &p, SEC);
+	(void)kiosk_note(&senses.kiosk, &p, SEC);
 }
 
 static const struct judgement *judged(enum check check)
