@@ -24,10 +24,11 @@ Rec = namedtuple(
 )
 
 # text: what stands in autoboot.txt, see below. content, version, proven: of each slot; proven is what
-# the world knows, not the record. flag, number: of the next boot. param: the reboot argument. run,
-# trial, phase, mode: the boot that is; trial: the firmware's flag, and from bf-init on its verdict.
-# inst: steps of an installation. ran: the staged slot was started. wanted: its version. left: budget
-# of faults. count: warm resets since the last record write, 9 after a power-on.
+# the world knows, not the record. flag, number: of the next boot. param: MARKED, or COUNTED and only
+# then the reboot argument. run, trial, phase, mode: the boot that is; trial: the firmware's flag, and
+# from bf-init on its verdict. inst: steps of an installation. ran: the staged slot was started.
+# wanted: its version. left: budget of faults. count: warm resets since the last record write, 9 after
+# a power-on.
 S = namedtuple(
     "S", "text content version proven rec flag number param run trial phase mode inst ran wanted "
     "left offer count"
@@ -39,6 +40,7 @@ Budget = namedtuple(
 # autoboot.txt: in place 0 and 1 name a slot, 2 is lost; else only a mount can change it: 3 there
 # is none, 4 and 5 a selection written by hand, 6 and 7 one line, which the firmware obeys.
 LOST, GONE, FILE, LINE = 2, 3, 4, 6
+MARKED, COUNTED = 1, 2
 
 # What a slot holds. pre: the kernel dies before bf-init; init: bf-init fails; nodata: the same, and
 # BF_DATA cannot be used there; user: dies in user space; kiosk: the kiosk never lives; later,
@@ -384,14 +386,22 @@ def reconcile(s: S) -> Program:
     elif s.mode == "ok" and (named(s.text) != r.com or (r.repairs and not in_place(s.text))):
         p.select(r.com)
     if r.com == s.run and r.staged != NONE and s.mode == "ok":
-        p.argument(1)
+        mark(p)
     return p.goes_on("active")
+
+
+def mark(p: Program) -> None:
+    """The next reboot that counts the attempt is the trial."""
+    if p.s.param != COUNTED:
+        p.argument(MARKED if rule("count") else COUNTED)
 
 
 def try_staged(s: S) -> Program:
     p = Program(s)
     ensure(p)
-    p.record(s.rec._replace(attempts=s.rec.attempts + 1, last="a"))
+    if s.rec.last != "a" or s.rec.attempts == 0:  # not in this boot yet
+        p.record(s.rec._replace(attempts=s.rec.attempts + 1, last="a"))
+    p.argument(COUNTED)
     return p.reboot(flag=1)
 
 
@@ -419,7 +429,8 @@ def changed(p: Program, r: Rec) -> None:
 
 def confirm(s: S) -> Program:
     p = Program(s)
-    changed(p, s.rec._replace(last="c", soft=0, st=with_item(s.rec.st, s.run, "g")))
+    last = "a" if s.rec.last == "a" else "c"
+    changed(p, s.rec._replace(last=last, soft=0, st=with_item(s.rec.st, s.run, "g")))
     ensure(p)
     return p.goes_on("confirmed")
 
@@ -427,7 +438,8 @@ def confirm(s: S) -> Program:
 def settle(s: S) -> Program:
     p = Program(s)
     if readable(s) and s.mode == "ok":
-        changed(p, s.rec._replace(hard=0, soft=0, ladder=0, probation=0, last="s", repairs=0))
+        last = "a" if s.rec.last == "a" else "s"
+        changed(p, s.rec._replace(hard=0, soft=0, ladder=0, probation=0, last=last, repairs=0))
         ensure(p)
     return p.goes_on("done")
 
@@ -448,8 +460,8 @@ def climb(s: S) -> Program:
     elif r.st[there] == "g":
         ensure(p)
         p.set(ran=0)
-        p.record(fallback(r))
-        p.argument(1)
+        p.record(fallback(r)._replace(last="a"))
+        p.argument(COUNTED)
         return p.reboot(flag=1)
     return p.goes_on("stay")
 
@@ -458,18 +470,29 @@ def retry_other(s: S) -> Program:
     p = Program(s)
     p.set(ran=0)
     ensure(p)
-    p.record(fallback(s.rec))
+    p.record(fallback(s.rec)._replace(last="a"))
+    p.argument(COUNTED)
     return p.reboot(flag=1)
 
 
 def clean_reboot(s: S) -> Program:
     p, r = Program(s), s.rec
-    if s.mode == "ok" and r is not None:
+    if s.param == MARKED and may_try(s):
+        return try_staged(s)
+    if s.param != COUNTED and s.mode == "ok" and r is not None:
         if is_trial(s) and r.staged == s.run:
             p.record(r._replace(trials=max(0, r.trials - 1)))
         elif s.run == r.com and r.last != "s":
             p.record(r._replace(last="e"))
-    return p.reboot(flag=p.s.param)
+    return p.reboot(flag=p.s.param == COUNTED)
+
+
+def forced_reboot(s: S) -> Program:
+    """No unit is run: `reboot -f`, a job of systemd's that took too long."""
+    p = Program(s)
+    if s.param == COUNTED and (s.rec is None or s.rec.last != "a" or s.rec.attempts == 0):
+        p.violations.append("a trial that nobody counted")
+    return p.reboot(flag=s.param == COUNTED)
 
 
 # -- an installation, by RAUC --------------------------------------------------------------------
@@ -509,7 +532,7 @@ def set_primary(s: S) -> Program | None:
     p.set(ran=0)
     p.record(r._replace(staged=target, kind="u", version=s.version[target], trials=0, attempts=0,
                         st=with_item(r.st, target, "u"), reason=0))
-    p.argument(1)
+    mark(p)
     p.set(inst=0, wanted=s.version[target])
     return p
 

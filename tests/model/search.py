@@ -142,6 +142,8 @@ def happens_when_up(s: S, offers, rots, add, pay, program) -> None:
     if left.person:
         p = model.clean_reboot(s)
         add("somebody reboots", pay(p.s, "person"), p.violations)
+        p = model.forced_reboot(s)
+        add("somebody forces a reboot", pay(p.s, "person"), p.violations)
     if left.rot and s.rec is not None and s.rec.com == s.run and s.content[s.run] == "good" \
             and s.phase == "done":
         for kind in rots:
@@ -342,7 +344,7 @@ def search_all(scenarios, kinds, trace: bool) -> int:
 MISTAKES = {
     "file": ("deaf", "good"), "number": ("file-wrong-init", "good"), "own-trial": ("own", "good"),
     "ensure": ("lost-b", "good"), "repair,file": ("lost-b", "good"),
-    "repair,number,file": ("lost-b", "init"),
+    "repair,number,file": ("lost-b", "init"), "count": ("update", "good"),
 }
 
 
