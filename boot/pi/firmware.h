@@ -17,6 +17,12 @@
  */
 #define FIRMWARE_BUILD_FLOOR 1741564800 /* Unix seconds */
 #define FIRMWARE_FLOOR_DATE  "2025-03-10"
+/*
+ * How to update it: by flashrom, at once. rpi-eeprom-update keeps its files where a boot filesystem
+ * should be, and our root has none; on the boot partition of a slot they would do harm
+ * (raspberrypi/rpi-eeprom #499). hooks/rauc/bf-pre-install says the same.
+ */
+#define FIRMWARE_UPDATE_COMMAND "BOOTFS=/tmp rpi-eeprom-update -a"
 
 /*
  * The argument of reboot(2) by which the next boot is a trial, once (Linux

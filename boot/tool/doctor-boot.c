@@ -355,10 +355,11 @@ static void check_eeprom(struct doctor *d)
 		doctor_say(d, DOCTOR_WARN, "EEPROM", "does not say its age");
 	else if (fw->build_timestamp < FIRMWARE_BUILD_FLOOR)
 		doctor_say(d, DOCTOR_FAULT, "EEPROM",
-			   "older than " FIRMWARE_FLOOR_DATE "; run rpi-eeprom-update");
+			   "older than " FIRMWARE_FLOOR_DATE "; run " FIRMWARE_UPDATE_COMMAND);
 	else if (fw->build_timestamp < EEPROM_RECOMMENDED)
 		doctor_say(d, DOCTOR_WARN, "EEPROM",
-			   "older than " EEPROM_RECOMMENDED_DATE "; better run rpi-eeprom-update");
+			   "older than " EEPROM_RECOMMENDED_DATE
+			   "; better run " FIRMWARE_UPDATE_COMMAND);
 	else
 		doctor_say(d, DOCTOR_OK, "EEPROM", "not older than " EEPROM_RECOMMENDED_DATE);
 }
