@@ -93,6 +93,9 @@ def test_slot_a_twice(real_device):
     assert "(initrd)" in shell.lines("systemd-analyze")[0]
     assert shell("test -e /dev/mapper/root && test -b /dev/mapper/root")[0] == 0
     assert "SYSTEMD_READY=0" not in shell("udevadm info /dev/dm-0")[1]
+    for part in ("BOOTSEL", "BOOT_A", "BOOT_B", "ROOT_A", "ROOT_B", "DATA"):
+        said = shell.lines(f"udevadm info --query=property /dev/disk/by-partlabel/BF_{part}")
+        assert "UDISKS_IGNORE=1" in said, part
     # The hardware watchdog went from bf-init to systemd without a gap.
     assert shell.lines("cat /sys/class/watchdog/watchdog0/state") == ["active"]
     assert "Using hardware watchdog" in "\n".join(shell.lines("journalctl -b --no-pager -o cat"))
