@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * The boot rules of the running system; those of bf-init stand in rules.c, with
- * the meaning of W, S, R and RT. P+: the reboot argument is asked for, P-: it is
- * taken back. "ensure S": S(committed) unless autoboot.txt names it already; where it is not in
- * place, S makes the file anew. F: the file made anew in any case.
+ * the meaning of W, S, R and RT. M+: the mark that a reboot is to be the trial; P+: the same,
+ * and the reboot argument is written; P-: both are taken back. "ensure S": S(committed) unless
+ * autoboot.txt names it already; where it is not in place, S makes the file anew. F: the file made
+ * anew in any case.
  *
  *  request               | state                              | writes, in order          | next
  *  ----------------------+------------------------------------+---------------------------+-----
@@ -15,7 +16,7 @@
  *                        |                                    | proven, not staged)       |
  *                        | X running, trial                   | as reject                 |
  *                        | X running, committed               | refused (1)               |
- *  set-primary X         | X not committed                    | ensure S, W(staged=X), P+ |
+ *  set-primary X         | X not committed                    | ensure S, W(staged=X), M+ |
  *                        | X committed                        | as cancel                 |
  *  cancel                |                                    | P-, W(staged=-)           |
  *  try                   | staged, attempts < 6               | ensure S, W(attempts+1,   |
@@ -26,7 +27,7 @@
  *  shutdown, no reboot   |                                    | as above, never a trial   |
  *  reconcile             | committed                          | ensure S                  |
  *                        | the same, repairs > 0, not in place| F                         |
- *                        | committed, staged, attempts < 6    | the same, P+              |
+ *                        | committed, staged, attempts < 6    | the same, M+              |
  *                        | wrong slot, repairs < 3            | F, W(repairs+1)           | R
  *                        | wrong slot                         | ensure S; not in place: F |
  *  set-state X good      | X not running                      | refused                   |
@@ -50,7 +51,8 @@
  * - A commit writes the record first: a cut before the sector is the ordinary
  *   "sector does not name the committed slot", which bf-init repairs.
  * - The attempt is counted before the reboot that it bounds, and the sector is
- *   right before the flag is set: a flag with a lost autoboot.txt could hang.
+ *   right before the flag is set: a flag with a lost autoboot.txt could hang. That a slot is
+ *   staged sets no flag yet: a reboot that runs no unit would be a trial that nobody counted.
  * - Nothing but a trial itself makes the slot it left bad, and the slot left by
  *   a fallback is unknown: it was good once, and two bad slots are a dead end.
  * - reconcile is where autoboot.txt is made anew: that takes a mount, which bf-init cannot do,

@@ -42,7 +42,7 @@ struct run_facts {
 	bool validated;	   /* bf-init: a trial boot of the staged slot */
 	bool committable;  /* … and its stamp is durable */
 	bool staying;	   /* the guard has given up to switch slots in this boot */
-	bool armed;	   /* the reboot argument is asked for */
+	bool armed;	   /* the next reboot is to be the trial */
 	enum selector_state selector;
 	enum slot selector_committed; /* SLOT_NONE unless VALID */
 	bool selector_in_place;	      /* one write can change it, no mount */
@@ -110,8 +110,8 @@ enum request_step {
 	STEP_FILE,    /* the same, the file made anew through a mount in any case; that it cannot be
 		       * does not keep a STEP_RECORD from being done that comes next */
 	STEP_RECORD,  /* .record is stored, durable and read back */
-	STEP_ARM,     /* the next reboot is the trial, once the attempt is counted */
-	STEP_COUNTED, /* the same, and the attempt is counted */
+	STEP_ARM,     /* a reboot that counts the attempt is to be the trial; a mark only */
+	STEP_COUNTED, /* the attempt is in the record: the reboot argument is written */
 	STEP_DISARM,  /* the next reboot is a plain one */
 };
 #define REQUEST_STEPS_MAX 4

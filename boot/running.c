@@ -286,26 +286,43 @@ int running_make_spares(void)
 	return e;
 }
 
+/*
+ * Whoever reboots from now on, and in whatever way, starts the trial: also those that run no unit
+ * (`reboot -f`, a job that timed out). So it is written nowhere else, and never before the
+ * marker says that the attempt is counted.
+ */
 static int write_param(void)
 {
-	int e = io_mkdirat(AT_FDCWD, "/run/systemd", 0755);
+	int e = says(RUNNING_ARMED, COUNTED_TEXT) ? 0 : -EPROTO;
 
+	if (e >= 0)
+		e = io_mkdirat(AT_FDCWD, "/run/systemd", 0755);
 	return e < 0 ? e : write_file(RUNNING_REBOOT_PARAM, PARAM_TEXT, RUNNING_SPARE_PARAM);
 }
 
-static int arm(struct running *r, bool counted)
+static int arm(struct running *r)
 {
-	int e;
+	int e = write_file(RUNNING_ARMED, ARMED_TEXT, NULL);
 
-	e = counted ? write_file(RUNNING_ARMED, COUNTED_TEXT, RUNNING_SPARE_ARMED)
-		    : write_file(RUNNING_ARMED, ARMED_TEXT, NULL);
 	if (e < 0)
 		return note(r, e, RUNNING_ARMED);
-	e = write_param();
-	if (e < 0)
-		return note(r, e, RUNNING_REBOOT_PARAM);
 	r->facts.armed = true;
 	return 0;
+}
+
+static int arm_counted(struct running *r)
+{
+	const struct record *rec = &r->facts.record;
+	int e;
+
+	if (!r->facts.record_readable || rec->last.phase != PHASE_ATTEMPT || rec->attempts == 0)
+		return note(r, -EPROTO, "the attempt is not in the boot record");
+	e = write_file(RUNNING_ARMED, COUNTED_TEXT, RUNNING_SPARE_ARMED);
+	if (e < 0)
+		return note(r, e, RUNNING_ARMED);
+	r->facts.armed = true;
+	e = write_param();
+	return e < 0 ? note(r, e, RUNNING_REBOOT_PARAM) : 0;
 }
 
 static int disarm(struct running *r)
@@ -334,6 +351,13 @@ int running_arm_again(void)
 		return remove_file(RUNNING_REBOOT_PARAM);
 	r = write_param();
 	return r < 0 ? r : 1;
+}
+
+int running_reboot(void)
+{
+	bool trial = says(RUNNING_ARMED, COUNTED_TEXT) && says(RUNNING_REBOOT_PARAM, PARAM_TEXT);
+
+	return sys_reboot(trial ? FIRMWARE_REBOOT_TRIAL : NULL);
 }
 
 /* ---- mounts ---------------------------------------------------------------- */
@@ -479,10 +503,10 @@ int running_carry_out(struct running *r, const struct request_plan *plan)
 			e = write_record(r, &plan->record);
 			break;
 		case STEP_ARM:
-			e = arm(r, false);
+			e = arm(r);
 			break;
 		case STEP_COUNTED:
-			e = arm(r, true);
+			e = arm_counted(r);
 			break;
 		case STEP_DISARM:
 			e = disarm(r);

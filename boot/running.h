@@ -11,7 +11,8 @@
  *                               fills it must not keep its slot from being left
  *   /run/bf/armed               "armed\n" or "counted\n": the next reboot is to be the
  *                               trial; counted: that attempt stands in the record
- *   /run/systemd/reboot-param   systemd's reboot argument: FIRMWARE_REBOOT_TRIAL and a newline
+ *   /run/systemd/reboot-param   systemd's reboot argument: FIRMWARE_REBOOT_TRIAL and a newline;
+ *                               only beside "counted\n"
  */
 #pragma once
 
@@ -86,6 +87,10 @@ _must_check_ int running_make_spares(void);
  * the attempt was counted. Returns 1 when the next boot is the trial, 0 when not.
  */
 _must_check_ int running_arm_again(void);
+
+/* The reboot itself, at once, with the argument that stands in its file; comes back only with an
+ * error. */
+_must_check_ int running_reboot(void);
 
 /*
  * roothash= of the image in the boot partition of @slot, read through a

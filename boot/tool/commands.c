@@ -13,11 +13,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* systemctl answers as soon as the reboot has begun. */
+#define REBOOT_ASKED_SEC 8
 /* Above what the lock waits; below the 25 s that a D-Bus caller of RAUC waits. */
 #define DEADLINE_SEC 20
 _Static_assert(RUNNING_LOCK_SEC < DEADLINE_SEC, "waiting for the lock is not the deadline");
 
-static const char *const reboot_programs[] = { "/usr/bin/systemctl", "/bin/systemctl" };
+#define SYSTEMCTL "/usr/bin/systemctl"
 
 #define NO_MORE ""
 static const struct command commands[] = {
@@ -65,6 +67,8 @@ static const struct command commands[] = {
 	  ACCESS_CHANGE, 0, 1, 1, command_shutdown, BF_BOOT_FAILED },
 	{ "arm", "", "unit: last before the reboot, make it the counted trial", NO_MORE,
 	  ACCESS_NONE, 0, 0, 0, command_arm, BF_BOOT_FAILED },
+	{ "end", "SECONDS", "unit: end a reboot that hangs, as it was asked for", NO_MORE,
+	  ACCESS_NONE, 0, 1, 1, command_end, BF_BOOT_FAILED },
 };
 
 static const struct {
@@ -168,22 +172,40 @@ int call_request(struct call *call, enum request request, const struct request_a
 	return BF_BOOT_OK;
 }
 
+/* Nobody who keeps the system up keeps a slot running that is given up. */
+#define IGNORE_INHIBITORS "--check-inhibitors=no"
+
 int call_reboot(struct call *call, enum boot_next next)
 {
 	static char *const environment[] = { (char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-	char *argv[] = { (char *)"systemctl", (char *)"reboot", NULL, NULL };
-	int r = -ENOENT;
+	char *argv[] = { (char *)"systemctl", (char *)"reboot", (char *)IGNORE_INHIBITORS, NULL,
+			 NULL };
 
 	/* Given, it is kept by systemctl; else that deletes what is armed. */
 	if (next == NEXT_REBOOT_TRIAL)
-		argv[2] = (char *)"--reboot-argument=" FIRMWARE_REBOOT_TRIAL;
+		argv[3] = (char *)"--reboot-argument=" FIRMWARE_REBOOT_TRIAL;
 	(void)fflush(call->out);
 	(void)fflush(call->err);
 	sys_alarm(0, SIG_DFL);
 	/* The lock goes with the exec: what runs on shutdown needs it. */
-	for (size_t i = 0; i < ARRAY_SIZE(reboot_programs) && r == -ENOENT; i++)
-		r = sys_exec(reboot_programs[i], argv, environment);
-	return call_failed(call, r, "systemctl reboot");
+	return call_failed(call, sys_exec(SYSTEMCTL, argv, environment), SYSTEMCTL);
+}
+
+int call_begin_reboot(struct call *call)
+{
+	char *argv[] = { (char *)"systemctl", (char *)"reboot", NULL };
+	int r, status = 0;
+
+	(void)fflush(call->err);
+	r = sys_spawn_wait(NULL, SYSTEMCTL, argv, REBOOT_ASKED_SEC, -1, &status);
+	if (r < 0)
+		return call_failed(call, r, SYSTEMCTL);
+	if (status == 0)
+		return BF_BOOT_OK;
+	call_say(call,
+		 "refused: systemd does not reboot now, so nothing was counted. See above, and "
+		 "'systemd-inhibit --list'.");
+	return call->command->failed;
 }
 
 void call_check_eeprom(const struct call *call)
@@ -196,7 +218,7 @@ void call_check_eeprom(const struct call *call)
 		return;
 	if (fw.has_build_timestamp && fw.build_timestamp < FIRMWARE_BUILD_FLOOR)
 		call_say(call, "warning: the EEPROM's firmware is older than " FIRMWARE_FLOOR_DATE
-			       "; update it with rpi-eeprom-update");
+			       "; update it: " FIRMWARE_UPDATE_COMMAND);
 }
 
 /* ---- running a command ------------------------------------------------------ */

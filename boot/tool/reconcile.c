@@ -5,6 +5,14 @@
  */
 #include "boot/tool/tool.h"
 
+#include "boot/sys.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+/* Below RebootWatchdogSec=, see system.conf.d/50-bf.conf. */
+#define END_SEC 11
+
 /* For the journal: how this boot stands, in one line. */
 static void report(const struct call *call)
 {
@@ -55,6 +63,34 @@ int command_shutdown(struct call *call)
 				 plan.record.attempts, RULES_ATTEMPTS_MAX,
 				 slot_name(plan.record.staged));
 	return status;
+}
+
+/* systemd-shutdown has taken over: nothing is read from a disk to find that out. */
+static bool is_at_the_end(void)
+{
+	_cleanup_free_ char *name = NULL;
+
+	return sys_read_file(AT_FDCWD, "/proc/1/comm", 64, &name, NULL) >= 0 &&
+	       startswith(name, "systemd-shut");
+}
+
+/*
+ * systemd kills what is left, and feeds no watchdog meanwhile: what cannot be killed ends in a
+ * reset, and that forgets the reboot argument. So the reboot comes before it. What must outlive it
+ * is on the disk already; to write out the rest may be just what hangs.
+ */
+int command_end(struct call *call)
+{
+	uint32_t limit_sec = 0, end_sec = 0;
+
+	if (parse_u32(call->args[0], 10, &limit_sec) < 0)
+		return call_usage(call);
+	sys_alarm(0, SIG_DFL);
+	for (uint32_t sec = 0; sec < limit_sec && end_sec < END_SEC; sec++) {
+		sys_sleep_usec(1000000);
+		end_sec += is_at_the_end();
+	}
+	return call_failed(call, running_reboot(), "reboot");
 }
 
 int command_arm(struct call *call)

@@ -78,6 +78,11 @@ int call_request(struct call *call, enum request request, const struct request_a
 		 struct request_plan *ret);
 /* Leaves the system as @next says; returns only when that failed, with the exit status. */
 int call_reboot(struct call *call, enum boot_next next);
+/*
+ * Asks for a plain reboot and comes back: BF_BOOT_OK, it begins, and its shutdown waits for our
+ * lock. Else somebody holds it up, or systemd cannot be asked; that was said.
+ */
+int call_begin_reboot(struct call *call);
 /* Says so when the EEPROM is too old for the selection to work, or its age is unknown. */
 void call_check_eeprom(const struct call *call);
 
@@ -98,6 +103,7 @@ int command_reject(struct call *call);
 int command_reconcile(struct call *call);
 int command_shutdown(struct call *call);
 int command_arm(struct call *call);
+int command_end(struct call *call);
 /* status.c */
 int command_status(struct call *call);
 int command_history(struct call *call);

@@ -2,14 +2,24 @@
 /* What a person, or the guard, asks about the trial of the staged slot. */
 #include "boot/tool/tool.h"
 
+/*
+ * Counted is what begins: somebody may hold the reboot up (systemd-inhibit(1)). The shutdown counts
+ * as well, but needs the lock that is held here; it makes up for it should this be killed.
+ */
 int command_try(struct call *call)
 {
 	struct request_plan plan;
-	int status;
+	int r, status;
 
 	call_check_eeprom(call);
-	status = call_request(call, REQUEST_TRY, NULL, &plan);
-	return status == BF_BOOT_OK ? call_reboot(call, plan.next) : status;
+	requests_plan(&call->running.facts, REQUEST_TRY, NULL, &plan);
+	if (plan.refusal != REFUSAL_NONE)
+		return call_refused(call, plan.refusal);
+	status = call_begin_reboot(call);
+	if (status != BF_BOOT_OK)
+		return status;
+	r = running_carry_out(&call->running, &plan);
+	return r < 0 ? call_failed(call, r, "") : BF_BOOT_OK;
 }
 
 int command_cancel(struct call *call)

@@ -95,6 +95,22 @@ def test_the_argument_is_written_after_everything() -> None:
         assert line in unit
 
 
+def test_a_reboot_that_hangs_is_ended_in_order() -> None:
+    """By bf-boot, which keeps the argument; then by systemd; all of it within five minutes."""
+    unit = settings("bf-boot-end.service")
+    assert "DefaultDependencies=no" in unit and not any(line.startswith(("Conflicts=", "Before=", "After=")) for line in unit)
+    mine = int(re.search(r"^ExecStart=@\S+ @bf-boot end (\d+)$", "\n".join(unit), re.M)[1])
+    for target in ("reboot", "soft-reboot", "kexec", "poweroff", "halt"):
+        text = "\n".join(settings(f"{target}.target.d/50-bf.conf"))
+        limit, action = re.search(r"^JobTimeoutSec=(\d+)s\nJobTimeoutAction=(\S+)$", text, re.M).groups()
+        off = target in ("poweroff", "halt")
+        assert action == ("poweroff-immediate" if off else "reboot-force")
+        assert (0 if off else mine) < int(limit) <= 300 - 15
+    watchdog = re.search(r"^RebootWatchdogSec=(\d+)s$", "\n".join(settings("system.conf.d/50-bf.conf")), re.M)
+    grace = re.search(r"#define END_SEC (\d+)", (TOP / "boot/tool/reconcile.c").read_text())
+    assert int(grace[1]) < int(watchdog[1])
+
+
 def test_the_doctor_looks_where_the_units_are_enabled() -> None:
     """A unit that moves to another target must not be called "not enabled" on every device."""
     text = (TOP / "boot/tool/doctor-system.c").read_text()

@@ -27,8 +27,9 @@ const struct answer *ask(const char *word, ...)
 	va_end(ap);
 	q.out = open_memstream(&a.out, &out_len);
 	q.err = open_memstream(&a.err, &err_len);
-	if (!q.out || !q.err || fake_run(ask_run, &q) == FAKE_REBOOT)
+	if (!q.out || !q.err)
 		abort();
+	(void)fake_run(ask_run, &q);
 	(void)fclose(q.out);
 	(void)fclose(q.err);
 	if (err_len && a.err[err_len - 1] == '\n')

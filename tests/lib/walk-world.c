@@ -633,15 +633,19 @@ static void check_found(struct world *w, const struct run_facts *got)
 		world_violate(w, "running.c found another record than there is");
 }
 
-static void drop_step(struct request_plan *plan, enum request_step step)
+static bool drop_step(struct request_plan *plan, enum request_step step)
 {
+	bool found = false;
 	size_t to = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(plan->steps); i++)
 		if (plan->steps[i] != step)
 			plan->steps[to++] = plan->steps[i];
+		else
+			found = true;
 	while (to < ARRAY_SIZE(plan->steps))
 		plan->steps[to++] = STEP_END;
+	return found;
 }
 
 static void swap_writes(struct request_plan *plan)
@@ -655,7 +659,7 @@ static void swap_writes(struct request_plan *plan)
 }
 
 /* Does the mistake that was asked for. */
-static void spoil_plan(const struct world *w, enum request request, struct request_plan *plan)
+static void spoil_plan(struct world *w, enum request request, struct request_plan *plan)
 {
 	struct record *r = &plan->record;
 
@@ -664,15 +668,18 @@ static void spoil_plan(const struct world *w, enum request request, struct reque
 	if (w->mistake == MISTAKE_SWAP)
 		swap_writes(plan);
 	if (w->mistake == MISTAKE_NO_SECTOR && request == REQUEST_SET_BAD)
-		drop_step(plan, STEP_SECTOR);
+		(void)drop_step(plan, STEP_SECTOR);
 	/* What bf-init leaves undone, reconcile would do. */
 	if ((w->mistake == MISTAKE_NO_FILE || w->mistake == MISTAKE_NO_REPAIR) &&
 	    request == REQUEST_RECONCILE) {
-		drop_step(plan, STEP_SECTOR);
-		drop_step(plan, STEP_FILE);
+		(void)drop_step(plan, STEP_SECTOR);
+		(void)drop_step(plan, STEP_FILE);
 	}
-	if (w->mistake == MISTAKE_NOT_COUNTED && r->last.phase == PHASE_ATTEMPT)
-		drop_step(plan, STEP_RECORD);
+	if (w->mistake == MISTAKE_NOT_COUNTED && drop_step(plan, STEP_COUNTED)) {
+		(void)drop_step(plan, STEP_RECORD);
+		w->counted = true;
+		fake_file(RUNNING_ARMED, "counted\n");
+	}
 	if (w->mistake == MISTAKE_BOTH_BAD && request == REQUEST_SET_BAD)
 		r->state[SLOT_A] = r->state[SLOT_B] = STATE_BAD;
 	if (w->mistake == MISTAKE_NOT_REFUSED)

@@ -150,15 +150,14 @@ static void test_update(void)
 	ok_str(rec.hash[SLOT_B], DEVICE_HASH, "with the root hash of its boot image");
 	ok_str(ask("get-primary", NULL)->out, "B\n", "B is the primary slot");
 	ok_str(ask("get-state", "B", NULL)->out, "good\n", "and good");
-	ok(file_says(PARAM, "0 tryboot\n"), "the reboot argument is there");
-
-	/* `reboot` deletes it; what is armed but not counted is not armed again. */
-	fake_remove(PARAM);
+	/* A reboot that runs no unit (`reboot -f`) counts nothing, so it must be a plain one. */
+	ok(!fake_exists(PARAM), "no reboot argument yet");
 	ok_int(ask("arm", NULL)->status, 0, "arm without an attempt");
 	ok(!fake_exists(PARAM), "does not arm");
 	a = ask("shutdown", "reboot", NULL);
 	ok(a->status == 0 && strstr(a->err, "attempt 1 of 6"), "the shutdown counts it");
 	ok_int(stored().attempts, 1, "in the record");
+	ok(file_says(PARAM, "0 tryboot\n"), "and then the reboot argument is there");
 	ok_int(ask("shutdown", "reboot", NULL)->status, 0, "a second call");
 	ok_int(stored().attempts, 1, "counts once");
 	fake_remove(PARAM);
@@ -202,7 +201,8 @@ static void test_reject(void)
 	play(TRIAL);
 	a = ask("reject", "verity-corrupt", NULL);
 	ok_int(a->status, -1, "reject leaves by the reboot");
-	ok(strstr(fake_log(), "exec /usr/bin/systemctl systemctl reboot\n"), "a plain one");
+	ok(strstr(fake_log(), "exec /usr/bin/systemctl systemctl reboot --check-inhibitors=no\n"),
+	   "a plain one, whoever would hold it up");
 	ok(stored().state[SLOT_B] == STATE_BAD, "B is bad");
 	ok_str(stored().history[0].reason, "verity-corrupt", "for the reason given");
 
@@ -212,10 +212,6 @@ static void test_reject(void)
 	ok_int(a->status, -1, "reject that cannot be written reboots, too");
 	ok(strstr(a->err, "record"), "and says so: %s", a->err);
 
-	play(TRIAL);
-	fake_result("exec /usr/bin/systemctl", -ENOENT);
-	ok_int(ask("reject", NULL)->status, -1, "systemctl is elsewhere");
-	ok(strstr(fake_log(), "exec /bin/systemctl"), "and found");
 	play(TRIAL);
 	fake_result("exec", -ENOENT);
 	a = ask("reject", NULL);
@@ -230,18 +226,65 @@ static void test_reject(void)
 
 static void test_try(void)
 {
+	const struct answer *a;
+
 	play(STAGED);
-	ok_int(ask("try", NULL)->status, -1, "try leaves by the reboot");
-	ok(strstr(fake_log(), "exec /usr/bin/systemctl systemctl reboot "
-			      "--reboot-argument=0 tryboot\n"),
-	   "into the trial");
+	ok_int(ask("try", NULL)->status, 0, "try asks for the reboot");
+	ok(strstr(fake_log(), "spawn /usr/bin/systemctl systemctl reboot\n"), "of systemd");
 	ok_int(stored().attempts, 1, "counted");
 	ok(file_says(PARAM, "0 tryboot\n"), "armed");
 
 	play(STAGED);
+	fake_spawn(256, 0);
+	a = ask("try", NULL);
+	ok(a->status == 1 && strstr(a->err, "nothing was counted"), "held up: %s", a->err);
+	ok(stored().attempts == 0 && !fake_exists(PARAM), "nothing was counted");
+
+	play(STAGED);
+	fake_spawn(0, 100);
+	ok_int(ask("try", NULL)->status, 1, "systemd does not answer");
+	ok(stored().attempts == 0 && !fake_exists(PARAM), "nothing was counted");
+
+	play(STAGED);
 	fake_result("exchange", -EIO);
 	ok_int(ask("try", NULL)->status, 1, "no trial that cannot be counted");
-	ok(!strstr(fake_log(), "exec"), "no reboot");
+	ok(!fake_exists(PARAM), "the reboot is a plain one");
+
+	play(QUIET);
+	ok_int(ask("try", NULL)->status, 1, "nothing is staged");
+	ok(!strstr(fake_log(), "spawn"), "no reboot");
+}
+
+static void shutdown_takes_over(void)
+{
+	fake_file("/proc/1/comm", "systemd-shutdow\n");
+}
+
+/* A reboot that hangs: ended in time, and before the watchdog's reset, which forgets the argument.
+ */
+static void test_end(void)
+{
+	uint64_t begin;
+
+	play(STAGED);
+	fake_file("/proc/1/comm", "systemd\n");
+	begin = sys_monotonic_usec();
+	ok_int(ask("end", "240", NULL)->status, -1, "end: by the reboot");
+	ok(strstr(fake_log(), "reboot -\n"), "not counted: a plain one");
+	ok_int((long)((sys_monotonic_usec() - begin) / 1000000), 240, "after the time");
+
+	play(STAGED);
+	fake_file("/proc/1/comm", "systemd\n");
+	ok(ask("reconcile", NULL)->status == 0 && ask("shutdown", "reboot", NULL)->status == 0,
+	   "counted");
+	shutdown_takes_over();
+	begin = sys_monotonic_usec();
+	ok_int(ask("end", "240", NULL)->status, -1, "end: systemd-shutdown waits in vain");
+	ok(strstr(fake_log(), "reboot 0 tryboot\n"), "counted: into the trial");
+	ok_int((long)((sys_monotonic_usec() - begin) / 1000000), 11, "before the watchdog");
+
+	play(STAGED);
+	ok_int(ask("end", "soon", NULL)->status, 2, "end: not a time");
 }
 
 static void test_eeprom(void)
@@ -414,8 +457,10 @@ static void test_deadline(void)
 	log = fake_log();
 	ok(startswith(log, "alarm 20\n"), "a deadline before anything else");
 	ok(strstr(log, "alarm 0\n"), "and none after it");
+	play(TRIAL);
+	fake_log_files(true);
 	fake_log_clear();
-	(void)ask("try", NULL);
+	(void)ask("reject", NULL);
 	log = strstr(fake_log(), "alarm 0\n");
 	ok(log && strstr(log, "exec /usr/bin/systemctl"), "the reboot is not cut short by it");
 }
@@ -526,7 +571,7 @@ static bool is_bad(const struct record *rec)
 
 static bool is_staged(const struct record *rec)
 {
-	return rec->staged == SLOT_B && fake_exists(PARAM);
+	return rec->staged == SLOT_B && fake_exists("/run/bf/armed") && !fake_exists(PARAM);
 }
 
 static bool is_committed(const struct record *rec)
@@ -543,6 +588,7 @@ int main(void)
 	test_commit();
 	test_reject();
 	test_try();
+	test_end();
 	test_eeprom();
 	test_hash();
 	test_degraded();

@@ -72,6 +72,8 @@ static const struct {
 	{ "/var/lib/dpkg/status", STATUS("1.13-3+deb13u1"), 0 },
 };
 
+static const char *const reboots[] = { "reboot", "soft-reboot", "kexec" };
+
 static void make_good(void)
 {
 	struct device d = device_default;
@@ -94,12 +96,15 @@ static void make_good(void)
 	fake_symlink("../../nvme0n1p5", "/dev/disk/by-partlabel/BF_ROOT_B");
 	fake_symlink("/usr/lib/systemd/system/bf-boot-reconcile.service",
 		     "/etc/systemd/system/multi-user.target.wants/bf-boot-reconcile.service");
-	fake_symlink("../bf-boot-arm.service",
-		     "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service");
-	fake_symlink("../bf-boot-arm.service",
-		     "/usr/lib/systemd/system/soft-reboot.target.wants/bf-boot-arm.service");
-	fake_symlink("../bf-boot-arm.service",
-		     "/usr/lib/systemd/system/kexec.target.wants/bf-boot-arm.service");
+	for (size_t i = 0; i < ARRAY_SIZE(reboots); i++) {
+		_cleanup_free_ char *wants =
+			strf("/usr/lib/systemd/system/%s.target.wants", reboots[i]);
+		_cleanup_free_ char *arm = strf("%s/bf-boot-arm.service", wants);
+		_cleanup_free_ char *end = strf("%s/bf-boot-end.service", wants);
+
+		fake_symlink("../bf-boot-arm.service", arm);
+		fake_symlink("../bf-boot-end.service", end);
+	}
 	fake_symlink("x", "/etc/systemd/system/sysinit.target.wants/bf-guard.service");
 	fake_symlink("x", "/etc/systemd/system/emergency.target.wants/bf-guard.service");
 	fake_symlink("x", "/etc/systemd/system/rescue.target.wants/bf-guard.service");
@@ -253,6 +258,8 @@ static void test_files(void)
 		  "FAULT  unit          bf-boot-reconcile" },
 		{ "arm off", "/usr/lib/systemd/system/reboot.target.wants/bf-boot-arm.service",
 		  NULL, 0, "FAULT  unit          bf-boot-arm" },
+		{ "end off", "/usr/lib/systemd/system/reboot.target.wants/bf-boot-end.service",
+		  NULL, 0, "warn   unit          bf-boot-end" },
 		{ "arm off for kexec",
 		  "/usr/lib/systemd/system/kexec.target.wants/bf-boot-arm.service", NULL, 0,
 		  "FAULT  unit          bf-boot-arm.service (makes every reboot the trial) is not "

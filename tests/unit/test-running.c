@@ -346,9 +346,10 @@ static void test_arming(void)
 	ok_int(ask(REQUEST_SET_PRIMARY, SLOT_B, "dd44"), 0, "arm");
 	ok(on_disk(&rec) && rec.staged == SLOT_B, "arm: record");
 	is_file(RUNNING_ARMED, "armed\n", "arm: marker");
-	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "arm: reboot argument");
+	ok(!fake_exists(RUNNING_REBOOT_PARAM), "arm: no reboot argument before it is counted");
+	fake_file(RUNNING_REBOOT_PARAM, "0 tryboot\n");
 	ok_int(running_arm_again(), 0, "arm again: not counted, so no trial");
-	ok(!fake_exists(RUNNING_REBOOT_PARAM), "arm again: the argument is taken back");
+	ok(!fake_exists(RUNNING_REBOOT_PARAM), "arm again: somebody's argument is taken back");
 	ok_int(ask(REQUEST_TRY, SLOT_NONE, ""), 0, "try");
 	is_file(RUNNING_ARMED, "counted\n", "try: marker");
 	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "try: reboot argument");
@@ -372,12 +373,24 @@ static void test_arming(void)
 	ok_int(running_arm_again(), 1, "a full /run: still there at the end");
 	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "a full /run: and not written over");
 	fake_remove(RUNNING_REBOOT_PARAM);
-	ok_int(running_arm_again(), 1, "a full /run: plain reboot has deleted it");
-	is_file(RUNNING_REBOOT_PARAM, "0 tryboot\n", "a full /run: a spare file is taken");
-	fake_remove(RUNNING_REBOOT_PARAM);
 	ok_int(running_arm_again(), -ENOENT, "a full /run: one spare file is there, not two");
 	fake_result("read-file " RUNNING_ARMED, -EIO);
 	ok_int(running_arm_again(), -EIO, "arm again: an error is told");
+}
+
+/* A plan that asks for the reboot argument alone does not get it. */
+static void test_not_counted(void)
+{
+	const struct request_plan plan = { .steps = { STEP_COUNTED }, .sector = SLOT_NONE };
+	struct running r;
+
+	make_usual();
+	ok_int(ask(REQUEST_SET_PRIMARY, SLOT_B, "dd44"), 0, "not counted: staged");
+	ok_int(running_open(RUNNING_CHANGE, &r), 0, "not counted: open");
+	ok_int(running_carry_out(&r, &plan), -EPROTO, "not counted: no trial");
+	is_file(RUNNING_ARMED, "armed\n", "not counted: marker");
+	ok(!fake_exists(RUNNING_REBOOT_PARAM), "not counted: no reboot argument");
+	running_close(&r);
 }
 
 /* What was refused or went wrong leaves the flag alone. */
@@ -424,7 +437,7 @@ static bool consistent(void)
 
 	if (!on_disk(&rec))
 		return false;
-	if (fake_exists(RUNNING_REBOOT_PARAM) && rec.staged == SLOT_NONE)
+	if (fake_exists(RUNNING_REBOOT_PARAM) && (rec.staged == SLOT_NONE || rec.attempts == 0))
 		return false;
 	return sector_on_disk() == SLOT_A || rec.committed == SLOT_B;
 }
@@ -601,6 +614,7 @@ int main(void)
 	test_lock();
 	test_commit();
 	test_arming();
+	test_not_counted();
 	test_refused();
 	for (size_t i = 0; i < ARRAY_SIZE(sweeps); i++) {
 		test_sweep(&sweeps[i], false);

@@ -10,7 +10,7 @@ import pytest
 
 import bootrecord
 from diskimage import DiskImage
-from guarded import GUEST_SEC, PLAIN, TRYBOOT, Guarded
+from guarded import GUEST_SEC, PLAIN, TRYBOOT, Guarded, said_as_json
 from machine import End
 from test_guard import committed, go_on, trial  # noqa: F401 (fixtures)
 
@@ -120,10 +120,91 @@ def test_what_stops_here_is_no_verdict(box: Guarded, command: str) -> None:
 @pytest.mark.parametrize("force", ["--force", pytest.param("--force --force", marks=pytest.mark.long)],
                          ids=["once", "twice"])
 def test_a_forced_reboot_is_no_verdict(box: Guarded, force: str) -> None:
-    """No unit is stopped, so nobody writes anything down; the argument is in place since the slot was staged.
-    bf-init counts the trials, which bounds them."""
+    """No unit is stopped, so nobody counts anything: the staged slot is not tried, and stays staged."""
     box.run.machine.send(f"systemctl reboot {force}\n")
-    record = box.ends(PLAIN if is_trial(box) else TRYBOOT)
+    record = box.ends(PLAIN)
     assert_nobody_is_blamed(record)
     assert (record["trials"], record["attempts"]) == (("1", "1") if is_trial(box) else ("0", "0"))
-    assert box.decides(*((2, False) if is_trial(box) else (3, True)))
+    assert box.decides(2, False)
+
+
+@pytest.mark.parametrize("box", ["committed"], indirect=True)
+def test_a_trial_is_counted_when_its_reboot_begins(box: Guarded) -> None:
+    """Somebody holds the reboot up: refused, with who it is, and nothing counted. Then it begins."""
+    box.ok("systemd-run --quiet --unit=hold systemd-inhibit --what=shutdown --who=baker --why=oven --mode=block "
+           "sleep infinity; until systemd-inhibit --list | grep -q baker; do sleep 0.2; done")
+    status, said = box.shell("bf-boot try 2>&1")
+    assert status == 1 and "nothing was counted" in said, said
+    assert said_as_json(box.ok("bf-boot status --json"))["attempts"] == 0
+    box.ok("test ! -e /run/systemd/reboot-param; systemctl stop hold")
+    goes_down(box, "bf-boot try")
+
+
+# ---- a shutdown that hangs
+
+# Nothing can kill who writes to a file system that is frozen.
+FROZEN = ("truncate -s 16M /run/frozen; mkfs.ext4 -q /run/frozen; mount -o loop /run/frozen /mnt; "
+          "fsfreeze --freeze /mnt; systemd-run --quiet --unit=hung touch /mnt/x; ")
+HANGS = {
+    # It goes on in systemd-shutdown, which waits for it longer than the watchdog does.
+    "ignores-term": "systemd-run --quiet --unit=hung -p SendSIGKILL=no -p TimeoutStopSec=5 "
+                    "sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done'",
+    "D-state": FROZEN + "until grep -q 'State:.D' /proc/$(systemctl show -P MainPID hung)/status; do sleep 0.2; done",
+}
+LIMIT_SEC = 40
+
+
+def hurry_up(box: Guarded, kind: str, dbus: bool) -> None:
+    """Something hangs; the limits are shorter, in the same order."""
+    box.write("/run/systemd/system/bf-boot-end.service.d/90-test.conf",
+              f"[Service]\nExecStart=\nExecStart=@/usr/sbin/bf-boot @bf-boot end {LIMIT_SEC}\n")
+    box.ok("systemctl daemon-reload; " + HANGS[kind])
+    if not dbus:
+        box.ok("systemctl mask --runtime dbus.service dbus.socket; systemctl kill --signal=KILL dbus.service")
+
+
+def ended_in_time(box: Guarded, asked: float) -> None:
+    """By the reboot, not by a reset."""
+    after = box.run.machine.console.rsplit("reboot: Restarting system", 1)[0].rsplit("[", 1)[1]
+    assert float(after.split("]")[0]) - asked < LIMIT_SEC + 20
+
+
+@pytest.mark.parametrize("kind, dbus", [("ignores-term", False), ("D-state", True),
+                                        pytest.param("ignores-term", True, marks=pytest.mark.long),
+                                        pytest.param("D-state", False, marks=pytest.mark.long)])
+@pytest.mark.parametrize("box", ["committed"], indirect=True)
+def test_a_shutdown_that_hangs_still_begins_the_trial(box: Guarded, kind: str, dbus: bool) -> None:
+    hurry_up(box, kind, dbus)
+    asked = box.uptime()
+    goes_down(box, "systemctl reboot")
+    ended_in_time(box, asked)
+
+
+@pytest.mark.parametrize("kind, dbus", [("ignores-term", True), pytest.param("D-state", False, marks=pytest.mark.long)])
+def test_a_rejected_trial_is_left_whatever_hangs(trial: Guarded, kind: str, dbus: bool) -> None:  # noqa: F811
+    hurry_up(trial, kind, dbus)
+    trial.hurry()
+    trial.switch("silent")
+    trial.start()
+    trial.rejected("kiosk-silent")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("box", ["committed"], indirect=True)
+def test_a_poweroff_that_hangs_ends(box: Guarded) -> None:
+    box.ok(HANGS["D-state"])
+    box.write("/run/systemd/system/poweroff.target.d/90-test.conf", f"[Unit]\nJobTimeoutSec={LIMIT_SEC}\n")
+    box.ok("systemctl daemon-reload")
+    box.run.machine.send("systemctl poweroff\n")
+    assert_nobody_is_blamed(box.ends(End("poweroff")))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("box", ["committed"], indirect=True)
+def test_a_shutdown_that_hangs_ends_within_five_minutes(box: Guarded) -> None:
+    """With the limits as they are shipped."""
+    box.ok(HANGS["D-state"])
+    asked = box.uptime()
+    goes_down(box, "systemctl reboot")
+    after = box.run.machine.console.rsplit("reboot: Restarting system", 1)[0].rsplit("[", 1)[1]
+    assert float(after.split("]")[0]) - asked < 300
