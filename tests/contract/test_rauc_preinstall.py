@@ -232,7 +232,7 @@ def test_bootloader_floor(lab: Lab) -> None:
     lab.bootloader(FLOOR - 1)
     lab.force()                         # it would not start: nothing lets it in
     reason = lab.refused()
-    assert "2025-03-09" in reason and "2025-03-10" in reason and "rpi-eeprom-update" in reason
+    assert "2025-03-09" in reason and "2025-03-10" in reason and "BOOTFS=/tmp rpi-eeprom-update -a" in reason
     lab.bootloader(FLOOR)
     lab.accepted()
     lab.bootloader(0xFFFFFFFF)
