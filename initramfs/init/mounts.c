@@ -304,6 +304,37 @@ static int mount_overlay(const struct store *at, const char *dir, const char *lo
 	return sys_mount("overlay", s->target, "overlay", s->line->flags, options);
 }
 
+static int renew_work(const struct store *at, const char *dir)
+{
+	_cleanup_free_ char *work = strf("%s/work", dir);
+	int r;
+
+	if (!work)
+		return -ENOMEM;
+	r = datadir_put_aside(&at->dir, work);
+	return r < 0 ? r : datadir_make(&at->dir, work, &private, -1);
+}
+
+/*
+ * What an overlay leaves there is a handful of names; mount(2) removes whatever it finds, and for
+ * as long as that takes: millions of files are minutes. One name is looked for, none is read.
+ */
+static bool is_work_used(const struct store *at, const char *dir)
+{
+	_cleanup_free_ char *path = strf("%s/work/work", dir);
+	_cleanup_close_ int fd =
+		path ? sys_open_beneath(at->dir.fd, path, O_RDONLY | O_DIRECTORY, 0) : -ENOMEM;
+	char **names = NULL;
+	size_t count = 0;
+	int r;
+
+	if (fd < 0)
+		return false; /* what is no directory is in the way of the mount, and found then */
+	r = sys_list(fd, 0, &names, &count);
+	sys_names_free(names, count);
+	return r == -EFBIG;
+}
+
 /* The upper looks like the lower from outside: its attributes are what the overlay's top shows. */
 static int make_layers(const struct store *at, const char *dir, const struct stat *lower)
 {
@@ -315,18 +346,9 @@ static int make_layers(const struct store *at, const char *dir, const struct sta
 		return -ENOMEM;
 	seen.fixed = DIR_ALL;
 	r = datadir_make(&at->dir, upper, &seen, -1);
-	return r < 0 ? r : datadir_make(&at->dir, work, &private, -1);
-}
-
-static int renew_work(const struct store *at, const char *dir)
-{
-	_cleanup_free_ char *work = strf("%s/work", dir);
-	int r;
-
-	if (!work)
-		return -ENOMEM;
-	r = datadir_put_aside(&at->dir, work);
-	return r < 0 ? r : datadir_make(&at->dir, work, &private, -1);
+	if (r == 0)
+		r = datadir_make(&at->dir, work, &private, -1);
+	return r == 0 && is_work_used(at, dir) ? renew_work(at, dir) : r;
 }
 
 /* The kernel mounts an overlay read-only, without an error, when it finds no room for its work. */

@@ -856,6 +856,32 @@ static void test_stale_work(void)
 	finish("stale work");
 }
 
+/* mount(2) would remove it all before it comes back, and PID 1 with it. */
+static void test_full_work(void)
+{
+	prepare();
+	fake_file("/data/slots/A/.image", ID "\n");
+	for (unsigned i = 0; i < 50; i++) {
+		_cleanup_free_ char *path = strf("/data/slots/A/var/work/work/%u/x", i);
+
+		fake_file(path, "");
+	}
+	fake_file("/data/slots/A/var/upper/x", "");
+	ok_int(make(DATA VAR, SLOT_A, ID), 0, "a work directory that is full");
+	ok(!fake_exists("/data/slots/A/var/work/work"), "is put aside before the mount");
+	ok(fake_exists("/data/trash/1/work/0/x") || fake_exists("/data/trash/0/work/0/x"),
+	   "and left to the running system");
+	ok(fake_exists("/data/slots/A/var/upper/x"), "the upper stays");
+	finish("full work");
+
+	prepare();
+	fake_file("/data/slots/A/.image", ID "\n");
+	fake_dir("/data/slots/A/var/work/work");
+	ok_int(make(DATA VAR, SLOT_A, ID), 0, "a work directory as the kernel leaves it");
+	ok(fake_exists("/data/slots/A/var/work/work"), "stays");
+	finish("empty work");
+}
+
 /* ---- seeds -------------------------------------------------------------- */
 
 static void seed_tree(void)
@@ -1055,6 +1081,7 @@ int main(void)
 	test_images();
 	test_image_names();
 	test_stale_work();
+	test_full_work();
 	test_seed();
 	test_seed_limits();
 	test_seed_full();
