@@ -48,9 +48,11 @@ struct link {
 	uint32_t mark_id; /* a Mark whose outcome is open; 0: none */
 	bool mark_open;	  /* and whose answer will come: from RAUC, or from the bus */
 	char rauc_said[160];
-	enum rung rung; /* waits for the bus, since .rung_retry is armed */
+	/* The way to reboot that was tried last. */
+	enum rung rung;
 	uint32_t rung_id;
-	sd_event_source *rung_retry;
+	sd_bus_slot *rung_call;
+	sd_event_source *rung_retry; /* it waits for the bus */
 };
 
 static bool is_up(const struct link *l)
@@ -326,21 +328,16 @@ const char *link_rauc_said(const struct link *l)
 
 /* ---- reboot -------------------------------------------------------------------------- */
 
-struct rung_call {
-	struct link *link;
-	uint32_t id;
-};
-
 static int on_rung(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(m);
-	struct rung_call *call = userdata;
+	struct link *l = userdata;
 
 	(void)error;
 	/* Somebody else's shutdown that is under way will do. */
 	if (e && !(e->name && strstr(e->name, "InProgress"))) {
 		guard_log(LOG_LEVEL_WARNING, "reboot: %s", e->message ? e->message : e->name);
-		call->link->ops->rung_failed(call->link->userdata, call->id);
+		l->ops->rung_failed(l->userdata, l->rung_id);
 	}
 	return 0;
 }
@@ -364,25 +361,13 @@ static int open_private(struct link *l)
 	return r;
 }
 
-static struct rung_call *new_call(struct link *l, uint32_t id)
-{
-	struct rung_call *call = malloc(sizeof(*call));
-
-	if (call)
-		*call = (struct rung_call) { .link = l, .id = id };
-	return call;
-}
-
-static int call_reboot(struct link *l, enum rung rung, uint32_t id)
+static int call_reboot(struct link *l)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	_cleanup_free_ struct rung_call *call = new_call(l, id);
-	sd_bus_slot *slot = NULL;
+	enum rung rung = l->rung;
 	sd_bus *bus = l->bus;
 	int r = 0;
 
-	if (!call)
-		return -ENOMEM;
 	if (!is_up(l)) {
 		/* PID 1 listens on a socket of its own; logind does not. */
 		r = rung == RUNG_LOGIND ? -ENOTCONN : open_private(l);
@@ -401,15 +386,8 @@ static int call_reboot(struct link *l, enum rung rung, uint32_t id)
 	if (r >= 0 && rung == RUNG_JOB)
 		r = sd_bus_message_append(m, "ss", "reboot.target", "replace-irreversibly");
 	if (r >= 0)
-		r = sd_bus_call_async(bus, &slot, m, on_rung, call, REBOOT_CALL_USEC);
-	if (r < 0)
-		return r;
-	/* The bus keeps the call, and the call its memory. */
-	(void)sd_bus_slot_set_destroy_callback(slot, free);
-	(void)sd_bus_slot_set_floating(slot, true);
-	(void)TAKE_PTR(call);
-	sd_bus_slot_unref(slot);
-	return 0;
+		r = sd_bus_call_async(bus, &l->rung_call, m, on_rung, l, REBOOT_CALL_USEC);
+	return r;
 }
 
 static int on_rung_retry(sd_event_source *s, uint64_t usec, void *userdata)
@@ -418,7 +396,7 @@ static int on_rung_retry(sd_event_source *s, uint64_t usec, void *userdata)
 
 	(void)s, (void)usec;
 	l->rung_retry = sd_event_source_disable_unref(l->rung_retry);
-	if (call_reboot(l, l->rung, l->rung_id) < 0)
+	if (call_reboot(l) < 0)
 		l->ops->rung_failed(l->userdata, l->rung_id);
 	return 0;
 }
@@ -426,11 +404,13 @@ static int on_rung_retry(sd_event_source *s, uint64_t usec, void *userdata)
 /* A bus that is not there may be on its way: one more chance before the next rung. */
 void link_reboot(struct link *l, enum rung rung, uint32_t id)
 {
-	if (call_reboot(l, rung, id) >= 0)
-		return;
 	l->rung = rung;
 	l->rung_id = id;
 	l->rung_retry = sd_event_source_disable_unref(l->rung_retry);
+	/* Nobody waits for the way before this one any more. */
+	l->rung_call = sd_bus_slot_unref(l->rung_call);
+	if (call_reboot(l) >= 0)
+		return;
 	if (sd_event_add_time_relative(l->event, &l->rung_retry, CLOCK_BOOTTIME, RUNG_RETRY_USEC, 0,
 				       on_rung_retry, l) < 0)
 		l->ops->rung_failed(l->userdata, id);
@@ -630,6 +610,7 @@ struct link *link_free(struct link *l)
 		return NULL;
 	disconnect(l);
 	(void)sd_event_source_disable_unref(l->rung_retry);
+	(void)sd_bus_slot_unref(l->rung_call);
 	(void)sd_bus_close_unref(l->private_bus);
 	(void)sd_event_unref(l->event);
 	free(l->unit_path);

@@ -450,6 +450,14 @@ static void test_reboot(void)
 	link_reboot(l, RUNG_JOB, 3);
 	UNTIL(heard.rungs == 1, "a way that does not work is told");
 	ok(heard.rung == 3 && called("StartUnit") == 1, "by its id");
+	link_reboot(l, RUNG_JOB, 4);
+	link_reboot(l, RUNG_JOB, 5);
+	UNTIL(heard.rungs == 2 && heard.rung == 5, "and once another is tried, only that one");
+	settle();
+	ok_int(heard.rungs, 2, "whatever is said of the one before");
+	link_reboot(l, RUNG_LOGIND, 6);
+	stop_bus();
+	UNTIL(heard.rungs == 3 && heard.rung == 6, "a bus that is lost has not done it");
 	end();
 }
 
