@@ -15,7 +15,7 @@
 #define BASH	    "/bin/bash"
 #define SYSTEMD_RUN "/usr/bin/systemd-run"
 #define ECHO	    "/usr/bin/echo"
-#define UNIT_MARGIN UINT64_C(15000000) /* for a unit to start, and to be ended */
+#define UNIT_MARGIN UINT64_C(60000000) /* for systemd, which may be busy, to start and end it */
 #define MARK	    "bf-guard: ended " /* what follows the script in its unit */
 #define NAMES_MAX   1000	       /* in a folder */
 #define HEAD_MAX    256		       /* bytes of a first line, as the kernel has it */
