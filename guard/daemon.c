@@ -17,8 +17,7 @@
 
 #define SEC		 UINT64_C(1000000)
 #define TICK		 (10 * SEC)
-#define GREEN_FILE	 "green" /* the hooks have run in this boot */
-#define STARVED_FILE	 "starved"
+#define GREEN_FILE	 "green"      /* the hooks have run in this boot */
 #define SERVER_RECENT	 (3600 * SEC) /* the hour before the update */
 #define FACTS_TIMEOUT	 (50 * SEC)   /* less than the reducer waits */
 #define FACTS_PAUSE	 (1 * SEC)    /* between two reads that nobody waits for */
@@ -57,7 +56,6 @@ struct guard {
 	uint64_t baseline_due;		 /* when it may be written again */
 	enum device_baseline baseline_written;
 
-	bool starving; /* the watchdog is not fed any more */
 	bool device_known;
 	bool has_network;
 	/* As last told to the reducer: */
@@ -138,7 +136,6 @@ static void take_facts(struct guard *g, const struct device_answer *a)
 		reached = g->device.baseline == BASELINE_REACHED && !a->fallback;
 	g->device.facts.reached_before = reached;
 	g->device.facts.installing = link_is_installing(g->link);
-	g->device.facts.starved = g->starving;
 }
 
 static void pace_facts(struct guard *g);
@@ -345,18 +342,6 @@ static void reread_facts(struct guard *g, uint32_t id)
 
 /* ---- reboot ----------------------------------------------------------------------- */
 
-/* For a guard that is started after this one. */
-static void mark_starved(struct guard *g)
-{
-	_cleanup_free_ char *path = strf("%s/" STARVED_FILE, g->dir);
-	int fd = path ? sys_open(path, O_WRONLY | O_CREAT, 0600) : -1;
-
-	if (fd >= 0)
-		(void)sys_close(fd);
-	g->starving = true;
-	(void)sd_notify(false, "WATCHDOG=trigger");
-}
-
 static void kernel_reboot(void *userdata, const struct job_result *result)
 {
 	_cleanup_free_ struct errand *e = userdata;
@@ -386,9 +371,7 @@ static void reboot_by(struct guard *g, const struct policy_action *a)
 {
 	if (a->rung == RUNG_LOGIND)
 		send_type(g, DEVICE_PREPARE, a->trial);
-	if (a->rung == RUNG_STARVE)
-		mark_starved(g);
-	else if (a->rung == RUNG_KERNEL)
+	if (a->rung == RUNG_KERNEL)
 		sync_and_reboot(g, a);
 	else
 		link_reboot(g->link, a->rung, a->id);
@@ -797,7 +780,7 @@ static void feed(const struct guard *g)
 {
 	uint64_t now = device_now(), due = policy_due(&g->policy);
 
-	if (!g->starving && (due > now || now - due < 30 * SEC))
+	if (due > now || now - due < 30 * SEC)
 		(void)sd_notify(false, "WATCHDOG=1");
 }
 
@@ -885,13 +868,6 @@ static void load_config(struct guard *g, const char *root)
 		warn(g, "etc/bf-guard.conf", 0, what, cure);
 }
 
-static bool was_starved(const struct guard *g)
-{
-	_cleanup_free_ char *path = strf("%s/" STARVED_FILE, g->dir);
-
-	return path && sys_faccessat(AT_FDCWD, path, F_OK) == 0;
-}
-
 static void choose_tick(struct guard *g)
 {
 	uint64_t watchdog = 0;
@@ -918,7 +894,6 @@ static void begin(struct guard *g)
 {
 	struct policy_actions actions;
 
-	g->starving = was_starved(g);
 	policy_init(&g->policy, &g->config.policy, device_now(), &actions);
 	for (size_t i = 0; i < actions.count; i++)
 		act(g, &actions.list[i]);

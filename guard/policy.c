@@ -36,14 +36,22 @@
 #define MARK_AGAIN	 (5 * SEC)
 #define SETTLE_AGAIN	 (3600 * SEC)
 #define CONFIRM_AGAIN	 (300 * SEC)
-#define GOING_DOWN_LIMIT (1200 * SEC) /* longer: the shutdown is not one */
+#define GOING_DOWN_LIMIT (300 * SEC) /* the bound of a shutdown: longer, and it is none */
 #define STAY_DOUBLINGS	 4
 #define TRANSITIONS_MAX	 12 /* in one step; the longest real chain has 5 */
 
-/* How long each way to reboot may take: stopping the services is the longest part. */
+/*
+ * How long each way to reboot may take to begin: a shutdown that has begun stops the guard at once,
+ * and what hangs in it is systemd's to bound. With the diagnostics and the verdict before it, the
+ * kernel is asked within 5 minutes. Its reboot(2) may hang in a driver, with systemd still feeding
+ * the watchdog: then the first way is tried again, which ends in systemd hanging, too, and not
+ * feeding it any more.
+ */
 static const uint64_t rung_timeout[RUNG_COUNT] = {
-	[RUNG_LOGIND] = 120 * SEC, [RUNG_JOB] = 120 * SEC,	 [RUNG_MANAGER] = 60 * SEC,
-	[RUNG_KERNEL] = 30 * SEC,  [RUNG_STARVE] = POLICY_NEVER,
+	[RUNG_LOGIND] = 45 * SEC,
+	[RUNG_JOB] = 45 * SEC,
+	[RUNG_MANAGER] = 30 * SEC,
+	[RUNG_KERNEL] = 30 * SEC,
 };
 
 #define NAMES(table) ((unsigned)value < ARRAY_SIZE(table) && table[value] ? (table)[value] : "?")
@@ -112,8 +120,7 @@ const char *rung_name(enum rung value)
 	static const char *const names[] = { [RUNG_LOGIND] = "logind",
 					     [RUNG_JOB] = "systemd-job",
 					     [RUNG_MANAGER] = "systemd-now",
-					     [RUNG_KERNEL] = "kernel",
-					     [RUNG_STARVE] = "watchdog" };
+					     [RUNG_KERNEL] = "kernel" };
 
 	return NAMES(names);
 }
@@ -278,7 +285,7 @@ static void climb(struct policy *p, enum rung rung, uint64_t now, struct policy_
 static void reboot(struct policy *p, bool trial, uint64_t now, struct policy_actions *out)
 {
 	p->reboot_trial = trial;
-	climb(p, p->facts.starved ? RUNG_STARVE : RUNG_LOGIND, now, out);
+	climb(p, RUNG_LOGIND, now, out);
 }
 
 /* For what no check has said. */
@@ -838,12 +845,8 @@ static bool limbo(struct policy *p, uint64_t now, struct policy_actions *out)
 	return false;
 }
 
-static void enter_role(struct policy *p, uint64_t now, struct policy_actions *out)
+static void enter_role(struct policy *p, uint64_t now)
 {
-	if (p->facts.starved) {
-		reboot(p, false, now, out);
-		return;
-	}
 	switch (p->facts.role) {
 	case ROLE_TRIAL:
 		p->collect_due = trial_deadline(p, now);
@@ -870,7 +873,7 @@ static void resume(struct policy *p, uint64_t now, struct policy_actions *out)
 	} else if (p->mark_pending && in_trial(p)) {
 		read_back(p, now, out);
 	} else {
-		enter_role(p, now, out);
+		enter_role(p, now);
 	}
 }
 
@@ -969,7 +972,7 @@ static void on_facts(struct policy *p, const struct policy_event *e, uint64_t no
 		p->facts = e->facts;
 		p->local_since = POLICY_NEVER;	  /* of other checks, see judges() */
 		if (p->phase != GUARD_GOING_DOWN) /* what follows there knows */
-			enter_role(p, now, out);
+			enter_role(p, now);
 	}
 }
 
@@ -1069,9 +1072,7 @@ static bool unanswered(struct policy *p, uint64_t now, struct policy_actions *ou
 		resume(p, now, out);
 		break;
 	case GUARD_REBOOTING:
-		if (p->rung >= RUNG_STARVE)
-			return false;
-		climb(p, p->rung + 1, now, out);
+		climb(p, p->rung == RUNG_KERNEL ? RUNG_LOGIND : p->rung + 1, now, out);
 		break;
 	case GUARD_GOING_DOWN:
 		resume(p, now, out);
@@ -1195,7 +1196,7 @@ static void on_event(struct policy *p, const struct policy_event *e, uint64_t no
 		on_going_down(p, e->yes, now, out);
 		break;
 	case EVENT_RUNG_FAILED:
-		if (mine && p->phase == GUARD_REBOOTING && p->rung < RUNG_STARVE)
+		if (mine && p->phase == GUARD_REBOOTING && p->rung != RUNG_KERNEL)
 			climb(p, p->rung + 1, now, out);
 		break;
 	case EVENT_TIME:

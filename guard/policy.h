@@ -95,7 +95,6 @@ struct policy_facts {
 	uint64_t waited;     /* .staged: so long already, as far as that is known */
 	bool installing;     /* RAUC is at work */
 	bool staying;	     /* /run/bf/staying: a guard before this one gave up */
-	bool starved;	     /* a guard before this one could not reboot by any other way */
 };
 
 enum policy_event_type {
@@ -137,7 +136,8 @@ struct policy_event {
 	struct policy_facts facts;
 };
 
-enum rung { RUNG_LOGIND, RUNG_JOB, RUNG_MANAGER, RUNG_KERNEL, RUNG_STARVE, RUNG_COUNT };
+/* Ways to reboot, in the order in which they are tried, again and again. */
+enum rung { RUNG_LOGIND, RUNG_JOB, RUNG_MANAGER, RUNG_KERNEL, RUNG_COUNT };
 
 enum policy_action_type {
 	ACTION_NONE,

@@ -112,10 +112,9 @@ static void shadow_reboot(struct shadow *s, const struct policy *before,
 				   before->phase == GUARD_ABORTING);
 
 	if (s->rebooting) {
-		must(a->rung == s->rung + 1, "rungs are climbed one by one");
+		must(a->rung == (s->rung + 1) % RUNG_COUNT, "rungs are climbed one by one");
 	} else {
-		must(before->facts.starved || ended || s->allowed != POLICY_GO_ON ||
-			     (before->phase == GUARD_STARTING && a->rung == RUNG_STARVE),
+		must(ended || s->allowed != POLICY_GO_ON,
 		     "a reboot is bounded by a write, or ends a trial");
 		must(a->trial == (s->allowed == POLICY_REBOOT_TRIAL),
 		     "a trial boot only when it was written down");
@@ -201,7 +200,7 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 static bool may_wait_for_ever(const struct policy *p)
 {
 	return p->phase == GUARD_PROBATION || p->phase == GUARD_COMMITTED ||
-	       p->phase == GUARD_LIMBO || (p->phase == GUARD_REBOOTING && p->rung == RUNG_STARVE);
+	       p->phase == GUARD_LIMBO;
 }
 
 static void one_step(struct policy *p, struct shadow *s, const struct policy_event *e, uint64_t now)
@@ -218,7 +217,7 @@ static void one_step(struct policy *p, struct shadow *s, const struct policy_eve
 	must(policy_due(p) > now, "the next step is not due already");
 	must(policy_due(p) != POLICY_NEVER || may_wait_for_ever(p), "every wait has a deadline");
 	must(s->role != ROLE_LIMBO || p->phase == GUARD_LIMBO || p->phase == GUARD_GOING_DOWN ||
-		     p->phase == GUARD_STARTING || p->facts.starved,
+		     p->phase == GUARD_STARTING,
 	     "limbo stays limbo");
 }
 
@@ -240,11 +239,41 @@ static void must_end(const struct policy *p, uint64_t now)
 	struct policy_actions out;
 	unsigned i;
 
-	for (i = 0; i < 200 && copy.facts.role == ROLE_TRIAL && !may_wait_for_ever(&copy); i++) {
+	for (i = 0; i < 200 && copy.facts.role == ROLE_TRIAL && copy.phase != GUARD_REBOOTING &&
+		    !may_wait_for_ever(&copy);
+	     i++) {
 		now = policy_due(&copy);
 		policy_step(&copy, &time, now, &out);
 	}
 	must(i < 200, "a trial ends by itself");
+}
+
+#define DOWN_BOUND (300 * SEC)
+
+/* Once the verdict is there, whatever hangs: no way to reboot is left out, and then it begins anew.
+ */
+static void must_reboot(const struct policy *p, uint64_t now)
+{
+	struct policy copy = *p;
+	struct policy_event time = { .type = EVENT_TIME };
+	struct policy_actions out;
+	uint64_t until = now + DOWN_BOUND;
+	bool asked[RUNG_COUNT] = { false };
+
+	if (p->phase != GUARD_SAVING && p->phase != GUARD_REJECTING && p->phase != GUARD_ABORTING &&
+	    p->phase != GUARD_REBOOTING)
+		return;
+	if (p->phase == GUARD_REBOOTING)
+		asked[p->rung] = true;
+	while (policy_due(&copy) <= until) {
+		now = policy_due(&copy);
+		policy_step(&copy, &time, now, &out);
+		for (size_t i = 0; i < out.count; i++)
+			if (out.list[i].type == ACTION_REBOOT)
+				asked[out.list[i].rung] = true;
+	}
+	for (enum rung r = 0; r < RUNG_COUNT; r++)
+		must(asked[r], "every way to reboot is tried within the bound");
 }
 
 /* ---- the events of the small world ------------------------------------------ */
@@ -459,6 +488,7 @@ static void expand(struct search *search, size_t index)
 				discover(search, &n);
 		}
 	must_end(&search->nodes[index].p, search->nodes[index].now);
+	must_reboot(&search->nodes[index].p, search->nodes[index].now);
 }
 
 /*
@@ -613,6 +643,7 @@ static void test_random_walks(uint64_t steps)
 			twice(&p, &e, now);
 		}
 		must_end(&p, now);
+		must_reboot(&p, now);
 		commits += p.facts.role == ROLE_COMMITTED && p.commit_due != POLICY_NEVER;
 		rejects += s.ending;
 	}
@@ -754,7 +785,11 @@ static void test_deadline(void)
 		TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
 		ok(did(&s, ACTION_REBOOT) && s.out.list[0].rung == r, "then %s", rung_name(r));
 	}
-	ok(policy_due(&s.p) == POLICY_NEVER, "the watchdog is the last");
+	TELL(&s, s.now / SEC + 1, ANSWER(EVENT_RUNG_FAILED));
+	ok(s.out.count == 0, "a kernel that refuses is not asked in a loop");
+	TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+	ok(did(&s, ACTION_REBOOT) && s.out.list[0].rung == RUNG_LOGIND, "from the beginning");
+	ok(s.now - 600 * SEC <= DOWN_BOUND, "within 5 minutes");
 }
 
 static void server_story(struct story *s, const struct policy_config *config, bool expected)
