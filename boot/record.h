@@ -50,10 +50,14 @@
 
 /*
  * Counters that came after format 1 was first in the field: X(member, "key"). See above for what
- * that means. (None yet; tests/unit/test-record-next.c is a version that has one.)
+ * that means; tests/unit/test-record-next.c is a version that has one more.
+ *
+ * healthy_sec: for so long, over boots, the committed slot has been well without a failure, as far
+ * as that was written down; 0 again when it has settled. A record of a version without it
+ * gets it when its slot settles, until when that has to happen in one boot.
  */
 #ifndef RECORD_LATE_COUNTERS
-#define RECORD_LATE_COUNTERS(X)
+#define RECORD_LATE_COUNTERS(X) X(healthy_sec, "healthy_sec")
 #endif
 
 /* _OTHER: a word of a later version. It is none of the others, and is written back as it was read.

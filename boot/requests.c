@@ -37,6 +37,7 @@
  *                        | committed, forced; proven.other    |                           |
  *                        |   not "no"                         | ensure S, W(fallback), P+ | RT (4)
  *                        | neither                            | refused                   |
+ *  healthy               | committed                          | W(healthy seconds)        |
  *  settle                | committed                          | W(counters 0) if changed  |
  *  kiosk fails           | ladder < 2                         | P-, W(ladder+1,last=clean)| R (4)
  *                        | staged, attempts < 6               | as try                    | RT
@@ -391,7 +392,7 @@ static void commit(const struct ask *a)
 	rec->committed = f->running;
 	rec->state[f->running] = STATE_GOOD;
 	rec->proven[f->running] = PROVEN_YES;
-	rec->hard = rec->soft = rec->ladder = rec->repairs = 0;
+	rec->hard = rec->soft = rec->ladder = rec->repairs = rec->healthy_sec = 0;
 	rec->probation = !fallback;
 	set_last(a, PHASE_CONFIRMED);
 	add_history(a, HISTORY_COMMITTED, f->running, REASON_NONE);
@@ -658,13 +659,23 @@ static void reject(const struct ask *a)
 	a->plan->next = NEXT_REBOOT;
 }
 
+static void healthy(const struct ask *a)
+{
+	uint32_t seconds = a->args->seconds;
+
+	if (refused_outside_committed(a))
+		return;
+	a->plan->record.healthy_sec = seconds < RECORD_COUNTER_MAX ? seconds : RECORD_COUNTER_MAX;
+	add_record(a);
+}
+
 static void settle(const struct ask *a)
 {
 	struct record *rec = &a->plan->record;
 
 	if (refused_outside_committed(a))
 		return;
-	rec->hard = rec->soft = rec->doublings = rec->ladder = rec->repairs = 0;
+	rec->hard = rec->soft = rec->doublings = rec->ladder = rec->repairs = rec->healthy_sec = 0;
 	rec->probation = false;
 	/* Unless this boot is about to end: that is said already. */
 	if (!is_past_start(a->facts, &rec->last) ||
@@ -680,6 +691,7 @@ static void climb_ladder(const struct ask *a, enum reason reason)
 	struct record *rec = &a->plan->record;
 
 	rec->ladder++;
+	rec->healthy_sec = 0;
 	add_history(a, HISTORY_FAILED, a->facts->running, reason);
 	if (may_try(rec)) {
 		try_staged(a);
@@ -724,6 +736,7 @@ static const struct {
 	[REQUEST_SHUTDOWN_REBOOT] = { shut_down_reboot, false },
 	[REQUEST_SHUTDOWN_HALT] = { shut_down_halt, false },
 	[REQUEST_REJECT] = { reject, false },
+	[REQUEST_HEALTHY] = { healthy, false },
 	[REQUEST_SETTLE] = { settle, false },
 	[REQUEST_KIOSK_FAILS] = { kiosk_fails, false },
 	[REQUEST_RETRY_OTHER] = { retry_other, false },

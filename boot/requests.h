@@ -21,7 +21,8 @@ enum request {
 	REQUEST_SHUTDOWN_REBOOT, /* the system goes down to reboot, whoever asked */
 	REQUEST_SHUTDOWN_HALT,	 /* it goes down and stays down, or does not pass the firmware */
 	REQUEST_REJECT,		 /* .reason; gives the running trial up */
-	REQUEST_SETTLE,		 /* the committed slot was healthy long enough */
+	REQUEST_HEALTHY,	 /* .seconds; the committed slot was healthy for so long, in all */
+	REQUEST_SETTLE,		 /* … and that is long enough */
 	REQUEST_KIOSK_FAILS,	 /* .reason; the committed slot's kiosk does not live */
 	REQUEST_RETRY_OTHER,	 /* .reason; the guard stayed up, its growing interval is over */
 };
@@ -31,6 +32,7 @@ struct request_args {
 	enum slot slot;
 	enum reason reason; /* why; REASON_NONE: what fits best is put in */
 	bool force;	    /* a person insists */
+	uint32_t seconds;   /* HEALTHY */
 	/* SET_PRIMARY: root hash of the new image, "" if it could not be read. */
 	char hash[RECORD_HASH_MAX + 1];
 };

@@ -275,13 +275,23 @@ static const enum effect count_effects[][ENDING_COUNT] = {
 
 _Static_assert(ARRAY_SIZE(count_effects) == PHASE_OTHER + 1, "a row for each phase");
 
+/* A boot that may have died takes back the health of those before it. */
+static bool may_have_died(enum boot_phase phase, enum ending ending)
+{
+	return phase == PHASE_FAILED ||
+	       ((phase == PHASE_STARTED || phase == PHASE_CONFIRMED) && ending != ENDING_POWER);
+}
+
 static void count_last_boot(struct record *rec, const struct boot_facts *facts)
 {
+	enum ending ending = ending_of_last(&rec->last, facts);
 	enum effect effect;
 
 	if (rec->last.slot != rec->committed)
 		return;
-	effect = count_effects[rec->last.phase][ending_of_last(&rec->last, facts)];
+	if (may_have_died(rec->last.phase, ending))
+		rec->healthy_sec = 0;
+	effect = count_effects[rec->last.phase][ending];
 	if (effect == EFFECT_PROBATION)
 		effect = rec->probation ? EFFECT_HARD : EFFECT_SOFT;
 	if (effect == EFFECT_HARD)
@@ -296,6 +306,7 @@ void rules_stage_fallback(struct record *rec)
 	rec->staged = slot_other(rec->committed);
 	rec->kind = KIND_FALLBACK;
 	rec->attempts = 1;
+	rec->healthy_sec = 0;
 }
 
 static bool retry_is_due(const struct record *rec)

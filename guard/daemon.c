@@ -381,10 +381,11 @@ static void reboot_by(struct guard *g, const struct policy_action *a)
 
 static void request(struct guard *g, const struct policy_action *a, enum request what)
 {
-	struct errand e = {
-		.question = { .type = DEVICE_REQUEST, .request = what, .reason = a->reason },
-		.id = a->id
-	};
+	struct errand e = { .question = { .type = DEVICE_REQUEST,
+					  .request = what,
+					  .reason = a->reason,
+					  .seconds = a->seconds },
+			    .id = a->id };
 
 	run_errand(g, &e, FACTS_TIMEOUT, false);
 }
@@ -445,6 +446,9 @@ static void act(struct guard *g, const struct policy_action *a)
 		if (!g->policy.confirmed)
 			send_type(g, DEVICE_CONFIRMED, false);
 		request(g, a, REQUEST_SET_GOOD);
+		break;
+	case ACTION_HEALTHY:
+		request(g, a, REQUEST_HEALTHY);
 		break;
 	case ACTION_SETTLE:
 		request(g, a, REQUEST_SETTLE);

@@ -81,10 +81,19 @@ static uint64_t waited_usec(const struct run_facts *f)
 	return 0;
 }
 
+/* There is something that settling would forget. */
+static bool is_unsettled(const struct record *rec)
+{
+	return rec->probation || rec->hard || rec->soft || rec->doublings || rec->ladder ||
+	       rec->repairs;
+}
+
 static void judge_committed(const struct run_facts *f, struct policy_facts *ret)
 {
 	ret->role = ROLE_COMMITTED;
 	ret->probation = f->record.probation;
+	ret->unsettled = is_unsettled(&f->record);
+	ret->healthy = (uint64_t)f->record.healthy_sec * 1000000;
 	ret->staged = f->writable && requests_armed_slot(f) != SLOT_NONE;
 	if (ret->staged) {
 		ret->tried = f->record.attempts > 0;
@@ -181,7 +190,9 @@ static void ask_facts(const struct device_question *q, struct device_answer *a)
 
 static void ask_request(const struct device_question *q, struct device_answer *a)
 {
-	struct request_args args = { .slot = SLOT_NONE, .reason = q->reason };
+	struct request_args args = { .slot = SLOT_NONE,
+				     .reason = q->reason,
+				     .seconds = q->seconds };
 	struct request_plan plan = { .next = NEXT_BOOT };
 	struct running r;
 

@@ -33,6 +33,7 @@ struct device_question {
 	enum device_question_type type;
 	enum request request;
 	enum reason reason;
+	uint32_t seconds; /* of REQUEST_HEALTHY */
 	bool flag;
 	char text[DEVICE_TEXT_MAX + 1];
 };

@@ -36,6 +36,7 @@
 #define MARK_AGAIN	 (5 * SEC)
 #define SETTLE_AGAIN	 (3600 * SEC)
 #define CONFIRM_AGAIN	 (300 * SEC)
+#define HEALTHY_AGAIN	 (300 * SEC) /* of a device that is on for minutes a day, most are kept */
 #define GOING_DOWN_LIMIT (300 * SEC) /* the bound of a shutdown: longer, and it is none */
 #define STAY_DOUBLINGS	 4
 #define TRANSITIONS_MAX	 12 /* in one step; the longest real chain has 5 */
@@ -562,7 +563,8 @@ static void committed(struct policy *p, uint64_t now, struct policy_actions *out
 {
 	(void)act(p, out, ACTION_COMMITTED);
 	p->facts.role = ROLE_COMMITTED;
-	p->facts.probation = true;
+	p->facts.probation = p->facts.unsettled = true;
+	p->facts.healthy = 0;
 	p->facts.staged = false;
 	p->try_at = POLICY_NEVER;
 	confirm(p, now, out);
@@ -618,21 +620,46 @@ static bool may_restart(const struct policy *p)
 	return p->restarts_used < p->config.restarts;
 }
 
-static uint64_t settled_at(const struct policy *p, uint64_t now)
+/* How long the slot has to be well to settle, failures apart. */
+static uint64_t to_settle(const struct policy *p)
 {
-	return later(now, p->facts.probation ? p->config.probation : p->config.settle);
+	return p->facts.probation ? p->config.probation : p->config.settle;
+}
+
+static uint64_t settled_at(const struct policy *p, uint64_t healthy, uint64_t now)
+{
+	return later(now, to_settle(p) - sooner(healthy, to_settle(p)));
+}
+
+/* .settle_due tells how much is left of it. */
+static uint64_t healthy_time(const struct policy *p, uint64_t now)
+{
+	uint64_t left = p->settle_due - sooner(now, p->settle_due);
+
+	return to_settle(p) - sooner(left, to_settle(p));
+}
+
+static void write_healthy(struct policy *p, uint64_t healthy, uint64_t now,
+			  struct policy_actions *out)
+{
+	/* No span of the configuration is longer than 7 days. */
+	act(p, out, ACTION_HEALTHY)->seconds = (uint32_t)sooner(healthy / SEC, UINT32_MAX);
+	p->facts.healthy = healthy;
+	p->healthy_due = later(now, HEALTHY_AGAIN);
 }
 
 static void fail(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	/* Settling forgets the reboots that failures led to: only a time without any may. */
 	if (p->settle_due != POLICY_NEVER)
-		p->settle_due = settled_at(p, now);
+		p->settle_due = settled_at(p, 0, now);
 	blame_check(p);
 	if (!may_restart(p)) {
 		escalate(p, ACTION_KIOSK_FAILS, now, out);
 		return;
 	}
+	if (p->facts.healthy > 0)
+		write_healthy(p, 0, now, out);
 	restart_unit(p, now, out);
 	enter(p, GUARD_RECOVERING, now, later(now, p->config.recovery));
 	p->collect_due = p->due;
@@ -689,7 +716,8 @@ static void confirmed(struct policy *p, bool written, uint64_t now)
 		return;
 	}
 	p->confirmed = true;
-	p->settle_due = settled_at(p, now);
+	p->settle_due = settled_at(p, p->facts.healthy, now);
+	p->healthy_due = p->facts.unsettled ? later(now, HEALTHY_AGAIN) : POLICY_NEVER;
 	rest(p, now);
 }
 
@@ -735,7 +763,7 @@ static void try_staged(struct policy *p, uint64_t now, struct policy_actions *ou
 
 static void settle(struct policy *p, struct policy_actions *out)
 {
-	p->settle_due = POLICY_NEVER;
+	p->settle_due = p->healthy_due = POLICY_NEVER;
 	p->settle_id = act(p, out, ACTION_SETTLE)->id;
 }
 
@@ -772,13 +800,16 @@ static bool committed_rest(struct policy *p, uint64_t now, struct policy_actions
 	/* Only what has been well for a whole window is settled. */
 	if (settled_from(p) <= now)
 		settle(p, out);
+	if (now >= p->healthy_due && local_pass(p))
+		write_healthy(p, healthy_time(p, now), now, out);
 	if (now >= p->confirm_due && window_over(p, now)) {
 		confirm(p, now, out);
 		return true;
 	}
 	p->due = sooner(patient, try_due(p, now));
 	if (local_pass(p))
-		p->due = sooner(p->due, sooner(settled_from(p), confirm_again(p)));
+		p->due = sooner(p->due,
+				sooner(sooner(settled_from(p), p->healthy_due), confirm_again(p)));
 	return false;
 }
 
@@ -929,9 +960,13 @@ static void probation_now(struct policy *p, bool probation, uint64_t now)
 {
 	if (probation || !p->facts.probation)
 		return;
+	if (p->settle_due != POLICY_NEVER) {
+		uint64_t healthy = healthy_time(p, now);
+
+		p->facts.probation = false;
+		p->settle_due = sooner(p->settle_due, settled_at(p, healthy, now));
+	}
 	p->facts.probation = false;
-	if (p->settle_due != POLICY_NEVER)
-		p->settle_due = sooner(p->settle_due, settled_at(p, now));
 	if (p->phase == GUARD_PROBATION)
 		rest(p, now);
 }
@@ -1012,8 +1047,10 @@ static void on_done(struct policy *p, const struct policy_event *e, uint64_t now
 	if (e->id == p->settle_id) {
 		p->settle_id = 0;
 		p->settle_due = e->yes ? POLICY_NEVER : later(now, SETTLE_AGAIN);
-		if (e->yes)
-			p->facts.probation = false;
+		if (e->yes) {
+			p->facts.probation = p->facts.unsettled = false;
+			p->facts.healthy = 0;
+		}
 		if (p->phase == GUARD_PROBATION && e->yes)
 			rest(p, now);
 		return;
@@ -1260,6 +1297,7 @@ void policy_init(struct policy *ret, const struct policy_config *config, uint64_
 		.commit_due = POLICY_NEVER,
 		.confirm_due = POLICY_NEVER,
 		.settle_due = POLICY_NEVER,
+		.healthy_due = POLICY_NEVER,
 		.try_at = POLICY_NEVER,
 		.stay_due = POLICY_NEVER,
 		.blamed = CHECK_COUNT,
@@ -1276,6 +1314,8 @@ void policy_step(struct policy *p, const struct policy_event *event, uint64_t no
 	ret->count = 0;
 	if (now - p->last_step > POLICY_WATCHED)
 		look_again(p, now);
+	else if (p->local_since == POLICY_NEVER) /* only health counts */
+		p->settle_due = later(p->settle_due, now - p->last_step);
 	p->last_step = now;
 	on_event(p, event, now, ret);
 	weigh_checks(p, now);

@@ -89,6 +89,8 @@ struct policy_facts {
 	bool rejected;	     /* of a trial: rejected before, but it still runs */
 	bool reached_before; /* the server answered before the update */
 	bool probation;	     /* of the committed slot */
+	bool unsettled;	     /* … or anything else that settling it would forget */
+	uint64_t healthy;    /* … for so long it was well since its last failure, by the record */
 	uint32_t trials;     /* this one included */
 	bool staged;	     /* an update may be tried */
 	bool tried;	     /* .staged: it was tried before, and nothing was decided */
@@ -147,6 +149,7 @@ enum policy_action_type {
 	ACTION_READ_BACK,    /* is the running slot the committed one now? */
 	ACTION_COMMITTED,    /* tell everybody who waits for it; no answer */
 	ACTION_CONFIRM,	     /* SET_GOOD of the committed slot */
+	ACTION_HEALTHY,	     /* HEALTHY, with .seconds; no answer: it is written again later */
 	ACTION_SETTLE,	     /* SETTLE */
 	ACTION_SAVE,	     /* keep what a person needs to see why; .reason */
 	ACTION_REJECT,	     /* REJECT; .reason */
@@ -165,6 +168,7 @@ struct policy_action {
 	uint32_t id; /* to be given back in the answer */
 	enum reason reason;
 	enum check blamed; /* whose answer .reason is; CHECK_COUNT: none's */
+	uint32_t seconds;  /* of health, in all boots since the last failure */
 	enum rung rung;
 	bool trial; /* the reboot is into the staged slot */
 };
@@ -251,6 +255,7 @@ struct policy {
 	bool confirmed;		/* a committed slot: written down in this boot */
 	uint64_t confirm_due;	/* NEVER: written down, or not confirmed */
 	uint64_t settle_due;	/* NEVER: settled, or not confirmed */
+	uint64_t healthy_due;	/* of an unsettled slot: when its health is written down next */
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */
 	uint64_t collect_due;	/* the kiosk has to be healthy by then */

@@ -24,8 +24,8 @@
 static const char *const requests[] = {
 	[REQUEST_SET_GOOD] = "set-good",       [REQUEST_TRY] = "try",
 	[REQUEST_SHUTDOWN_REBOOT] = "abort",   [REQUEST_REJECT] = "reject",
-	[REQUEST_SETTLE] = "settle",	       [REQUEST_KIOSK_FAILS] = "kiosk-fails",
-	[REQUEST_RETRY_OTHER] = "retry-other",
+	[REQUEST_HEALTHY] = "healthy",	       [REQUEST_SETTLE] = "settle",
+	[REQUEST_KIOSK_FAILS] = "kiosk-fails", [REQUEST_RETRY_OTHER] = "retry-other",
 };
 
 static char *read_text(const char *name)

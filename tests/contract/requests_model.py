@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rules_model import ATTEMPTS, DOUBLINGS, REPAIRS_REBOOT, Last, Record, other, resolve
+from rules_model import ATTEMPTS, COUNTER_MAX, DOUBLINGS, REPAIRS_REBOOT, Last, Record, other, resolve
 
 LADDER = 2
 HEX = frozenset("0123456789abcdef")
@@ -18,6 +18,7 @@ HEX = frozenset("0123456789abcdef")
 SET_BAD, SET_GOOD, SET_PRIMARY, CANCEL = "set-bad", "set-good", "set-primary", "cancel"
 TRY, RECONCILE, SHUTDOWN_REBOOT, SHUTDOWN_HALT = "try", "reconcile", "reboots", "halts"
 REJECT, SETTLE, KIOSK_FAILS, RETRY_OTHER = "reject", "settle", "kiosk-fails", "retry-other"
+HEALTHY = "healthy"
 REQUESTS = (
     SET_BAD,
     SET_GOOD,
@@ -28,6 +29,7 @@ REQUESTS = (
     SHUTDOWN_REBOOT,
     SHUTDOWN_HALT,
     REJECT,
+    HEALTHY,
     SETTLE,
     KIOSK_FAILS,
     RETRY_OTHER,
@@ -65,6 +67,7 @@ class Args:
     slot: str = "-"
     reason: str = "-"
     force: bool = False
+    seconds: int = 0
     hash: str = "-"
 
 
@@ -258,6 +261,7 @@ def commit(f: RunFacts, r: Record) -> Record:
         soft=0,
         ladder=0,
         repairs=0,
+        healthy_sec=0,
         probation=update,
         last=last(f, "confirmed"),
     )
@@ -405,12 +409,22 @@ def leave_slot(f: RunFacts, r: Record, why: str, proven_is_enough: bool) -> Plan
     return plan(r, ensure(f, r) + "WC", leave(f, resolved, why), next="reboot-trial")
 
 
+def healthy(f: RunFacts, a: Args) -> Plan:
+    r = believed(f)
+    why = gate(f) | not_committed(f, r)
+    if why:
+        return refused(r, *why)
+    after = replace(r, healthy_sec=min(a.seconds, COUNTER_MAX))
+    # A lost record is made anew by it.
+    return plan(r, "W", after) if f.status == "ok" else Plan(after, steps="W")
+
+
 def settle(f: RunFacts, a: Args) -> Plan:
     r = believed(f)
     why = gate(f) | not_committed(f, r)
     if why:
         return refused(r, *why)
-    after = replace(r, hard=0, soft=0, doublings=0, ladder=0, repairs=0, probation=False)
+    after = replace(r, hard=0, soft=0, doublings=0, ladder=0, repairs=0, healthy_sec=0, probation=False)
     if not (this_boot(f, r) and r.last.phase in ("settled", "attempt", "clean")):
         after = replace(after, last=last(f, "settled"))
     return plan(r, ensure(f, r) + "W", after)
@@ -424,7 +438,7 @@ def kiosk_fails(f: RunFacts, a: Args) -> Plan:
     reason = a.reason if a.reason != "-" else "kiosk-failing"
     if r.ladder >= LADDER:
         return leave_slot(f, r, reason, proven_is_enough=False)
-    after = replace(r, ladder=r.ladder + 1).note("failed", f.running, reason)
+    after = replace(r, ladder=r.ladder + 1, healthy_sec=0).note("failed", f.running, reason)
     if r.staged != "-" and r.attempts < ATTEMPTS:
         return plan(r, ensure(f, r) + "WC", attempt(f, after), next="reboot-trial")
     return plan(r, "-W", replace(after, last=last(f, "clean")), next="reboot")
@@ -453,6 +467,7 @@ ROWS = {
     SHUTDOWN_REBOOT: shutdown_reboot,
     SHUTDOWN_HALT: shutdown_halt,
     REJECT: reject,
+    HEALTHY: healthy,
     SETTLE: settle,
     KIOSK_FAILS: kiosk_fails,
     RETRY_OTHER: retry_other,

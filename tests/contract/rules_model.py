@@ -47,6 +47,7 @@ class Record:
     ladder: int = 0
     probation: bool = False
     repairs: int = 0
+    healthy_sec: int = 0
     last: Last = Last()
     refused: tuple[str, ...] = ()
     history: tuple[tuple[str, str, str], ...] = ()
@@ -66,7 +67,8 @@ class Record:
         return replace(self, staged="-", kind="update", attempts=0, trials=0, trial_reason="-")
 
     def fallback(self) -> Record:
-        return replace(self.cleared(), staged=other(self.committed), kind="fallback", attempts=1)
+        r = replace(self.cleared(), staged=other(self.committed), kind="fallback", attempts=1)
+        return replace(r, healthy_sec=0)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ def count_last(r: Record, count: int | None) -> Record:
     if phase == "confirmed":
         hard = how == "warm" or (how == "unknown" and r.probation)
         soft = how == "unknown" and not r.probation
+    if hard or phase in ("started", "confirmed") and how != "power":
+        r = replace(r, healthy_sec=0)
     return replace(
         r,
         hard=max(r.hard, min(COUNTER_MAX, r.hard + hard)),

@@ -35,6 +35,7 @@ def record_words(r: Record) -> dict[str, str]:
         "ladder": str(r.ladder),
         "probation": str(int(r.probation)),
         "repairs": str(r.repairs),
+        "healthy_sec": str(r.healthy_sec),
         "last.slot": r.last.slot,
         "last.phase": r.last.phase,
         "last.boot_id": r.last.boot_id,
@@ -69,6 +70,7 @@ def random_record(rng: random.Random) -> Record:
         ladder=rng.randrange(4),
         probation=rng.choice(BOOLS),
         repairs=rng.choice([0, 0, 1, 2, 3, 4, 5, 6, 7]),
+        healthy_sec=rng.choice([0, 0, 600]),
         last=Last(
             rng.choice("AB-"),
             rng.choice("none started trial attempt confirmed clean failed settled".split()),

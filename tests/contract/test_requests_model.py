@@ -46,6 +46,7 @@ def question(request: str, f: RunFacts, a: Args) -> str:
         "arg.slot": a.slot,
         "arg.reason": a.reason,
         "arg.force": str(int(a.force)),
+        "arg.seconds": str(a.seconds),
         "arg.hash": a.hash,
     }
     if f.status == "ok":
@@ -127,6 +128,7 @@ def every_request() -> list[tuple[str, Args]]:
         else:
             out.append((request, Args()))
     out += [(model.SET_BAD, Args(slot=s, force=True)) for s in "AB"]
+    out += [(model.HEALTHY, Args(seconds=s)) for s in (600, 2**32 - 1)]
     return [*out, (model.REJECT, Args(force=True)), (model.REJECT, Args(reason="kiosk-failing"))]
 
 
@@ -229,6 +231,7 @@ def random_cases(n: int) -> Iterator[Case]:
                 slot=rng.choice("AABB-"),
                 reason=rng.choice(REASONS),
                 force=rng.random() < 0.3,
+                seconds=rng.choice([0, 300, 10**6, 10**6 + 1]),
                 hash=rng.choice(["-", "ab" * 32, "dd44", "not-hex"]),
             ),
         )

@@ -11,6 +11,7 @@ const char *const text_requests[] = {
 	[REQUEST_SHUTDOWN_REBOOT] = "reboots",
 	[REQUEST_SHUTDOWN_HALT] = "halts",
 	[REQUEST_REJECT] = "reject",
+	[REQUEST_HEALTHY] = "healthy",
 	[REQUEST_SETTLE] = "settle",
 	[REQUEST_KIOSK_FAILS] = "kiosk-fails",
 	[REQUEST_RETRY_OTHER] = "retry-other",
@@ -35,6 +36,7 @@ void text_question_defaults(struct text_question *q)
 		.args.slot = SLOT_NONE,
 	};
 	record_init(&q->facts.record, SLOT_A);
+	q->facts.record.late_read = UINT32_MAX; /* the keys that may be missing are there */
 }
 
 static bool text_set_arg(struct request_args *args, const char *key, const char *value)
@@ -45,6 +47,8 @@ static bool text_set_arg(struct request_args *args, const char *key, const char 
 		args->reason = reason_parse(value);
 	else if (streq(key, "force"))
 		args->force = text_number(value) != 0;
+	else if (streq(key, "seconds"))
+		args->seconds = text_number(value);
 	else if (streq(key, "hash"))
 		text_copy(args->hash, sizeof(args->hash), value);
 	else
@@ -135,9 +139,9 @@ void text_print_question(FILE *out, const struct text_question *q)
 		fprintf(out, "%u", f->count);
 	else
 		fputc('-', out);
-	fprintf(out, " arg.slot=%s arg.reason=%s arg.force=%d arg.hash=%s",
+	fprintf(out, " arg.slot=%s arg.reason=%s arg.force=%d arg.seconds=%u arg.hash=%s",
 		text_slots[q->args.slot], reason_text(q->args.reason)->code, q->args.force,
-		text_or_dash(q->args.hash));
+		q->args.seconds, text_or_dash(q->args.hash));
 	if (f->record_readable)
 		text_print_record(out, &f->record);
 }

@@ -125,7 +125,7 @@ bool text_set_record(struct record *rec, const char *key, char *value)
 		{ "attempts", &rec->attempts },	  { "trials", &rec->trials },
 		{ "hard", &rec->hard },		  { "soft", &rec->soft },
 		{ "doublings", &rec->doublings }, { "ladder", &rec->ladder },
-		{ "repairs", &rec->repairs },
+		{ "repairs", &rec->repairs },	  { "healthy_sec", &rec->healthy_sec },
 	};
 	const char *slot = strchr(key, '.');
 	enum slot x = slot ? slot_parse(slot + 1) : SLOT_NONE;
@@ -250,8 +250,10 @@ void text_print_record(FILE *out, const struct record *r)
 		fprintf(out, " state.%s=%s proven.%s=%s hash.%s=%s", slot_name(s),
 			record_state_name(r, s), slot_name(s), record_proven_name(r, s),
 			slot_name(s), text_or_dash(r->hash[s]));
-	fprintf(out, " hard=%u soft=%u doublings=%u ladder=%u probation=%d repairs=%u", r->hard,
-		r->soft, r->doublings, r->ladder, r->probation, r->repairs);
+	fprintf(out,
+		" hard=%u soft=%u doublings=%u ladder=%u probation=%d repairs=%u healthy_sec=%u",
+		r->hard, r->soft, r->doublings, r->ladder, r->probation, r->repairs,
+		r->healthy_sec);
 	fprintf(out,
 		" last.slot=%s last.phase=%s last.boot_id=%s last.count=", text_slots[r->last.slot],
 		record_phase_name(r), text_or_dash(r->last.boot_id));

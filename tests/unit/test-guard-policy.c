@@ -30,6 +30,8 @@ struct shadow {
 	enum policy_next allowed; /* the boot library's word for a reboot */
 	bool rebooting;
 	enum rung rung;
+	uint32_t healthy;      /* seconds in the record */
+	uint64_t healthy_from; /* … since when more may have come */
 };
 
 static const char *broken; /* the first invariant that did not hold */
@@ -79,6 +81,8 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 		if (s->role == ROLE_UNKNOWN) /* until then it was another window */
 			s->pass_since = POLICY_NEVER;
 		s->committed_here = s->role == ROLE_TRIAL && e->facts.role == ROLE_COMMITTED;
+		s->healthy = s->committed_here ? 0 : (uint32_t)(e->facts.healthy / SEC);
+		s->healthy_from = now;
 		s->role = e->facts.role;
 	}
 	if (e->type == EVENT_FACTS && e->facts.reached_before)
@@ -96,6 +100,7 @@ static void shadow_event(struct shadow *s, const struct policy *before,
 	    e->id == before->awaited) {
 		s->role = ROLE_COMMITTED;
 		s->committed_here = true;
+		s->healthy = 0;
 	}
 	if (e->type == EVENT_DONE && e->id != 0 && e->id == s->ask_id && e->yes)
 		s->allowed = e->next;
@@ -140,6 +145,19 @@ static void shadow_blame(const struct shadow *s, const struct policy_action *a,
 	must(server || shadow_judges(s, config, a->blamed), "what only reports is not acted on");
 }
 
+/* Grows with the time, never faster, and only a failure takes it back. */
+static void shadow_healthy(struct shadow *s, const struct policy_action *a, uint64_t now)
+{
+	must(s->role == ROLE_COMMITTED, "only the committed slot's health is written");
+	if (a->seconds > 0) {
+		must(a->seconds >= s->healthy, "health does not vanish without a failure");
+		must(a->seconds - s->healthy <= (now - s->healthy_from) / SEC + 1,
+		     "health does not grow faster than time");
+	}
+	s->healthy = a->seconds;
+	s->healthy_from = now;
+}
+
 static void shadow_action(struct shadow *s, const struct policy *before,
 			  const struct policy_action *a, uint64_t now,
 			  const struct policy_config *config)
@@ -150,6 +168,10 @@ static void shadow_action(struct shadow *s, const struct policy *before,
 	if (a->type == ACTION_SAVE || a->type == ACTION_RESTART_UNIT ||
 	    a->type == ACTION_KIOSK_FAILS)
 		shadow_blame(s, a, config);
+	if (a->type == ACTION_RESTART_UNIT || a->type == ACTION_KIOSK_FAILS)
+		s->healthy = 0;
+	if (a->type == ACTION_HEALTHY)
+		shadow_healthy(s, a, now);
 	if (a->type == ACTION_MARK_GOOD) {
 		must(s->role == ROLE_TRIAL && s->committable, "only a trial is committed");
 		must(s->pass_since != POLICY_NEVER && now - s->pass_since >= window,
@@ -291,7 +313,8 @@ static const struct policy_event world[] = {
 	{ .type = EVENT_TIME },
 	FACTS(.role = ROLE_TRIAL, .committable = true, .trials = 1),
 	FACTS(.role = ROLE_TRIAL),
-	FACTS(.role = ROLE_COMMITTED, .probation = true, .staged = true),
+	FACTS(.role = ROLE_COMMITTED, .probation = true, .unsettled = true, .healthy = 2 * SEC,
+	      .staged = true),
 	FACTS(.role = ROLE_COMMITTED, .staying = true),
 	FACTS(.role = ROLE_LIMBO),
 	FACTS(.role = ROLE_UNKNOWN),
@@ -1388,6 +1411,54 @@ static void test_failures_are_not_settled(void)
 	ok(did(&s, ACTION_SETTLE), "a window later, and an hour after the last failure, does");
 }
 
+static void short_boot(struct story *s, uint64_t minutes, uint64_t *healthy)
+{
+	begin(s, NULL);
+	TELL(s, 11, .type = EVENT_FACTS,
+	     .facts = { .role = ROLE_COMMITTED,
+			.probation = true,
+			.unsettled = true,
+			.healthy = *healthy * SEC });
+	all_pass(s, 30);
+	for (uint64_t sec = 30; sec <= minutes * 60 && s->p.facts.probation; sec += 10) {
+		TELL(s, sec, .type = EVENT_TIME);
+		if (did(s, ACTION_CONFIRM) || did(s, ACTION_SETTLE))
+			TELL(s, sec, ANSWER(EVENT_DONE), .yes = true);
+		else if (did(s, ACTION_HEALTHY))
+			*healthy = s->out.list[0].seconds;
+	}
+}
+
+static void test_health_adds_up(void)
+{
+	uint64_t healthy = 0;
+	unsigned days = 0;
+	struct story s;
+
+	for (; days == 0 || (days < 100 && s.p.facts.probation); days++)
+		short_boot(&s, 20, &healthy);
+	ok(days == 4, "twenty minutes a day end a probation of an hour on day %u", days);
+
+	healthy = 3000;
+	short_boot(&s, 8, &healthy);
+	ok(healthy == 3300, "written every five minutes (%llu s)", (unsigned long long)healthy);
+	TELL(&s, 490, .type = EVENT_CHECK, .check = CHECK_UNIT, .verdict = VERDICT_HOPELESS);
+	ok(did(&s, ACTION_HEALTHY) && s.out.list[0].seconds == 0, "a failure takes it back");
+	ok(did(&s, ACTION_RESTART_UNIT), "beside what it does else");
+
+	begin(&s, NULL);
+	TELL(&s, 11, .type = EVENT_FACTS, .facts = { .role = ROLE_COMMITTED });
+	all_pass(&s, 30);
+	TELL(&s, 90, .type = EVENT_TIME);
+	TELL(&s, 91, ANSWER(EVENT_DONE), .yes = true);
+	for (uint64_t sec = 100; sec < 3600; sec += 10) {
+		TELL(&s, sec, .type = EVENT_TIME);
+		must(s.out.count == 0, "a slot with nothing to forget writes nothing meanwhile");
+	}
+	ok(!broken, "%s",
+	   broken ? broken : "a slot with nothing to forget writes nothing meanwhile");
+}
+
 static void test_restarts_are_given_back(void)
 {
 	struct story s;
@@ -1712,6 +1783,7 @@ int main(int argc, char *argv[])
 	test_window_of_a_restart();
 	test_failures_are_not_settled();
 	test_restarts_are_given_back();
+	test_health_adds_up();
 	test_staying();
 	test_inconclusive_blames_nobody();
 	test_try();

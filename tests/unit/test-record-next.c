@@ -5,7 +5,7 @@
  * version's source with one more counter. (That this version keeps such a key: test-record.c,
  * and tests/vm/test_mini_select.py.)
  */
-#define RECORD_LATE_COUNTERS(X) X(healthy_sec, "healthy_sec")
+#define RECORD_LATE_COUNTERS(X) X(healthy_sec, "healthy_sec") X(next_sec, "next_sec")
 #include "boot/record.c"
 
 #include "tests/lib/tap.h"
@@ -16,7 +16,7 @@ static struct record base(void)
 
 	record_init(&r, SLOT_A);
 	r.gen = 3;
-	r.healthy_sec = 77;
+	r.next_sec = 77;
 	return r;
 }
 
@@ -25,7 +25,7 @@ static bool has_key_in(const struct record *r)
 	char buf[RECORD_SIZE];
 
 	record_format(r, buf);
-	return memmem(buf, sizeof(buf), "\nhealthy_sec=77\n", 16) != NULL;
+	return memmem(buf, sizeof(buf), "\nnext_sec=77\n", 13) != NULL;
 }
 
 /* The same record after one write and one read, as the next boot sees it. */
@@ -49,20 +49,20 @@ static void test_only_when_settled(void)
 	r.staged = SLOT_NONE;
 	r.probation = true;
 	ok(!has_key_in(&r), "in probation: it is not");
-	ok_int(reread(&r).healthy_sec, 0, "and the next boot knows nothing of it");
+	ok_int(reread(&r).next_sec, 0, "and the next boot knows nothing of it");
 }
 
 static void test_stays_once_it_is_there(void)
 {
 	struct record settled = base(), r = reread(&settled);
 
-	ok_int(r.healthy_sec, 77, "a settled slot's counter is read");
+	ok_int(r.next_sec, 77, "a settled slot's counter is read");
 	r.staged = SLOT_B;
 	ok(has_key_in(&r), "it stays when something is staged");
 	r.staged = SLOT_NONE;
 	r.probation = true;
 	ok(has_key_in(&r), "and in probation");
-	ok_int(reread(&r).healthy_sec, 77, "for every boot that follows");
+	ok_int(reread(&r).next_sec, 77, "for every boot that follows");
 }
 
 static void test_missing(void)
@@ -71,17 +71,17 @@ static void test_missing(void)
 	char buf[RECORD_SIZE], *line;
 
 	record_format(&r, buf);
-	line = memmem(buf, sizeof(buf), "healthy_sec=", 12);
+	line = memmem(buf, sizeof(buf), "next_sec=", 9);
 	ok(line != NULL, "the key has a line");
 	if (!line)
 		return;
-	memcpy(line, "HEALTHY", 7); /* a key that is not known; the crc is made anew */
+	memcpy(line, "NEXT", 4); /* a key that is not known; the crc is made anew */
 	line = memmem(buf, sizeof(buf), CRC_KEY, strlen(CRC_KEY));
 	(void)snprintf(line, CRC_LINE + 1, CRC_KEY "%08x", crc_of(buf, (size_t)(line - buf)));
 	line[CRC_LINE] = '\n';
 	ok_int(record_parse(buf, sizeof(buf), &r), 0, "a record of the version before is read");
-	ok_int(r.healthy_sec, 0, "without the key its counter is 0");
-	ok_int(r.late_read, 0, "and it was not there");
+	ok_int(r.next_sec, 0, "without the key its counter is 0");
+	ok_int(r.late_read, 1U << LATE_healthy_sec, "and it was not there");
 }
 
 int main(void)

@@ -173,6 +173,8 @@ static void test_longest(void)
 		strcpy(r.hash[s], hash);
 	}
 	r.probation = true;
+	r.healthy_sec = RECORD_COUNTER_MAX;
+	r.late_read = 1;
 	record_set_last(&r, SLOT_A, PHASE_CONFIRMED, "ffffffffffffffffffffffffffffffff", true,
 			UINT32_MAX);
 	strcpy(r.last.reason, code);

@@ -295,6 +295,22 @@ static const struct row rows[] = {
 	{ "reject by force, read-only", "request=reject arg.force=1 writable=0",
 	  REFUSED("DEGRADED") },
 
+	/* healthy */
+	{ "healthy", "request=healthy probation=1 arg.seconds=600", "steps=W healthy_sec=600" },
+	{ "healthy again", "request=healthy healthy_sec=600 arg.seconds=600", "" },
+	{ "healthy no more", "request=healthy healthy_sec=600 arg.seconds=0",
+	  "steps=W healthy_sec=0" },
+	{ "healthy for ever", "request=healthy arg.seconds=4294967295",
+	  "steps=W healthy_sec=1000000" },
+	{ "healthy: in a trial", "request=healthy arg.seconds=600 " TRIAL_B,
+	  REFUSED("TRIAL_RUNS") },
+	{ "healthy: read-only", "request=healthy arg.seconds=600 writable=0", REFUSED("DEGRADED") },
+	{ "settle: healthy long enough", "request=settle healthy_sec=3300 probation=1",
+	  "steps=W healthy_sec=0 probation=0" LAST_A("settled") },
+	{ "kiosk: health is over", "request=kiosk-fails healthy_sec=3300",
+	  "steps=-W next=reboot ladder=1 healthy_sec=0 "
+	  "history=failed:A:kiosk-failing" LAST_A("clean") },
+
 	/* settle */
 	{ "settle", "request=settle probation=1 doublings=2 " COUNTED,
 	  "steps=W probation=0 doublings=0" LAST_A("settled") NO_COUNTS },
