@@ -209,9 +209,9 @@ def test_an_update_is_tried_and_kept(artifacts: Artifacts, make_box, tmp_path: P
         a.install_is_refused(name, why, AS_KIOSK + FORCED)
     a.ok("[ ! -e /run/program-ran ]")
     # RAUC would write the root image before it finds the boot partition mounted, and the slot would be lost.
-    private = "unshare --mount sh -c 'mount -o ro /dev/vda3 /srv && exec sleep 9999' & sleep 3; "
+    private = "unshare --mount sh -c 'mount -o ro /dev/vda3 /srv && exec sleep 9999' & sleep 3"
     for how, end, why in (("mount -o ro /dev/vda3 /srv", "umount /srv", r"BF_BOOT_B is mounted on /srv: umount it"),
-                          (private, "kill %1; wait", r"BF_BOOT_B is mounted on /srv for process \d+ \(sleep\)")):
+                          (private, "kill $!; wait", r"BF_BOOT_B is mounted on /srv for process \d+ \(sleep\)")):
         a.ok(how)
         a.install_is_refused("rotated", why)
         a.ok(end)
