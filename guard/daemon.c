@@ -438,6 +438,9 @@ static void act(struct guard *g, const struct policy_action *a)
 	case ACTION_MARK_GOOD:
 		link_mark_good(g->link, a->id);
 		break;
+	case ACTION_RESTART_RAUC:
+		link_restart_rauc(g->link);
+		break;
 	case ACTION_COMMITTED:
 		reread_facts(g, 0);
 		break;

@@ -316,6 +316,15 @@ void link_mark_good(struct link *l, uint32_t id)
 	marked(l, MARK_FAILED);
 }
 
+void link_restart_rauc(struct link *l)
+{
+	if (!is_up(l))
+		return;
+	guard_log(LOG_LEVEL_WARNING, "RAUC is held up by something: " RAUC_UNIT " is restarted");
+	(void)sd_bus_call_method_async(l->bus, NULL, SYSTEMD, MANAGER, "RestartUnit", ignore, l,
+				       "ss", RAUC_UNIT, "replace");
+}
+
 bool link_is_installing(const struct link *l)
 {
 	return l->installing;

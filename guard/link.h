@@ -41,6 +41,8 @@ void link_read_unit(struct link *l);
 void link_restart_unit(struct link *l);
 /* Marks the running slot good; answered by ops->marked, at least once. */
 void link_mark_good(struct link *l, uint32_t id);
+/* Ends whatever holds it up; what it was asked is answered by the bus then. */
+void link_restart_rauc(struct link *l);
 /* Starts one way to reboot, once more where the bus was not there; only its failure is told. */
 void link_reboot(struct link *l, enum rung rung, uint32_t id);
 

@@ -437,9 +437,26 @@ static void verify(struct policy *p, uint64_t now, struct policy_actions *out)
 		p->root_id = act(p, out, ACTION_READ_ROOT)->id;
 }
 
+/*
+ * A bundle that is a FIFO, and whatever else RAUC can be made to wait for, holds it up for good.
+ * Nothing is lost by ending it: in a trial it writes to no slot. It gets half of the time to
+ * answer, and as much is left to the one that is started then.
+ */
+static void free_rauc(struct policy *p, uint64_t now, struct policy_actions *out)
+{
+	uint64_t left = p->commit_due - now;
+
+	if (p->rauc_restarted || !(p->mark_pending || p->mark_busy) ||
+	    left > p->config.commit_timeout / 2)
+		return;
+	p->rauc_restarted = true;
+	(void)act(p, out, ACTION_RESTART_RAUC);
+}
+
 static void not_committed(struct policy *p, uint64_t now, struct policy_actions *out)
 {
 	if (now < p->commit_due) {
+		free_rauc(p, now, out);
 		enter(p, GUARD_COMMITTING, now, sooner(later(now, MARK_AGAIN), p->commit_due));
 	} else if (p->mark_pending || p->mark_busy || is_just_back(p, now)) {
 		abort_trial(p, now, out);

@@ -146,6 +146,7 @@ enum policy_action_type {
 	ACTION_READ_FACTS,
 	ACTION_READ_ROOT,
 	ACTION_MARK_GOOD,    /* RAUC's Mark("good", "booted") */
+	ACTION_RESTART_RAUC, /* it is held up; no answer */
 	ACTION_READ_BACK,    /* is the running slot the committed one now? */
 	ACTION_COMMITTED,    /* tell everybody who waits for it; no answer */
 	ACTION_CONFIRM,	     /* SET_GOOD of the committed slot */
@@ -250,6 +251,7 @@ struct policy {
 	bool mark_pending;	/* a Mark without an answer: it may still happen */
 	bool mark_busy;		/* RAUC had no time for the last one */
 	uint32_t mark_id;	/* of that Mark */
+	bool rauc_restarted;	/* for this commit */
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
 	bool proven;		/* a whole window has passed in this trial */
 	bool confirmed;		/* a committed slot: written down in this boot */

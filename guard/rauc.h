@@ -10,6 +10,7 @@
 #include "boot/base.h"
 
 #define RAUC_NAME      "de.pengutronix.rauc"
+#define RAUC_UNIT      "rauc.service"
 #define RAUC_PATH      "/"
 #define RAUC_INTERFACE "de.pengutronix.rauc.Installer"
 

@@ -15,8 +15,9 @@
  *   ended USEC            its InactiveEnterTimestampMonotonic
  *   condition yes|no      its ConditionResult, looked at just now
  *   load STATE            its LoadState
- *   mark ok|fail|busy|lie|after|silent|TEXT-OF-AN-ERROR
- *                         ok: marks; lie: says so; after: marks, then fails; silent: never answers
+ *   mark ok|fail|busy|lie|after|silent|held|TEXT-OF-AN-ERROR
+ *                         ok: marks; lie: says so; after: marks, then fails; silent: never answers;
+ *                         held: nor does that, until rauc.service is restarted
  *   mark-delay MSEC       … after that
  *   get-delay MSEC        it answers questions for its Operation after that
  *   operation WORD        RAUC's Operation, with PropertiesChanged
@@ -168,6 +169,14 @@ static int reboot_answer(sd_bus_message *m, const char *reply)
 		      : sd_bus_reply_method_return(m, NULL);
 }
 
+static void set(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from);
+}
+
+static void stop_rauc(void);
+static void start_rauc(void);
+
 static int on_manager(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *member = sd_bus_message_get_member(m), *unit = "", *mode = "";
@@ -182,6 +191,12 @@ static int on_manager(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		return reboot_answer(m, "o");
 	if (streq(member, "Reboot"))
 		return reboot_answer(m, "");
+	if (streq(member, "RestartUnit") && streq(unit, "rauc.service")) {
+		if (streq(s.mark, "held"))
+			set(s.mark, sizeof(s.mark), "ok");
+		stop_rauc();
+		start_rauc();
+	}
 	return streq(member, "RestartUnit") ? sd_bus_reply_method_return(m, "o", "/job/1")
 					    : sd_bus_reply_method_return(m, NULL);
 }
@@ -287,7 +302,7 @@ static int on_mark(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (r < 0)
 		return r;
 	said("rauc Mark %s %s%s", state, slot, s.pending ? " AT THE SAME TIME" : "");
-	if (streq(s.mark, "silent"))
+	if (streq(s.mark, "silent") || streq(s.mark, "held"))
 		return 1;
 	if (s.mark_delay == 0)
 		return answer_mark(m);
@@ -313,11 +328,6 @@ static void changed(void)
 				"org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as",
 				UNIT_IFACE, 0, 0),
 	     "PropertiesChanged");
-}
-
-static void set(char *to, size_t size, const char *from)
-{
-	(void)snprintf(to, size, "%s", from);
 }
 
 static void set_active(const char *a, const char *b)

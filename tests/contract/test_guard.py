@@ -737,7 +737,7 @@ def test_rauc_that_is_busy_first(lab) -> None:
 def test_rauc_that_stays_busy_blames_nobody(lab) -> None:
     one = ready_to_commit(lab, "mark busy")
     one.until_asked("abort -", timeout=30)
-    assert marks(one) >= 2 and "reject" not in " ".join(one.asked())
+    assert marks(one) >= 2 and restarts_of_rauc(one) == 1 and "reject" not in " ".join(one.asked())
 
 
 def test_rauc_that_is_not_there(lab) -> None:
@@ -745,11 +745,23 @@ def test_rauc_that_is_not_there(lab) -> None:
     one.until_asked("reject commit-failed", timeout=30)
 
 
+def restarts_of_rauc(one: Lab) -> int:
+    return one.calls.lines.count("systemd RestartUnit rauc.service replace")
+
+
 def test_rauc_that_never_answers_is_not_contradicted(lab) -> None:
-    one = ready_to_commit(lab, "mark silent")
-    one.until_asked("abort -", timeout=30)
-    assert marks(one) == 1
+    one = ready_to_commit(lab, "mark silent", extra="[trial]\ncommit-timeout=20\n")
+    one.until_asked("abort -", timeout=40)
+    # Once more by the one that was started then.
+    assert (marks(one), restarts_of_rauc(one)) == (2, 1)
     assert "reject" not in " ".join(one.asked())
+
+
+def test_rauc_that_is_held_up(lab) -> None:
+    """As by InspectBundle of a FIFO, which any updater may ask for."""
+    one = ready_to_commit(lab, "mark held", extra="[trial]\ncommit-timeout=20\n")
+    one.until_phase("probation", timeout=40)
+    assert (marks(one), restarts_of_rauc(one)) == (2, 1)
 
 
 def test_rauc_that_dies_meanwhile(lab) -> None:

@@ -1171,6 +1171,7 @@ static void test_root(void)
 
 static void test_mark_that_hangs(void)
 {
+	unsigned restarts = 0;
 	struct story s;
 
 	trial(&s, NULL);
@@ -1179,6 +1180,7 @@ static void test_mark_that_hangs(void)
 	TELL(&s, 130, .type = EVENT_TIME);
 	ok(did(&s, ACTION_READ_BACK), "no answer: look whether it happened");
 	TELL(&s, 131, ANSWER(EVENT_READ_BACK));
+	ok(!did(&s, ACTION_RESTART_RAUC), "RAUC has more time");
 	TELL(&s, 136, .type = EVENT_TIME);
 	ok(did(&s, ACTION_READ_BACK) && !did(&s, ACTION_MARK_GOOD), "no second Mark meanwhile");
 	TELL(&s, 137, ANSWER(EVENT_MARKED), .mark = MARK_DONE);
@@ -1188,8 +1190,11 @@ static void test_mark_that_hangs(void)
 	trial(&s, NULL);
 	all_pass(&s, 40);
 	TELL(&s, 100, .type = EVENT_TIME);
-	while (s.p.phase == GUARD_COMMITTING || s.p.phase == GUARD_READING_BACK)
+	while (s.p.phase == GUARD_COMMITTING || s.p.phase == GUARD_READING_BACK) {
 		TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+		restarts += did(&s, ACTION_RESTART_RAUC);
+	}
+	ok_int(restarts, 1, "RAUC may be held up: it was restarted once");
 	ok_str(at(&s), "aborting", "never answered: undecided, as the Mark may still happen");
 }
 
@@ -1248,6 +1253,7 @@ static void test_mark_that_fails(void)
 
 static void test_rauc_is_busy(void)
 {
+	unsigned restarts = 0;
 	struct story s;
 
 	trial(&s, NULL);
@@ -1261,7 +1267,11 @@ static void test_rauc_is_busy(void)
 			TELL(&s, s.now / SEC + 1, ANSWER(EVENT_MARKED), .mark = MARK_BUSY);
 		else
 			TELL(&s, policy_due(&s.p) / SEC, .type = EVENT_TIME);
+		if (did(&s, ACTION_RESTART_RAUC))
+			ok(restarts++ == 0 && s.now >= 250 * SEC && s.now < 260 * SEC,
+			   "restarted once, for it may be held up for good");
 	}
+	ok_int(restarts, 1, "it is restarted before the trial is given up");
 	ok_str(at(&s), "aborting", "RAUC had no time: undecided, not rejected");
 	ok(s.now >= 400 * SEC && s.now < 420 * SEC, "after five minutes");
 }
