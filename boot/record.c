@@ -847,11 +847,13 @@ int record_load(int data_fd, struct record *ret)
 /* Out of the way, under a name of its own: it is somebody's, and in the place of the record. */
 static int put_aside(int dir, const char *name)
 {
-	char aside[sizeof("boot-record.old.aside-9")];
+	char aside[sizeof("boot-record.old.aside-") + 20];
 	int r = -EEXIST;
 
-	for (unsigned i = 0; r == -EEXIST && i < 10; i++) {
-		(void)snprintf(aside, sizeof(aside), "%s.aside-%u", name, i);
+	/* Who takes ten names away does not take those that the clock makes. */
+	for (unsigned i = 0; r == -EEXIST && i < 20; i++) {
+		(void)snprintf(aside, sizeof(aside), "%s.aside-%llu", name,
+			       i < 10 ? i : (unsigned long long)sys_realtime_usec() + i);
 		r = sys_renameat(dir, name, aside);
 	}
 	return r;
@@ -941,6 +943,25 @@ static int store_text(int dir, int newest, const struct generation gens[static F
 	return sys_fsync(dir);
 }
 
+/* Somebody has made the record unwritable, with chattr(1): it is ours. What fails here fails again
+ * below. */
+static void allow_changes(int dir)
+{
+	(void)sys_allow_change(dir);
+	for (int i = 0; i < FILE_COUNT; i++) {
+		_cleanup_close_ int fd = -1;
+		struct stat st;
+
+		if (sys_fstatat(dir, file_names[i], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+			continue;
+		fd = sys_open_beneath(dir, file_names[i],
+				      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+		if (fd >= 0)
+			(void)sys_allow_change(fd);
+	}
+}
+
 int record_store(int data_fd, struct record *rec)
 {
 	_cleanup_close_ int dir = -1;
@@ -964,6 +985,12 @@ int record_store(int data_fd, struct record *rec)
 	if (record_parse(text, sizeof(text), &check) < 0)
 		return -EINVAL;
 	r = store_text(dir, newest, gens, text);
+	if (r == -EPERM) {
+		allow_changes(dir);
+		r = newest = read_generations(dir, gens);
+		if (r >= 0)
+			r = store_text(dir, newest, gens, text);
+	}
 	if (r < 0)
 		return r;
 	rec->gen = next.gen;

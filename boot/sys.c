@@ -96,6 +96,18 @@ ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset_bytes)
 	return RET_NERRNO(pwrite(fd, buf, len, (off_t)offset_bytes));
 }
 
+int sys_allow_change(int fd)
+{
+	int flags, locked = FS_IMMUTABLE_FL | FS_APPEND_FL;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+		return -errno;
+	if (!(flags & locked))
+		return 0;
+	flags &= ~locked;
+	return RET_NERRNO(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
 int sys_fsync(int fd)
 {
 	return RET_NERRNO(fsync(fd));

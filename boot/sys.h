@@ -33,6 +33,7 @@ ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset_bytes);
 int sys_fsync(int fd);
 /* What was written and fsynced is read from the disk the next time, as far as the kernel can. */
 void sys_forget_cached(int fd);
+int sys_allow_change(int fd); /* takes chattr(1)'s +i and +a away, where the file system has them */
 int sys_fallocate(int fd, uint64_t len_bytes);
 int sys_fstat(int fd, struct stat *ret);
 int sys_fstatat(int dirfd, const char *path, struct stat *ret, int flags);

@@ -922,6 +922,13 @@ ssize_t sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset_bytes)
 	return errno_or(pwrite(fd, buf, len, (off_t)offset_bytes));
 }
 
+int sys_allow_change(int fd)
+{
+	int r;
+
+	return fd_call(fd, &r, "allow-change", "") ? r : 0;
+}
+
 int sys_fsync(int fd)
 {
 	int r;

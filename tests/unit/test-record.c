@@ -833,6 +833,45 @@ static void test_directory_traps(void)
 	ok(fake_exists("/data/bf/boot-record.old.aside-0/x"), "it is put aside");
 }
 
+/* chattr +i or +a on a file, or on the directory: what root can set, root can take away. */
+static void test_locked(void)
+{
+	static const char *const calls[] = { "exchange boot-record",
+					     "pwrite /data/bf/boot-record" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		begin();
+		put_record(NEWEST, 12, 1);
+		put_record(OLDER, 11, 2);
+		fake_log_files(true);
+		fake_result_once(calls[i], -EPERM);
+		ok_int(store(9), 0, "locked: %s", calls[i]);
+		ok(strstr(fake_log(), "allow-change /data/bf\n") &&
+			   strstr(fake_log(), "allow-change /data/bf/boot-record\n") &&
+			   strstr(fake_log(), "allow-change /data/bf/boot-record.old\n"),
+		   "it is opened up: %s", calls[i]);
+		fake_log_files(false);
+		check_load(RECORD_OK, 9, "it was locked");
+	}
+	begin();
+	put_record(NEWEST, 12, 1);
+	put_record(OLDER, 11, 2);
+	fake_result("pwrite /data/bf/boot-record", -EPERM);
+	ok_int(store(9), -EPERM, "locked for good");
+	check_load(RECORD_OK, 1, "locked for good: nothing is lost");
+
+	begin();
+	put_record(NEWEST, 12, 1);
+	fake_file("/data/bf/boot-record.old/x", "in the way\n");
+	for (unsigned n = 0; n < 10; n++) {
+		_cleanup_free_ char *taken = strf("/data/bf/boot-record.old.aside-%u", n);
+
+		fake_file(taken, "");
+	}
+	ok_int(store(9), 0, "every name is taken");
+	check_load(RECORD_OK, 9, "every name was taken");
+}
+
 static void test_errors(void)
 {
 	struct record r = numbered(0, 5);
@@ -1106,6 +1145,7 @@ int main(void)
 	test_status();
 	test_traps();
 	test_directory_traps();
+	test_locked();
 	test_errors();
 	test_invalid();
 	test_order();
