@@ -224,6 +224,26 @@ def test_owners_and_modes(make_device):
             assert f"Mode: {mode}" in told and f"User: {user} Group: {user}" in told, told
 
 
+def test_a_record_that_is_locked_and_a_work_directory_that_is_full(make_device):
+    """chattr +i and +a on all of the record; and a work directory that mount(2) would have to empty."""
+    device = make_device(fstab=PLAN)
+    commit(device, "A")
+    device.boot()
+    image = image_of(device)
+    before = bootrecord.load(image)
+    make_dirs(image, "/slots/A/srv/work/work")
+    image.debugfs("BF_DATA", *(f"mkdir /slots/A/srv/work/work/n{n}" for n in range(50)))
+    for path in ("/bf/boot-record", "/bf/boot-record.old", "/bf"):
+        image.debugfs("BF_DATA", f"sif {path} flags 0x80030")
+    run = device.boot()
+    assert_booted(run, "A")
+    after = bootrecord.load(image_of(device))
+    assert int(after["gen"]) > int(before["gen"]) and after["last.boot_id"] != before["last.boot_id"]
+    with image_of(device).settled("BF_DATA") as data:
+        assert not data.ext4_exists(0, "/slots/A/srv/work/work/n0")
+        assert any(data.ext4_exists(0, f"/trash/{n}/work/n0") for n in range(10)), "mount(2) had to empty it"
+
+
 def test_an_innocent_trial_is_committed(make_device):
     """A trapped BF_DATA says nothing about a bundle."""
     device = make_device(fstab=PLAN, programs=("bf-boot",))
