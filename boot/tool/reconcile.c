@@ -81,14 +81,22 @@ static bool is_at_the_end(void)
  */
 int command_end(struct call *call)
 {
-	uint32_t limit_sec = 0, end_sec = 0;
+	uint64_t now = sys_monotonic_usec(), end;
+	uint32_t limit_sec = 0;
+	bool taken_over = false;
 
 	if (parse_u32(call->args[0], 10, &limit_sec) < 0)
 		return call_usage(call);
 	sys_alarm(0, SIG_DFL);
-	for (uint32_t sec = 0; sec < limit_sec && end_sec < END_SEC; sec++) {
-		sys_sleep_usec(1000000);
-		end_sec += is_at_the_end();
+	end = now + limit_sec * UINT64_C(1000000);
+	while (now < end) {
+		sys_sleep_usec(500000);
+		now = sys_monotonic_usec();
+		if (taken_over || !is_at_the_end())
+			continue;
+		taken_over = true;
+		if (end > now + END_SEC * UINT64_C(1000000))
+			end = now + END_SEC * UINT64_C(1000000);
 	}
 	return call_failed(call, running_reboot(), "reboot");
 }
