@@ -448,7 +448,7 @@ static int overlay_sized(struct maker *m, const struct step *s)
 {
 	_cleanup_free_ char *path = strf(MOUNTS_VOLATILE "-%s", s->line->upper_name);
 	_cleanup_free_ char *options = strf(TMPFS_OPTIONS "%s", s->line->size);
-	struct store own;
+	struct store own = { .dir = { .fd = -1 } };
 	int r;
 
 	if (!path || !options)
