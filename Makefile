@@ -326,9 +326,10 @@ WALLS := \
 	guard/bf-guard.c:guard/(link|listen|report|senses) \
 	guard/senses.[ch]:guard/(daemon|link|listen|report) \
 	guard/report.[ch]:guard/(daemon|link|listen) \
+	guard/client.[ch]:guard/(daemon|link|listen|senses) \
 	guard/listen.[ch]:guard/(daemon|link|report|senses) \
 	guard/link.[ch]:guard/(daemon|listen|report|senses) \
-	$(foreach f,$(filter-out bf-guard daemon link listen report senses,$(basename $(notdir $(wildcard guard/*.c)))),\
+	$(foreach f,$(filter-out bf-guard client daemon link listen report senses,$(basename $(notdir $(wildcard guard/*.c)))),\
 		guard/$(f).[ch]:guard/(daemon|link|listen|report|senses)) \
 	$(foreach f,job journal log rauc,guard/$(f).[ch]:guard/([^jlr]|judgement)) \
 	guard/policy.[ch]:guard/([^p]|p[^o])

@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* bf-guard: the daemon, and what asks it. See bf-guard(8). */
+#include "guard/client.h"
 #include "guard/confcheck.h"
 #include "guard/daemon.h"
-#include "guard/heartbeat.h"
 
 #include "boot/product.h"
 #include "boot/sys.h"
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_GUARD };
-
-#define ANSWER_MAX 131072
-#define ANSWER_SEC 10
 
 struct options {
 	const char *dir, *root;
@@ -31,58 +22,6 @@ struct command {
 	const char *name, *args, *does;
 	int (*fn)(const struct options *o);
 };
-
-static int open_socket(const struct options *o, const char *name, int type)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", o->dir, name);
-	_cleanup_close_ int fd = -1;
-
-	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int no_guard(int error)
-{
-	(void)fprintf(stderr, "bf-guard: the guard does not answer: %s\n", strerror(-error));
-	return EXIT_NO_GUARD;
-}
-
-/* Asks one word, prints the answers. @forever: they may take as long as they want. */
-static int ask(const struct options *o, const char *word, bool forever)
-{
-	const struct timeval limit = { .tv_sec = ANSWER_SEC };
-	_cleanup_close_ int fd = open_socket(o, "control", SOCK_SEQPACKET);
-	static char text[ANSWER_MAX];
-	bool any = false;
-	ssize_t n;
-
-	if (fd < 0)
-		return no_guard(fd);
-	if (!forever && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
-		return no_guard(-errno);
-	if (send(fd, word, strlen(word), MSG_NOSIGNAL) < 0)
-		return no_guard(-errno);
-	while ((n = recv(fd, text, ANSWER_MAX - 1, 0)) > 0) {
-		text[n] = '\0';
-		if (startswith(text, "refused: ")) {
-			(void)fprintf(stderr, "bf-guard: %s", text + strlen("refused: "));
-			return EXIT_REFUSED;
-		}
-		if (any && !o->json)
-			(void)fputc('\n', stdout);
-		any = true;
-		if (fputs(text, stdout) == EOF || fflush(stdout) == EOF)
-			return EXIT_REFUSED;
-	}
-	if (!any)
-		return no_guard(n < 0 ? -errno : -ECONNRESET);
-	return EXIT_OK;
-}
 
 static int command_run(const struct options *o)
 {
@@ -97,86 +36,22 @@ static int command_run(const struct options *o)
 
 static int command_status(const struct options *o)
 {
-	if (o->follow)
-		return ask(o, o->json ? "follow-json" : "follow", true);
-	return ask(o, o->json ? "json" : "status", false);
+	return client_status(o->dir, o->json, o->follow);
 }
 
 static int command_try(const struct options *o)
 {
-	return ask(o, "try", false);
+	return client_try(o->dir);
 }
 
 static int command_wait(const struct options *o)
 {
-	return ask(o, "wait", true);
+	return client_wait(o->dir);
 }
 
-/*
- * Sends it with a descriptor that the guard closes when it has looked at the datagram,
- * and at who sent it: a process that is gone by then may be anybody's.
- */
-static int send_and_wait(int fd, const char *text)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (char *)text, .iov_len = strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	_cleanup_close_ int seen = -1, sent = -1;
-	struct pollfd wait;
-	int fds[2], n;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	seen = fds[0];
-	sent = fds[1];
-	control.header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(sent)),
-					    .cmsg_level = SOL_SOCKET,
-					    .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&control.header), &sent, sizeof(sent));
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
-		return -errno;
-	close_p(&sent);
-	sent = -1;
-	wait = (struct pollfd) { .fd = seen };
-	n = poll(&wait, 1, ANSWER_SEC * 1000);
-	if (n < 0)
-		return -errno;
-	return n > 0 ? 0 : -ETIMEDOUT;
-}
-
-/* The words after "beat" are sent as they are; without any, WATCHDOG=1. */
 static int command_beat(const struct options *o)
 {
-	_cleanup_close_ int fd = open_socket(o, "notify", SOCK_DGRAM);
-	char text[NOTIFY_MAX + 1] = "WATCHDOG=1";
-	struct notify notify;
-	size_t at = 0;
-	int r;
-
-	if (fd < 0)
-		return no_guard(fd);
-	for (int i = 0; i < o->arg_count; i++) {
-		int n = snprintf(text + at, sizeof(text) - at, "%s%s", i ? "\n" : "", o->args[i]);
-
-		if (n < 0 || (size_t)n >= sizeof(text) - at) {
-			(void)fprintf(stderr, "bf-guard: that is too long\n");
-			return EXIT_USAGE;
-		}
-		at += (size_t)n;
-	}
-	if (notify_parse(text, strlen(text), &notify) < 0) {
-		(void)fprintf(stderr, "bf-guard: the guard would not understand that; say READY=1, "
-				      "WATCHDOG=1, X_BF_SERVER=1 or STATUS=text\n");
-		return EXIT_USAGE;
-	}
-	r = send_and_wait(fd, text);
-	return r < 0 ? no_guard(r) : EXIT_OK;
+	return client_beat(o->dir, o->args, o->arg_count);
 }
 
 static void print_problem(void *userdata, const char *file, unsigned line, const char *what,
@@ -226,7 +101,7 @@ static int usage(FILE *out)
 		(void)fprintf(out, "  %-12s %-20s %s\n", commands[i].name, commands[i].args,
 			      commands[i].does);
 	(void)fprintf(out,
-		      "\n  --runtime-dir=DIR   its sockets (" GUARD_DIR ")\n"
+		      "\n  --runtime-dir=DIR   its socket and status (" GUARD_DIR ")\n"
 		      "  --root=DIR          where run finds its configuration, the journal; what\n"
 		      "                      check-config looks at (/)\n"
 		      "  --help, --version\n\nSee bf-guard(8).\n");

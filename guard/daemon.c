@@ -7,6 +7,7 @@
 #include "guard/link.h"
 #include "guard/listen.h"
 #include "guard/log.h"
+#include "guard/publish.h"
 #include "guard/report.h"
 
 #include <fcntl.h>
@@ -41,13 +42,13 @@ struct guard {
 	struct device_answer device;
 	struct link *link;
 	struct listen *listen;
+	struct publish *publish;
 
 	/* Events that wait, so that policy_step() is never entered twice. */
 	struct policy_event queue[QUEUE_MAX];
 	size_t queued;
 	bool stepping;
 	enum phase reported;
-	uint64_t changes; /* of the phase or a verdict: what followers see */
 
 	sd_event_source *due_timer, *judge_timer, *tick_timer, *facts_timer, *term_source;
 	uint64_t tick_usec, last_tick;
@@ -508,9 +509,7 @@ static void report(struct guard *g)
 	if (g->policy.phase == g->reported)
 		return;
 	g->reported = g->policy.phase;
-	g->changes++;
 	report_phase(&v);
-	listen_tell(g->listen, g->changes);
 }
 
 static void step(struct guard *g, const struct policy_event *event)
@@ -537,6 +536,7 @@ static void guard_event(struct guard *g, const struct policy_event *event)
 		step(g, &g->queue[i]);
 	g->queued = 0;
 	g->stepping = false;
+	publish_changed(g->publish);
 }
 
 /* ---- weighing --------------------------------------------------------------------------- */
@@ -551,7 +551,6 @@ static void tell(struct guard *g, enum check check, const struct judgement *j)
 	g->senses.last[check] = *j;
 	if (last.verdict == j->verdict && last.reason == j->reason)
 		return;
-	g->changes++;
 	if (last.verdict != j->verdict)
 		guard_log(verdict_failed(j->verdict) ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
 			  "check %s: %s: %s", check_name(check), verdict_name(j->verdict), j->why);
@@ -638,7 +637,7 @@ static void evaluate(struct guard *g)
 	weigh_hours(g);
 	keep_baseline(g, now);
 	arm(g->judge_timer, again);
-	listen_tell(g->listen, g->changes);
+	publish_changed(g->publish);
 }
 
 /* ---- what the parts tell ---------------------------------------------------------------- */
@@ -668,8 +667,7 @@ static void on_unit(void *userdata, const struct kiosk_properties *p)
 	/* A unit without RuntimeDirectoryPreserve= has lost the file with its last invocation. */
 	if (kiosk_note(&g->senses.kiosk, p, now) && g->policy.confirmed)
 		send_type(g, DEVICE_CONFIRMED, false);
-	listen_set_kiosk(g->listen, kiosk_name(&g->senses.kiosk, g->config.unit),
-			 p->uid == UINT32_MAX ? 0 : p->uid, (pid_t)p->main_pid);
+	listen_set_kiosk(g->listen, kiosk_name(&g->senses.kiosk, g->config.unit), p);
 	if (g->senses.kiosk.broke)
 		note_restart(g, now);
 	evaluate(g);
@@ -731,13 +729,9 @@ static void on_heard(void *userdata)
 	evaluate(userdata);
 }
 
-static bool on_try(void *userdata)
+static void on_try(void *userdata)
 {
-	struct guard *g = userdata;
-
-	if (g->policy.facts.staged)
-		guard_event(g, &(struct policy_event) { .type = EVENT_TRY_ASKED });
-	return g->policy.facts.staged;
+	guard_event(userdata, &(struct policy_event) { .type = EVENT_TRY_ASKED });
 }
 
 static char *get_status(void *userdata, bool json)
@@ -747,20 +741,11 @@ static char *get_status(void *userdata, bool json)
 	return report_status(&v, json);
 }
 
-static bool is_committed(void *userdata)
-{
-	const struct guard *g = userdata;
-
-	return report_is_committed(&g->policy);
-}
-
 static const struct listen_ops listen_ops = {
 	.beat = on_beat,
 	.marker = on_marker,
 	.heard = on_heard,
 	.try = on_try,
-	.status = get_status,
-	.is_committed = is_committed,
 };
 
 /* ---- timers and signals ---------------------------------------------------------------- */
@@ -894,6 +879,8 @@ static int open_parts(struct guard *g)
 					    .marker = g->config.marker };
 	int r = listen_new(&g->listen, g->event, &listen, &listen_ops, g);
 
+	if (r >= 0)
+		r = publish_new(&g->publish, g->event, g->dir, get_status, g);
 	return r < 0 ? r : link_new(&g->link, g->event, &link, &link_ops, g);
 }
 
@@ -920,6 +907,7 @@ static void end(struct guard *g)
 	hooks_stop(&g->hooks);
 	g->listen = listen_free(g->listen);
 	g->link = link_free(g->link);
+	g->publish = publish_free(g->publish);
 	(void)sd_event_source_disable_unref(g->due_timer);
 	(void)sd_event_source_disable_unref(g->judge_timer);
 	(void)sd_event_source_disable_unref(g->tick_timer);

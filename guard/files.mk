@@ -1,6 +1,7 @@
 # bf-guard: commits a slot only when the kiosk really lives. Everything but main() is also linked by the unit tests.
 bf-guard_SRC := \
 	guard/checks.c \
+	guard/client.c \
 	guard/confcheck.c \
 	guard/config.c \
 	guard/daemon.c \
@@ -16,6 +17,7 @@ bf-guard_SRC := \
 	guard/log.c \
 	guard/policy.c \
 	guard/process.c \
+	guard/publish.c \
 	guard/rauc.c \
 	guard/report.c \
 	guard/script.c \

@@ -42,6 +42,8 @@ static bool parse_line(struct notify *n, const char *line, size_t len)
 		n->watchdog = true;
 	else if (is_line(line, len, "WATCHDOG=trigger"))
 		n->trigger = true;
+	else if (is_line(line, len, "X_BF_TRY=1"))
+		n->asks_trial = true;
 	else if (is_line(line, len, "X_BF_SERVER=1"))
 		n->server = SERVER_ANSWERED;
 	else if (is_line(line, len, "X_BF_SERVER=0"))

@@ -25,6 +25,7 @@ struct notify {
 	bool ready, watchdog; /* READY=1, WATCHDOG=1 */
 	bool trigger;	      /* WATCHDOG=trigger: the kiosk knows itself that it is broken */
 	enum server_word server;
+	bool asks_trial; /* X_BF_TRY=1: nothing else of the datagram counts */
 	bool has_status;
 	char status[NOTIFY_STATUS_MAX +
 		    1]; /* printable UTF-8 or ASCII; cut short, never within a character */

@@ -161,6 +161,18 @@ static void reset_signals(void)
 	(void)signal(SIGPIPE, SIG_DFL);
 }
 
+static int run_function(const struct job_spec *spec, int fd)
+{
+	/* Out of the way first. */
+	int with = spec->with_fd > 0 ? fcntl(spec->with_fd, F_DUPFD_CLOEXEC, JOB_WITH_FD + 1) : -1;
+
+	/* Nothing else of the parent's stays open: a bus connection would outlive it here. */
+	if (dup2(fd, 3) < 0 || (with >= 0 && dup2(with, JOB_WITH_FD) < 0) ||
+	    close_range(with >= 0 ? JOB_WITH_FD + 1 : JOB_WITH_FD, ~0U, 0) < 0)
+		return 126;
+	return spec->run(spec->argument, 3);
+}
+
 _Noreturn static void child(const struct job_spec *spec, int fd)
 {
 	int null;
@@ -170,12 +182,8 @@ _Noreturn static void child(const struct job_spec *spec, int fd)
 	lose_protection();
 	if (spec->idle)
 		become_idle();
-	if (spec->run) {
-		/* Nothing of the parent's stays open: a bus connection would outlive it here. */
-		if (dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
-			_exit(126);
-		_exit(spec->run(spec->argument, 3));
-	}
+	if (spec->run)
+		_exit(run_function(spec, fd));
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
 	    dup2(fd, STDERR_FILENO) < 0)

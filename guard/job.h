@@ -12,6 +12,7 @@
 #include <systemd/sd-event.h>
 
 #define JOB_OUTPUT_MAX 65536
+#define JOB_WITH_FD    4
 
 enum job_end {
 	JOB_EXITED,    /* .status: exit status */
@@ -38,6 +39,7 @@ struct job_spec {
 	 * status. It must not touch the bus or the event loop. */
 	int (*run)(void *argument, int fd);
 	void *argument;
+	int with_fd; /* > 0: one of ours that the function finds as JOB_WITH_FD */
 	uint64_t timeout_usec;
 	size_t keep; /* of the output, at most JOB_OUTPUT_MAX */
 	bool idle;   /* idle I/O priority, nice */

@@ -258,6 +258,7 @@ static const struct property {
 	{ "ConditionTimestampMonotonic", "t", PROPERTY_U64,
 	  offsetof(struct kiosk_properties, condition_at) },
 	{ "ConditionResult", "b", PROPERTY_FLAG, offsetof(struct kiosk_properties, condition) },
+	{ "User", "s", PROPERTY_WORD, offsetof(struct kiosk_properties, user) },
 	{ "UID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, uid) },
 	{ "NRestarts", "u", PROPERTY_U32, offsetof(struct kiosk_properties, auto_restarts) },
 	{ "MainPID", "u", PROPERTY_U32, offsetof(struct kiosk_properties, main_pid) },

@@ -26,10 +26,11 @@ struct kiosk_properties {
 	uint64_t watchdog_usec; /* WatchdogSec=, 0 or "infinity": none */
 	uint64_t watchdog_at;	/* CLOCK_MONOTONIC; also set when the unit starts */
 	uint64_t active_at;
-	uint64_t inactive_at;  /* ended last; 0: never in this boot */
-	uint64_t condition_at; /* its conditions were last looked at; 0: never */
-	uint32_t condition;    /* … and held */
-	uint32_t uid;	       /* UINT32_MAX: not known */
+	uint64_t inactive_at;	       /* ended last; 0: never in this boot */
+	uint64_t condition_at;	       /* its conditions were last looked at; 0: never */
+	uint32_t condition;	       /* … and held */
+	char user[KIOSK_WORD_MAX + 1]; /* User=, a name or a number; "": none */
+	uint32_t uid;		       /* UINT32_MAX: not known; it is while the unit runs */
 	uint32_t main_pid;
 	uint32_t auto_restarts; /* in a row, by systemd itself; a start by anybody else sets it to 0
 				 */

@@ -351,6 +351,16 @@ static int on_rung(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
+/* Without descriptors: nobody needs to send any here, and closing one may wait. */
+static int new_bus(sd_bus **ret, const char *address)
+{
+	int r = sd_bus_new(ret);
+
+	if (r >= 0)
+		r = sd_bus_negotiate_fds(*ret, false);
+	return r < 0 ? r : sd_bus_set_address(*ret, address);
+}
+
 static int open_private(struct link *l)
 {
 	_cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
@@ -358,9 +368,7 @@ static int open_private(struct link *l)
 
 	if (l->private_bus)
 		return 0;
-	r = sd_bus_new(&bus);
-	if (r >= 0)
-		r = sd_bus_set_address(bus, PRIVATE_BUS);
+	r = new_bus(&bus, PRIVATE_BUS);
 	if (r >= 0)
 		r = sd_bus_start(bus);
 	if (r >= 0)
@@ -555,9 +563,7 @@ static int connect_bus(struct link *l)
 	const char *address = getenv("DBUS_SYSTEM_BUS_ADDRESS");
 	int r;
 
-	r = sd_bus_new(&l->bus);
-	if (r >= 0)
-		r = sd_bus_set_address(l->bus, address ? address : SYSTEM_BUS);
+	r = new_bus(&l->bus, address ? address : SYSTEM_BUS);
 	if (r >= 0)
 		r = sd_bus_set_bus_client(l->bus, true);
 	if (r >= 0)

@@ -4,7 +4,7 @@
 #include "boot/io.h"
 #include "boot/sys.h"
 #include "guard/device.h"
-#include "guard/kiosk.h"
+#include "guard/job.h"
 #include "guard/log.h"
 #include "guard/process.h"
 
@@ -19,21 +19,11 @@
 #define SEC		 UINT64_C(1000000)
 #define DATAGRAMS_A_TURN 128
 #define TURNS_A_SECOND	 20
-#define FOLLOWERS_MAX	 16
-#define FOLLOWERS_UID	 4 /* of one account, but root */
+#define CLOSE_USEC	 (SEC / 2) /* for descriptors that somebody sends */
 #define NOBODY		 ((uid_t)-1)
 
 #define IN_NEAREST (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define IN_PARENT  (IN_NEAREST | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
-
-struct follower {
-	int fd; /* -1: free */
-	uid_t uid;
-	sd_event_source *source;
-	bool json, follow, wait; /* wait: one answer, when the slot is committed */
-	bool asked;
-	uint64_t seen; /* changes, by a follower */
-};
 
 struct listen {
 	struct listen_spec spec;
@@ -45,28 +35,52 @@ struct listen {
 	pid_t main_pid;	  /* of the kiosk; 0: not known */
 	bool warned_of_stranger;
 	uint64_t beats, refused;
-	int notify_fd, control_fd;
-	sd_event_source *notify_source, *control_source, *marker_source;
-	struct follower followers[FOLLOWERS_MAX];
-	uint64_t changes;
+	bool failed; /* to open the socket, and it was reported */
+	int notify_fd;
+	uid_t owner; /* of the socket's file */
+	sd_event_source *notify_source, *marker_source;
+	struct job *closing;
 };
 
-static int bind_socket(struct listen *l, const char *name, int type)
+/* ---- the door ---------------------------------------------------------------------------- */
+
+static char *notify_path(const struct listen *l)
+{
+	return strf("%s/notify", l->spec.dir);
+}
+
+/* Root's, until it is known whose it has to be. */
+static int bind_notify(const struct listen *l, int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = -1;
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", l->spec.dir, name);
+	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", l->spec.dir);
+	mode_t mask;
+	int r;
 
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
 	(void)unlink(address.sun_path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(address.sun_path, 0666) < 0)
-		return -errno;
-	return TAKE_FD(fd);
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	(void)umask(mask);
+	return r;
+}
+
+/*
+ * Whoever cannot open it can neither fill its queue nor send what has to be closed: the kiosk's
+ * account and root. While that is not known, root alone.
+ */
+static void set_owner(struct listen *l)
+{
+	uid_t owner = l->kiosk_uid == NOBODY ? 0 : l->kiosk_uid;
+	_cleanup_free_ char *path = notify_path(l);
+
+	if (l->notify_fd < 0 || owner == l->owner || !path)
+		return;
+	if (lchown(path, owner, (gid_t)-1) < 0)
+		guard_log(LOG_LEVEL_WARNING, "%s: %s", path, strerror(errno));
+	else
+		l->owner = owner;
 }
 
 /* ---- heartbeats ---------------------------------------------------------------------- */
@@ -116,27 +130,78 @@ static bool may_beat(struct listen *l, const struct ucred *who)
 	return false;
 }
 
-/* Since when the sender of a datagram that may count runs; 0: it may not, or is gone. */
-static uint64_t sender_started(struct listen *l, const struct msghdr *msg)
+/* Also of an updater that is no part of the kiosk's unit. */
+static bool may_ask(const struct listen *l, const struct ucred *who)
+{
+	return who->uid == 0 || (l->kiosk_uid != NOBODY && who->uid == l->kiosk_uid);
+}
+
+static bool get_sender(const struct msghdr *msg, struct ucred *ret)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	struct ucred who;
 
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
-	    c->cmsg_len != CMSG_LEN(sizeof(who)))
-		return 0;
-	memcpy(&who, CMSG_DATA(c), sizeof(who));
-	return may_beat(l, &who) ? process_started(who.pid) : 0;
+	    c->cmsg_len != CMSG_LEN(sizeof(*ret)))
+		return false;
+	memcpy(ret, CMSG_DATA(c), sizeof(*ret));
+	return true;
+}
+
+static void take(struct listen *l, const struct notify *n, const struct ucred *who)
+{
+	uint64_t started = 0;
+
+	if (n->asks_trial && may_ask(l, who)) {
+		l->ops->try(l->userdata);
+		return;
+	}
+	if (!n->asks_trial && may_beat(l, who))
+		started = process_started(who->pid); /* 0: it is gone */
+	if (started == 0) {
+		l->refused++;
+		return;
+	}
+	l->beats++;
+	l->ops->beat(l->userdata, n, started);
+}
+
+static int drop_one(void *argument, int fd)
+{
+	(void)argument, (void)fd;
+	return recv(JOB_WITH_FD, NULL, 0, MSG_DONTWAIT) < 0;
+}
+
+static void on_dropped(void *userdata, const struct job_result *result)
+{
+	struct listen *l = userdata;
+
+	(void)result; /* If it is still there, it is seen again. */
+	l->closing = NULL;
+	(void)sd_event_source_set_enabled(l->notify_source, SD_EVENT_ON);
 }
 
 /*
- * 1: one was read, whatever it was; 0: there is none. There is room for credentials
- * only, which the kernel puts first: descriptors that somebody pushes onto us are
- * never ours. A datagram is taken off the socket, and with it such a descriptor
- * closed, only after its sender was looked at: who waits for that (send_and_wait()
- * in bf-guard.c, systemd-notify) still runs meanwhile.
+ * Takes a datagram off the socket that brought descriptors. Nobody has them then, and a close may
+ * take as long as the sender likes: so not here. Nothing else is read meanwhile, or the last close
+ * could be ours after all.
  */
-static int receive(struct listen *l)
+static void drop_elsewhere(struct listen *l)
+{
+	const struct job_spec spec = { .run = drop_one,
+				       .with_fd = l->notify_fd,
+				       .timeout_usec = CLOSE_USEC };
+
+	(void)sd_event_source_set_enabled(l->notify_source, SD_EVENT_OFF);
+	if (job_start(l->event, &spec, on_dropped, l, &l->closing) < 0)
+		l->closing = NULL; /* see listen_tick() */
+}
+
+/*
+ * False: there is no more to be read now. A datagram is taken off the socket only after its sender
+ * was looked at: who waits for that (bf-guard beat, systemd-notify) still runs meanwhile. There is
+ * room for credentials only, which the kernel puts first: it says so when there are descriptors.
+ */
+static bool receive(struct listen *l)
 {
 	union {
 		struct cmsghdr header;
@@ -150,20 +215,21 @@ static int receive(struct listen *l)
 			      .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(l->notify_fd, &msg, MSG_DONTWAIT | MSG_PEEK);
 	struct notify notify;
-	uint64_t started = 0;
+	struct ucred who;
 
 	if (n < 0)
 		return errno == EINTR;
-	if (!(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0)
-		started = sender_started(l, &msg);
-	(void)recv(l->notify_fd, buf, 0, MSG_DONTWAIT);
-	if (started == 0) {
+	if (!(msg.msg_flags & MSG_TRUNC) && notify_parse(buf, (size_t)n, &notify) >= 0 &&
+	    get_sender(&msg, &who))
+		take(l, &notify, &who);
+	else
 		l->refused++;
-		return 1;
+	if (msg.msg_flags & MSG_CTRUNC) {
+		drop_elsewhere(l);
+		return false;
 	}
-	l->beats++;
-	l->ops->beat(l->userdata, &notify, started);
-	return 1;
+	(void)recv(l->notify_fd, buf, 0, MSG_DONTWAIT);
+	return true;
 }
 
 static int on_notify(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -171,26 +237,34 @@ static int on_notify(sd_event_source *s, int fd, uint32_t revents, void *userdat
 	struct listen *l = userdata;
 
 	(void)s, (void)fd, (void)revents;
-	for (unsigned i = 0; i < DATAGRAMS_A_TURN && receive(l) > 0; i++)
+	for (unsigned i = 0; i < DATAGRAMS_A_TURN && receive(l); i++)
 		continue;
 	l->ops->heard(l->userdata);
 	return 0;
 }
 
-static int listen_notify(struct listen *l)
+static int open_notify(struct listen *l)
 {
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, r;
 
-	l->notify_fd = bind_socket(l, "notify", SOCK_DGRAM);
-	if (l->notify_fd < 0)
-		return l->notify_fd;
-	if (setsockopt(l->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return -errno;
-	r = sd_event_add_io(l->event, &l->notify_source, l->notify_fd, EPOLLIN, on_notify, l);
-	if (r < 0)
-		return r;
+	r = io_mkdirat(AT_FDCWD, l->spec.dir, 0755);
+	if (r >= 0)
+		r = bind_notify(l, fd);
+	if (r >= 0)
+		r = sd_event_add_io(l->event, &l->notify_source, fd, EPOLLIN, on_notify, l);
 	/* A kiosk in a loop keeps itself waiting, not the guard. */
-	return sd_event_source_set_ratelimit(l->notify_source, SEC, TURNS_A_SECOND);
+	if (r >= 0)
+		r = sd_event_source_set_ratelimit(l->notify_source, SEC, TURNS_A_SECOND);
+	if (r < 0) {
+		l->notify_source = sd_event_source_disable_unref(l->notify_source);
+		return r;
+	}
+	l->owner = 0;
+	l->notify_fd = TAKE_FD(fd);
+	return 0;
 }
 
 /* ---- the marker file ------------------------------------------------------------------- */
@@ -259,220 +333,57 @@ static void check_marker(struct listen *l)
 
 /* ---- the kiosk's account ------------------------------------------------------------------ */
 
-void listen_set_kiosk(struct listen *l, const char *unit, uid_t uid, pid_t main_pid)
-{
-	l->unit = unit;
-	if (!*l->spec.user)
-		l->kiosk_uid = uid;
-	l->main_pid = main_pid;
-	check_marker(l);
-}
-
 bool listen_has_account(const struct listen *l)
 {
 	return !*l->spec.user || l->kiosk_uid != NOBODY;
 }
 
-void listen_tick(struct listen *l)
+static uid_t find_account(const char *name)
 {
-	const struct passwd *user = NULL;
+	const struct passwd *user = getpwnam(name);
+	uint32_t number;
 
-	if (*l->spec.user && l->kiosk_uid == NOBODY)
-		user = getpwnam(l->spec.user);
-	if (!user)
-		return;
-	l->kiosk_uid = user->pw_uid;
+	if (user)
+		return user->pw_uid;
+	return parse_u32(name, 10, &number) == 0 ? number : NOBODY;
+}
+
+static void set_account(struct listen *l, uid_t uid)
+{
+	l->kiosk_uid = uid;
+	set_owner(l);
 	check_marker(l);
 }
 
-/* ---- the control socket ------------------------------------------------------------------- */
-
-static void drop(struct follower *f)
+void listen_set_kiosk(struct listen *l, const char *unit, const struct kiosk_properties *p)
 {
-	f->source = sd_event_source_disable_unref(f->source);
-	close_p(&f->fd);
-	f->fd = -1;
+	uid_t uid = p->uid;
+
+	l->unit = unit;
+	l->main_pid = (pid_t)p->main_pid;
+	/* While it does not run, so that its first word is heard; one of DynamicUser= is nobody's.
+	 */
+	if (uid == NOBODY)
+		uid = *p->user ? find_account(p->user) : 0;
+	set_account(l, *l->spec.user ? l->kiosk_uid : uid);
 }
 
-/* A follower that does not read what it asked for is dropped. */
-static void send_text(struct follower *f, const char *text)
+void listen_tick(struct listen *l)
 {
-	if (send(f->fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		drop(f);
-}
+	int r = 0;
 
-static void send_status(struct listen *l, struct follower *f)
-{
-	_cleanup_free_ char *text = l->ops->status(l->userdata, f->json);
-
-	if (text)
-		send_text(f, text);
-	else
-		drop(f);
-}
-
-static void tell_followers(struct listen *l)
-{
-	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
-		struct follower *f = &l->followers[i];
-
-		if (f->fd < 0 || !f->asked)
-			continue;
-		if (f->wait && l->ops->is_committed(l->userdata)) {
-			send_text(f, "committed\n");
-			if (f->fd >= 0)
-				drop(f);
-		} else if (f->follow && l->changes != f->seen) {
-			f->seen = l->changes;
-			send_status(l, f);
-		}
-	}
-}
-
-void listen_tell(struct listen *l, uint64_t changes)
-{
-	l->changes = changes;
-	tell_followers(l);
-}
-
-static void ask_try(struct listen *l, struct follower *f)
-{
-	if (f->uid != 0 && (l->kiosk_uid == NOBODY || f->uid != l->kiosk_uid)) {
-		send_text(f, "refused: only the kiosk and root may ask for the trial\n");
-		return;
-	}
-	send_text(f, l->ops->try(l->userdata) ? "ok: the trial begins as soon as it may\n"
-					      : "refused: no update is staged\n");
-}
-
-static void answer(struct listen *l, struct follower *f, const char *word)
-{
-	f->asked = true;
-	f->json = strstr(word, "json") != NULL;
-	if (streq(word, "status") || streq(word, "json")) {
-		send_status(l, f);
-	} else if (streq(word, "follow") || streq(word, "follow-json")) {
-		f->follow = true;
-		f->seen = l->changes;
-		send_status(l, f);
-		return;
-	} else if (streq(word, "wait")) {
-		f->wait = true;
-		tell_followers(l);
-		return;
-	} else if (streq(word, "try")) {
-		ask_try(l, f);
-	} else {
-		send_text(f, "refused: not understood\n");
-	}
-	if (f->fd >= 0)
-		drop(f);
-}
-
-static int on_request(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-	struct listen *l = userdata;
-	char word[32];
-	ssize_t n;
-
-	(void)s;
-	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
-		struct follower *f = &l->followers[i];
-
-		if (f->fd != fd)
-			continue;
-		n = recv(fd, word, sizeof(word) - 1, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR) && !(revents & EPOLLHUP))
-			return 0;
-		if (n <= 0 || f->asked) {
-			drop(f);
-			return 0;
-		}
-		word[n] = '\0';
-		word[strcspn(word, "\n")] = '\0';
-		answer(l, f, word);
-	}
-	return 0;
-}
-
-/*
- * A client that connects and asks nothing makes room for the next; for root anybody else
- * does, and for an account that has its places already only its own clients.
- */
-static struct follower *free_follower(struct listen *l, uid_t uid)
-{
-	struct follower *free = NULL, *mine = NULL, *other = NULL, *victim;
-	unsigned count = 0;
-
-	for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
-		struct follower *f = &l->followers[i];
-
-		if (f->fd < 0) {
-			free = f;
-		} else if (f->uid == uid) {
-			count++;
-			if (!f->asked)
-				mine = f;
-		} else if (f->uid != 0 && (!f->asked || (uid == 0 && !other))) {
-			other = f;
-		}
-	}
-	if (uid != 0 && count >= FOLLOWERS_UID)
-		victim = mine;
-	else if (free)
-		return free;
-	else
-		victim = other ? other : mine;
-	if (victim)
-		drop(victim);
-	return victim;
-}
-
-static struct follower *find_place(struct listen *l, int client, uid_t *ret_uid)
-{
-	struct ucred who;
-	socklen_t len = sizeof(who);
-
-	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
-		return NULL;
-	*ret_uid = who.uid;
-	return free_follower(l, who.uid);
-}
-
-static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct listen *l = userdata;
-	struct follower *f;
-	uid_t uid = 0;
-
-	(void)s, (void)revents;
-	if (client < 0)
-		return 0;
-	f = find_place(l, client, &uid);
-	if (!f) {
-		(void)close(client);
-		return 0;
-	}
-	*f = (struct follower) { .fd = client, .uid = uid };
-	if (sd_event_add_io(l->event, &f->source, client, EPOLLIN, on_request, l) < 0)
-		drop(f);
-	return 0;
-}
-
-static int listen_control(struct listen *l)
-{
-	int r;
-
-	l->control_fd = bind_socket(l, "control", SOCK_SEQPACKET);
-	if (l->control_fd < 0)
-		return l->control_fd;
-	if (listen(l->control_fd, 8) < 0)
-		return -errno;
-	r = sd_event_add_io(l->event, &l->control_source, l->control_fd, EPOLLIN, on_connection, l);
-	if (r < 0)
-		return r;
-	return sd_event_source_set_ratelimit(l->control_source, SEC, TURNS_A_SECOND);
+	if (*l->spec.user && l->kiosk_uid == NOBODY)
+		set_account(l, find_account(l->spec.user));
+	/* Without it the unit and the marker are still watched. */
+	if (l->notify_fd < 0)
+		r = open_notify(l);
+	if (r < 0 && !l->failed)
+		guard_log(LOG_LEVEL_WARNING, "%s: no heartbeat can be heard: %s", l->spec.dir,
+			  strerror(-r));
+	l->failed = r < 0;
+	set_owner(l);
+	if (l->notify_source && !l->closing)
+		(void)sd_event_source_set_enabled(l->notify_source, SD_EVENT_ON);
 }
 
 uint64_t listen_beats(const struct listen *l)
@@ -483,20 +394,6 @@ uint64_t listen_beats(const struct listen *l)
 uint64_t listen_refused(const struct listen *l)
 {
 	return l->refused;
-}
-
-/* Without sockets the unit and the marker are still watched. */
-static void open_sockets(struct listen *l)
-{
-	int r = io_mkdirat(AT_FDCWD, l->spec.dir, 0755), control;
-
-	if (r >= 0) {
-		r = listen_notify(l);
-		control = listen_control(l);
-		r = r < 0 ? r : control;
-	}
-	if (r < 0)
-		guard_log(LOG_LEVEL_WARNING, "%s: %s", l->spec.dir, strerror(-r));
 }
 
 int listen_new(struct listen **ret, sd_event *event, const struct listen_spec *spec,
@@ -512,30 +409,30 @@ int listen_new(struct listen **ret, sd_event *event, const struct listen_spec *s
 	l->userdata = userdata;
 	l->event = sd_event_ref(event);
 	l->kiosk_uid = NOBODY;
-	l->notify_fd = l->control_fd = -1;
-	for (size_t i = 0; i < FOLLOWERS_MAX; i++)
-		l->followers[i].fd = -1;
+	l->notify_fd = -1;
 	listen_tick(l);
 	if (*l->spec.user && l->kiosk_uid == NOBODY)
 		guard_log(LOG_LEVEL_WARNING,
 			  "there is no user %s yet: its heartbeats are not taken", l->spec.user);
 	check_marker(l);
-	open_sockets(l);
 	*ret = l;
 	return 0;
 }
 
 struct listen *listen_free(struct listen *l)
 {
+	char byte;
+
 	if (!l)
 		return NULL;
-	for (size_t i = 0; i < FOLLOWERS_MAX; i++)
-		drop(&l->followers[i]);
+	job_cancel(l->closing);
 	(void)sd_event_source_disable_unref(l->notify_source);
-	(void)sd_event_source_disable_unref(l->control_source);
 	(void)sd_event_source_disable_unref(l->marker_source);
-	close_p(&l->notify_fd);
-	close_p(&l->control_fd);
+	/* What waits in it may bring descriptors. Those are left to the end of the process, in
+	 * which no close waits (SO_LINGER). */
+	if (l->notify_fd >= 0 && shutdown(l->notify_fd, SHUT_RD) == 0 &&
+	    recv(l->notify_fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) < 0)
+		close_p(&l->notify_fd);
 	(void)sd_event_unref(l->event);
 	free(l);
 	return NULL;

@@ -6,6 +6,9 @@
 
 #include <systemd/sd-daemon.h>
 
+#define TIMED_LINES 3 /* of the status, and no text from outside is in them */
+#define DIGITS	    "0123456789"
+
 /* ---- entries with a message id --------------------------------------------------------- */
 
 static const struct message {
@@ -136,16 +139,20 @@ static void text_scripts(const struct script_list *l, FILE *out)
 	}
 }
 
+/* The first TIMED_LINES: "@" and a CLOCK_BOOTTIME, for report_print(). */
 static void text_status(const struct report_view *v, FILE *out)
 {
 	const struct policy *p = v->policy;
-	char left[48], since[32];
+	uint64_t due = policy_due(p);
 
-	span_format(v->now - p->since, since);
 	(void)fprintf(out, "slot       %s (%s)\n", slot_name(v->device->running),
 		      role_text(p->facts.role));
-	(void)fprintf(out, "phase      %s for %s\n", policy_phase_name(p->phase), since);
-	(void)fprintf(out, "waits for  %s%s\n", policy_phase_waits(p->phase), time_left(v, left));
+	(void)fprintf(out, "phase      %s for @%llu\n", policy_phase_name(p->phase),
+		      (unsigned long long)p->since);
+	(void)fprintf(out, "waits for  %s", policy_phase_waits(p->phase));
+	if (due != POLICY_NEVER && due > v->now)
+		(void)fprintf(out, ", at most @%llu", (unsigned long long)due);
+	(void)fputc('\n', out);
 	for (enum check c = 0; c < CHECK_COUNT; c++)
 		(void)fprintf(out, "%-10s %s: %s\n", check_name(c),
 			      verdict_name(v->senses->last[c].verdict), v->senses->last[c].why);
@@ -167,13 +174,13 @@ static void text_status(const struct report_view *v, FILE *out)
 		(void)fprintf(out, "config     %u warnings: see the journal\n", v->warnings);
 }
 
-/* Seconds; a value that is "never" is null. */
-static void json_seconds(struct json *j, const char *key, uint64_t usec)
+/* "never" is null. */
+static void json_time(struct json *j, const char *key, uint64_t usec)
 {
 	if (usec == POLICY_NEVER)
 		json_text(j, key, NULL);
 	else
-		json_number(j, key, usec / 1000000);
+		json_number(j, key, usec);
 }
 
 static void json_checks(const struct report_view *v, struct json *j)
@@ -209,7 +216,6 @@ static void json_status(const struct report_view *v, FILE *out)
 {
 	const struct policy *p = v->policy;
 	struct json j = { .out = out };
-	uint64_t due = policy_due(p);
 
 	json_open(&j, NULL, '{');
 	json_text(&j, "slot", slot_name(v->device->running));
@@ -218,8 +224,8 @@ static void json_status(const struct report_view *v, FILE *out)
 	json_text(&j, "role", role_text(p->facts.role));
 	json_text(&j, "phase", policy_phase_name(p->phase));
 	json_text(&j, "waits-for", policy_phase_waits(p->phase));
-	json_seconds(&j, "since-sec", v->now - p->since);
-	json_seconds(&j, "left-sec", due == POLICY_NEVER ? due : due > v->now ? due - v->now : 0);
+	json_time(&j, "since-usec", p->since);
+	json_time(&j, "due-usec", policy_due(p));
 	json_flag(&j, "confirmed", report_is_committed(p));
 	json_flag(&j, "probation", p->facts.probation);
 	json_text(&j, "reason", p->reason == REASON_NONE ? NULL : reason_text(p->reason)->code);
@@ -256,20 +262,43 @@ char *report_status(const struct report_view *v, bool json)
 	return text;
 }
 
+void report_print(FILE *out, const char *text, uint64_t now)
+{
+	unsigned line = 0;
+	char span[32];
+
+	while (*text) {
+		size_t digits = line < TIMED_LINES && *text == '@' ? strspn(text + 1, DIGITS) : 0;
+		uint64_t at = digits ? strtoull(text + 1, NULL, 10) : 0;
+
+		if (digits) {
+			span_format(at > now ? at - now : now - at, span);
+			(void)fputs(span, out);
+		} else {
+			(void)fputc(*text, out);
+		}
+		line += *text == '\n';
+		text += 1 + digits;
+	}
+}
+
 void report_diagnostics(const struct report_view *v, char *buf, size_t size)
 {
 	_cleanup_free_ char *status = report_status(v, false);
-	size_t at = 0;
-	int n = snprintf(buf, size, "%s\n", status ? status : "");
+	_cleanup_file_ FILE *out = NULL;
 
-	for (size_t i = 0; n >= 0 && i < v->senses->checks.scripts.count; i++) {
+	/* Cut short rather than left out. */
+	memset(buf, 0, size);
+	out = fmemopen(buf, size - 1, "w");
+	if (!out)
+		return;
+	report_print(out, status ? status : "", v->now);
+	(void)fputc('\n', out);
+	for (size_t i = 0; i < v->senses->checks.scripts.count; i++) {
 		const struct script *s = &v->senses->checks.scripts.list[i];
 
-		at += (size_t)n;
-		if (at >= size)
-			break;
-		n = snprintf(buf + at, size - at, "check %s (%s): %s\n%s\n", s->name,
-			     s->required ? "required" : "wanted",
-			     verdict_name(check_verdict(&s->answer)), s->output ? s->output : "");
+		(void)fprintf(out, "check %s (%s): %s\n%s\n", s->name,
+			      s->required ? "required" : "wanted",
+			      verdict_name(check_verdict(&s->answer)), s->output ? s->output : "");
 	}
 }

@@ -24,8 +24,10 @@ void report_phase(const struct report_view *v);
 void report_action(const struct policy_action *action, enum slot running);
 /* Nobody can be judged, and @why. */
 void report_no_kiosk(const char *why, enum slot running);
-/* Allocated; NULL without memory. */
+/* What publish.h publishes: allocated, NULL without memory. */
 char *report_status(const struct report_view *v, bool json);
+/* The status for people, as it is @now. */
+void report_print(FILE *out, const char *text, uint64_t now);
 /* What a person needs to see why a trial was rejected. */
 void report_diagnostics(const struct report_view *v, char *buf, size_t size);
 /* The committed slot, found healthy in this boot: what boot-complete.target means. */

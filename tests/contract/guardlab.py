@@ -27,6 +27,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
+    <allow user="*"/>
   </policy>
 </busconfig>
 """
@@ -160,9 +161,11 @@ class Lab:
 
     def forge(self, path: str, interface: str, member: str, *values: str) -> None:
         """A signal straight to the guard, of somebody who is not who it seems to come from."""
+        self.busctl(f"--destination={self.name_on_the_bus()}", "emit", path, interface, member, *values)
+
+    def name_on_the_bus(self) -> str:
         rows = [row.split() for row in self.busctl("list", "--unique", "--no-legend").splitlines()]
-        name = next(row[0] for row in rows if row[1] == str(self.guard.pid))
-        self.busctl(f"--destination={name}", "emit", path, interface, member, *values)
+        return next(row[0] for row in rows if row[1] == str(self.guard.pid))
 
     def kiosk_starts(self) -> None:
         self.say("active active running")
@@ -185,16 +188,16 @@ class Lab:
             stderr=subprocess.PIPE, text=True, env=self.environment | environment,
         )
         self.log = Reader(self.guard.stderr)
-        self.until(lambda: (self.dir / "run/control").exists(), "the guard")
+        self.until(lambda: self.ask("status").returncode == 0, "the guard")
 
     def kill_guard(self, how: int = signal.SIGKILL) -> None:
         self.guard.send_signal(how)
         self.guard.wait(10)
-        (self.dir / "run/control").unlink(missing_ok=True)
 
     def ask(self, *words: str, uid: int = 0) -> subprocess.CompletedProcess[str]:
         command = [self.programs / "bf-guard", f"--runtime-dir={self.dir / 'run'}", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, user=uid, group=uid)
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, user=uid, group=uid,
+                              env=self.environment)
 
     def beat(self, *words: str, uid: int = 0) -> None:
         assert self.ask("beat", *words, uid=uid).returncode == 0

@@ -17,20 +17,25 @@ $(B)/tests/fake-rauc: $(B)/tests/kiosk/fake-rauc.o $(B)/libbf.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libsystemd,--libs)
 
-kiosk_PROGRAMS := $(patsubst %,$(B)/tests/%,bf-kiosk offer-eval fake-rauc)
+$(B)/tests/bf-stranger: $(B)/tests/kiosk/stranger.o $(B)/libbf.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libsystemd,--libs)
+
+kiosk_PROGRAMS := $(patsubst %,$(B)/tests/%,bf-kiosk bf-stranger offer-eval fake-rauc)
 kiosk: $(kiosk_PROGRAMS)
 
 # Under lib, not under etc: a test changes the settings by a file in /etc.
 INSTALL_KIOSK := \
 	$(B)/tests/bf-kiosk.stripped:lib/betterframe/bf-kiosk:0755 \
+	$(B)/tests/bf-stranger.stripped:lib/betterframe/bf-stranger:0755 \
 	$(foreach f,$(wildcard tests/kiosk/*.service),$(f):lib/systemd/system/$(notdir $(f)):0644) \
 	tests/kiosk/bf-guard.conf:lib/bf-guard.conf.d/50-bf-kiosk.conf:0644 \
 	tests/kiosk/bf-kiosk.network:lib/systemd/network/50-bf-kiosk.network:0644
 
-$(B)/tests/bf-kiosk.stripped: $(B)/tests/bf-kiosk
+$(B)/tests/bf-%.stripped: $(B)/tests/bf-%
 	$(Q)$(STRIP) -o $@ $<
 
-install-kiosk: $(B)/tests/bf-kiosk.stripped
+install-kiosk: $(B)/tests/bf-kiosk.stripped $(B)/tests/bf-stranger.stripped
 	$(Q)$(call install-all,$(INSTALL_KIOSK))
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX)')
 

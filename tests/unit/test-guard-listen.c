@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ static uid_t kiosk_uid; /* root takes the part of somebody else */
 /* ---- what is told --------------------------------------------------------------- */
 
 static struct {
-	unsigned beats, markers;
+	unsigned beats, markers, tries;
 	struct notify last;
 	uint64_t started, stamp;
 } heard;
@@ -55,7 +56,15 @@ static void on_heard(void *userdata)
 	(void)userdata;
 }
 
-static const struct listen_ops ops = { .beat = on_beat, .marker = on_marker, .heard = on_heard };
+static void on_try(void *userdata)
+{
+	(void)userdata;
+	heard.tries++;
+}
+
+static const struct listen_ops ops = {
+	.beat = on_beat, .marker = on_marker, .heard = on_heard, .try = on_try
+};
 
 static void begin(const char *where, const char *user)
 {
@@ -67,6 +76,18 @@ static void begin(const char *where, const char *user)
 	fake_dir(dir);
 	memset(&heard, 0, sizeof(heard));
 	ok_int(listen_new(&l, loop, &spec, &ops, NULL), 0, "it listens");
+}
+
+static void know_as(const char *unit, uid_t uid, pid_t main_pid)
+{
+	const struct kiosk_properties p = { .uid = uid, .main_pid = (uint32_t)main_pid };
+
+	listen_set_kiosk(l, unit, &p);
+}
+
+static void know(uid_t uid, pid_t main_pid)
+{
+	know_as("kiosk.service", uid, main_pid);
 }
 
 static void end(void)
@@ -153,7 +174,7 @@ static bool counts(const char *group, const char *text)
 static void test_unit_beats(void)
 {
 	begin(dir, "");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	ok(counts(KIOSK, "WATCHDOG=1\nSTATUS=here"), "the unit's process is the kiosk");
 	ok(heard.beats == 1 && heard.last.watchdog, "what it says is told");
 	ok_str(heard.last.status, "here", "to the last word");
@@ -171,10 +192,10 @@ static void test_session_beats(void)
 {
 	begin(dir, "");
 	fake_file("/proc/4711/cgroup", SESSION);
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 4711);
+	know(kiosk_uid, 4711);
 	ok(counts(SESSION, "WATCHDOG=1"), "the group of the main process is the kiosk's");
 	ok(!counts(OTHER, "WATCHDOG=1"), "another is not");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	ok(!counts(SESSION, "WATCHDOG=1"), "nor is it when there is no main process");
 	end();
 }
@@ -187,7 +208,7 @@ static void test_account_beats(void)
 	if (!name)
 		return;
 	begin(dir, name);
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid + 1, 0);
+	know(kiosk_uid + 1, 0);
 	ok(counts(OTHER, "READY=1"), "where an account is configured, it is the account");
 	end();
 }
@@ -196,8 +217,9 @@ static void test_account_beats(void)
 static void test_other_name(void)
 {
 	begin(dir, "");
+	know(kiosk_uid, 0);
 	ok(!counts(OTHER, "WATCHDOG=1"), "another unit");
-	listen_set_kiosk(l, "other.service", kiosk_uid, 0);
+	know_as("other.service", kiosk_uid, 0);
 	ok(counts(OTHER, "WATCHDOG=1"), "is the kiosk's under its own name");
 	end();
 }
@@ -207,7 +229,7 @@ static void test_rubbish(void)
 	static char text[NOTIFY_MAX + 2];
 
 	begin(dir, "");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	memset(text, '\n', sizeof(text));
 	memcpy(text, "WATCHDOG=1", 10);
 	ok(counts_of(KIOSK, text, NOTIFY_MAX), "as long as may be");
@@ -215,6 +237,54 @@ static void test_rubbish(void)
 	ok(!counts(KIOSK, "MAINPID=1"), "nothing in it that is known");
 	ok(!counts(KIOSK, ""), "nothing in it");
 	ok(counts(KIOSK, "WATCHDOG=1"), "what follows is heard");
+	end();
+}
+
+static uid_t owner(void)
+{
+	_cleanup_free_ char *path = strf("%s/notify", dir);
+	struct stat st;
+
+	if (!path || lstat(path, &st) < 0)
+		abort();
+	ok_int(st.st_mode & 07777, 0600, "nobody else's");
+	return st.st_uid;
+}
+
+static void test_owner(void)
+{
+	const uid_t other = getuid() == 0 ? 65533 : getuid();
+	struct kiosk_properties p = { .uid = UINT32_MAX };
+
+	begin(dir, "");
+	ok_int(owner(), getuid(), "the socket is root's while the kiosk's account is not known");
+	know(kiosk_uid, 0);
+	ok_int(owner(), kiosk_uid, "then it is the kiosk's");
+	know(other, 0);
+	ok_int(owner(), other, "also when that changes");
+	(void)snprintf(p.user, sizeof(p.user), "%u", (unsigned)kiosk_uid);
+	listen_set_kiosk(l, "kiosk.service", &p);
+	ok_int(owner(), kiosk_uid, "before it runs it is of its User=");
+	(void)snprintf(p.user, sizeof(p.user), "no-such-account");
+	listen_set_kiosk(l, "kiosk.service", &p);
+	ok(getuid() != 0 || owner() == 0, "one that is not there yet is nobody");
+	end();
+}
+
+static void test_try(void)
+{
+	struct sender s = new_sender("X_BF_TRY=1", 10);
+	int status;
+
+	begin(dir, "");
+	know(kiosk_uid, 0);
+	(void)!write(s.go, "1", 1);
+	for (unsigned i = 0; i < 500 && !heard.tries; i++)
+		(void)sd_event_run(loop, SEC / 100);
+	(void)close(s.go);
+	ok(waitpid(s.pid, &status, 0) == s.pid && status == 0, "it could send");
+	ok_int(heard.tries, 1, "its account may ask for the trial, from anywhere");
+	ok(listen_beats(l) == 0 && listen_refused(l) == 0 && heard.beats == 0, "which is no beat");
 	end();
 }
 
@@ -240,9 +310,9 @@ static void test_marker(void)
 	touch("1");
 	settle();
 	ok_int(heard.markers, 0, "nobody's: whose it has to be is not known");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	ok(heard.markers == 1 && heard.stamp, "then it counts");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	settle();
 	ok_int(heard.markers, 1, "once");
 	touch("renewed");
@@ -259,7 +329,7 @@ static void test_marker_without_sockets(void)
 {
 	begin("/nonexistent/dir", "");
 	touch("1");
-	listen_set_kiosk(l, "kiosk.service", kiosk_uid, 0);
+	know(kiosk_uid, 0);
 	ok(heard.markers == 1 && heard.stamp, "without a socket the marker still counts");
 	(void)unlink(marker);
 	end();
@@ -277,6 +347,8 @@ int main(void)
 	test_account_beats();
 	test_other_name();
 	test_rubbish();
+	test_owner();
+	test_try();
 	test_marker();
 	test_marker_without_sockets();
 	ok(!listen_free(NULL), "none is fine");
