@@ -200,7 +200,9 @@ class Disk:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    # Where it finds bf-guard and bf-init when they are not in build/host.
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{programs}")
     return Bench(tmp_path)
 
 
