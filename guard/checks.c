@@ -174,11 +174,35 @@ static void run_all(struct checks *c)
 static void on_done(void *userdata, struct script *s)
 {
 	struct checks *c = userdata;
+	struct check_script *of = &c->of[s - c->scripts.list];
 
+	if (of->outdated && check_verdict(&s->answer) == VERDICT_PASS) {
+		of->outdated = false;
+		s->answer = (struct script_answer) { .end = SCRIPT_NOT_RUN };
+		if (!run(c, s))
+			run_again_later(c);
+		return;
+	}
+	of->outdated = false;
 	note(c, s);
 	if (s->in_turn && (!s->required || check_verdict(&s->answer) == VERDICT_PASS))
 		run_in_turn(c, s->required, (size_t)(s - c->scripts.list) + 1);
 	c->changed(c->userdata);
+}
+
+void checks_forget(struct checks *c)
+{
+	for (size_t i = 0; i < c->scripts.count; i++) {
+		struct script *s = &c->scripts.list[i];
+		struct check_script *of = &c->of[i];
+
+		of->outdated = s->job != NULL;
+		if (of->verdict != VERDICT_PASS || of->end == SCRIPT_DISABLED)
+			continue;
+		s->answer = (struct script_answer) { .end = SCRIPT_NOT_RUN };
+		*of = (struct check_script) { .since = device_now(), .outdated = of->outdated };
+	}
+	run_all(c);
 }
 
 /* ---- listing ---------------------------------------------------------------------------- */

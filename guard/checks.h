@@ -20,6 +20,7 @@ struct check_script {
 	uint64_t since; /* so is the verdict */
 	enum script_end end;
 	int status;
+	bool outdated; /* it runs, and began before the kiosk that runs now */
 };
 
 struct checks {
@@ -46,6 +47,8 @@ void checks_start(struct checks *c, sd_event *event, const struct config *config
 void checks_bus(struct checks *c, bool up);
 /* Runs again what is due; @repeat: also what passes. */
 void checks_tick(struct checks *c, uint64_t now, bool repeat);
+/* The kiosk is another one: what passed before it began says nothing of it, and is run again. */
+void checks_forget(struct checks *c);
 void checks_stop(struct checks *c);
 
 /* All required ones together; the reason names the first that does not pass. */

@@ -664,9 +664,12 @@ static void on_unit(void *userdata, const struct kiosk_properties *p)
 		evaluate(g);
 		return;
 	}
-	/* A unit without RuntimeDirectoryPreserve= has lost the file with its last invocation. */
-	if (kiosk_note(&g->senses.kiosk, p, now) && g->policy.confirmed)
-		send_type(g, DEVICE_CONFIRMED, false);
+	if (kiosk_note(&g->senses.kiosk, p, now)) {
+		checks_forget(&g->senses.checks);
+		/* Without RuntimeDirectoryPreserve= the file went with the last invocation. */
+		if (g->policy.confirmed)
+			send_type(g, DEVICE_CONFIRMED, false);
+	}
 	listen_set_kiosk(g->listen, kiosk_name(&g->senses.kiosk, g->config.unit), p);
 	if (g->senses.kiosk.broke)
 		note_restart(g, now);

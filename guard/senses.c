@@ -37,7 +37,7 @@ static void judge_scripts(const struct senses *s, const struct config *c, uint64
 	checks_judge(&s->checks, ret);
 }
 
-/* They judge the system: what they said stays true. */
+/* When the next invocation is there: see checks_forget(). */
 #define forget_scripts NULL
 
 /* ---- the server -------------------------------------------------------------- */

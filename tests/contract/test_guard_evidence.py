@@ -149,6 +149,21 @@ def test_window_that_one_sign_fills_is_made_longer(kiosk) -> None:
     assert 12 < window["left-sec"] <= 14
 
 
+def test_script_that_passed_before_a_restart_is_run_again(kiosk) -> None:
+    one = kiosk(TRIAL, extra="[checks]\ninterval=600\ntimeout=20\n")
+    runs = one.lab.dir / "runs"
+    one.lab.check("asks-the-kiosk", f"echo >>{runs}; [ $(wc -l <{runs}) = 1 ] || sleep 3\n")
+    one.lab.kill_guard()
+    one.lab.start()
+    scripts = lambda: one.lab.status()["checks"]["scripts"]["verdict"]      # noqa: E731
+    one.lab.until(lambda: scripts() == "pass", "the first answer")
+    one.lab.until(lambda: one.lab.status()["checks"]["unit"]["verdict"] == "pass", "the unit")
+    one.restarts()
+    one.lab.until(lambda: scripts() == "inconclusive", "that answer to be forgotten")
+    one.lab.until(lambda: scripts() == "pass", "another one")
+    assert runs.read_text() == "\n\n"
+
+
 # ---- a unit that is down on purpose
 
 
