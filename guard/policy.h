@@ -255,13 +255,13 @@ struct policy {
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
 	bool proven;		/* a whole window has passed in this trial */
 	bool confirmed;		/* a committed slot: written down in this boot */
+	bool was_patient;	/* with a broken window, since the last restart or whole window */
 	uint64_t confirm_due;	/* NEVER: written down, or not confirmed */
 	uint64_t settle_due;	/* NEVER: settled, or not confirmed */
 	uint64_t healthy_due;	/* of an unsettled slot: when its health is written down next */
 	uint32_t settle_id;	/* a SETTLE without an answer */
 	uint32_t restarts_used; /* of the unit, since it was last healthy for long */
 	uint64_t collect_due;	/* the kiosk has to be healthy by then */
-	bool was_patient;	/* with a broken window, since the last restart or whole window */
 	uint64_t stay_interval;
 	uint64_t stay_due;
 	bool try_asked, try_window;

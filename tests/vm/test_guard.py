@@ -95,6 +95,18 @@ def test_a_kiosk_that_fails_is_rejected(trial: Guarded, word: str, reason: str) 
     trial.rejected(reason)
 
 
+def test_a_kiosk_that_hangs_after_a_restart_is_rejected(trial: Guarded) -> None:
+    """What it said before it crashed was taken for a sign of the one that hangs: it was committed."""
+    trial.hurry()
+    trial.configure(trial={"window": "30s"})
+    trial.start()
+    trial.until("window")
+    trial.switch("hangs:3")
+    trial.ok("systemctl kill -s KILL bf-kiosk")
+    trial.in_the_end("bf-guard status --json | grep -q '\"unit-restarts\": *1'")
+    trial.rejected("kiosk-silent")
+
+
 def test_a_kiosk_that_eats_the_memory_is_rejected(trial: Guarded) -> None:
     """The guard outlives it, and the kernel kills the right one."""
     trial.configure(trial={"window": "90s"}, kiosk={"crashes": "1"})
