@@ -599,7 +599,7 @@ int config_read(int root_fd, const char *path, size_t max, char **ret, size_t *r
 	_cleanup_close_ int fd =
 		sys_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	_cleanup_free_ char *text = NULL;
-	ssize_t n;
+	int n;
 
 	if (fd < 0)
 		return fd;
@@ -607,9 +607,9 @@ int config_read(int root_fd, const char *path, size_t max, char **ret, size_t *r
 	text = calloc(1, max + 2);
 	if (!text)
 		return -ENOMEM;
-	n = io_read(fd, text, max + 1);
+	n = (int)io_read(fd, text, max + 1);
 	if (n < 0)
-		return (int)n;
+		return n;
 	if ((size_t)n > max)
 		return -EFBIG;
 	*ret = TAKE_PTR(text);
