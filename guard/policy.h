@@ -250,8 +250,8 @@ struct policy {
 	uint32_t root_id;	/* a read that is running; 0: none */
 	bool mark_pending;	/* a Mark without an answer: it may still happen */
 	bool mark_busy;		/* RAUC had no time for the last one */
-	uint32_t mark_id;	/* of that Mark */
 	bool rauc_restarted;	/* for this commit */
+	uint32_t mark_id;	/* of that Mark */
 	uint64_t commit_due;	/* NEVER: no Mark was sent in this trial */
 	bool proven;		/* a whole window has passed in this trial */
 	bool confirmed;		/* a committed slot: written down in this boot */
