@@ -963,6 +963,20 @@ def journal(one: Lab) -> socket.socket:
     return s
 
 
+def fill(s: socket.socket) -> None:
+    """Until it takes nothing more, from anybody: a sender may have only so much under way."""
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.connect(s.getsockname())
+            try:
+                sender.send(b"MESSAGE=something else\n")
+                for _ in range(100):
+                    sender.send(b"MESSAGE=something else\n")
+            except BlockingIOError:
+                return
+
+
 def entries(s: socket.socket) -> list[dict[str, str]]:
     got = []
     with contextlib.suppress(BlockingIOError):
@@ -988,6 +1002,7 @@ def test_entries_for_the_journal(lab) -> None:
 def test_journal_that_hangs_holds_nothing_up(lab) -> None:
     one = trial(lab)
     with journal(one) as s:
+        fill(s)
         one.start(JOURNAL_STREAM="8:1")
         one.kiosk_starts()
         one.beats()
