@@ -185,7 +185,7 @@ static void signs_now(struct world *w, enum way way, unsigned tick)
 		break;
 	case ANSWERED:
 		n.server = SERVER_ANSWERED;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case BEATS:
 		w->periodic = true;
 		sign(w, AGE);
@@ -199,7 +199,7 @@ static void signs_now(struct world *w, enum way way, unsigned tick)
 	case MARKS_ONCE:
 		if (tick > 0)
 			break;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case MARKS:
 		write_marker(w, 0);
 		break;
@@ -375,7 +375,7 @@ static void happen(struct world *w, enum happening what)
 		/* More than the clocks of the file and of the process are apart. */
 		if (runs(w))
 			write_marker(w, 3 * PROCESS_TICK);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case RESTART:
 		begin_invocation(w);
 		w->ask = true;
