@@ -16,7 +16,7 @@ DEFAULTS = {
     "format": "1", "gen": "1", "committed": "A", "staged": "-", "kind": "update", "attempts": "0",
     "trials": "0", "trial_reason": "-", "state.A": "unknown", "state.B": "unknown",
     "proven.A": "unknown", "proven.B": "unknown", "hash.A": "-", "hash.B": "-", "hard": "0",
-    "soft": "0", "doublings": "0", "ladder": "0", "probation": "no", "repairs": "0",
+    "soft": "0", "doublings": "0", "ladder": "0", "probation": "no", "repairs": "0", "healthy_sec": "0",
     "last.slot": "-", "last.phase": "none", "last.boot_id": "-", "last.count": "-",
     "last.reason": "-", **{f"refused.{i}": "-" for i in range(8)},
     **{f"history.{i}": "-" for i in range(16)},

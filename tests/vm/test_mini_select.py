@@ -273,7 +273,7 @@ def test_sector_lost_while_armed(seasoned):
     assert sector(device) == SECTOR_A and run.ended == End("reboot", "0 tryboot")
 
 
-LATER = {"healthy_sec": "4711", "state.C": "worn", "note": "a = b \u00e4"}
+LATER = {"lit_sec": "4711", "state.C": "worn", "note": "a = b \u00e4"}
 
 
 def test_a_record_of_a_later_version(seasoned):
