@@ -65,6 +65,8 @@
 	  "Look at the console of a trial boot; the system hangs or crashes.")                     \
 	X(TRIAL_NEVER_RAN, "trial-never-ran", "The trial was asked for but never ran.",            \
 	  "Check power and firmware, then install with force.")                                    \
+	X(TRIAL_UNDECIDED, "trial-undecided", "The trial ran, but never came to a verdict.",       \
+	  "See why each was ended: server, network, RAUC or power; then install with force.")      \
 	X(TRIAL_REJECTED, "trial-rejected", "The trial was rejected by hand.",                     \
 	  "Nothing: somebody marked the slot bad.")                                                \
 	X(TRIAL_CANCELLED, "trial-cancelled",                                                      \

@@ -236,19 +236,47 @@ void rules_unstage(struct record *rec)
 	rec->trial_reason[0] = '\0';
 }
 
+/* Since the slot was staged, as far as the history reaches back. */
+static bool trial_ran(const struct record *rec)
+{
+	for (size_t i = 0; i < rec->history_count; i++)
+		switch (rec->history[i].event) {
+		case HISTORY_TRIAL:
+			if (rec->history[i].slot == rec->staged)
+				return true;
+			break;
+		case HISTORY_STAGED:
+		case HISTORY_COMMITTED:
+		case HISTORY_REJECTED:
+		case HISTORY_GIVEN_UP:
+			return false;
+		default:
+			break;
+		}
+	return false;
+}
+
+/* Why it is given up, where no trial has said so itself. */
+static enum reason silent_reason(const struct record *rec)
+{
+	/* Lost attempts of a trial that did run are not "never ran". */
+	if (rec->trials > 0)
+		return REASON_TRIAL_DARK;
+	/* Those that ran and count for nothing were aborted, or ended by the power. */
+	return trial_ran(rec) ? REASON_TRIAL_UNDECIDED : REASON_TRIAL_NEVER_RAN;
+}
+
 void rules_resolve(struct record *rec, uint64_t now_sec)
 {
 	bool failed = *rec->trial_reason || rec->trials >= RULES_TRIALS_MAX;
 	bool rejected = failed && rec->kind == KIND_UPDATE;
 	enum slot slot = rec->staged;
 	char why[RECORD_CODE_MAX + 1];
-	enum reason silent;
 
 	if (slot == SLOT_NONE || (!failed && rec->attempts < RULES_ATTEMPTS_MAX))
 		return;
-	/* Lost attempts of a trial that did run are not "never ran". */
-	silent = rec->trials > 0 ? REASON_TRIAL_DARK : REASON_TRIAL_NEVER_RAN;
-	record_set_code(why, *rec->trial_reason ? rec->trial_reason : reason_text(silent)->code);
+	record_set_code(why, *rec->trial_reason ? rec->trial_reason
+						: reason_text(silent_reason(rec))->code);
 	if (rec->kind == KIND_UPDATE)
 		record_refuse(rec, rec->hash[slot]);
 	if (rejected)

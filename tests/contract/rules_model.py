@@ -136,16 +136,26 @@ def evidence(r: Record, count: int | None) -> Record:
     return r
 
 
+def ran(r: Record) -> bool:
+    """The history tells of a trial of the staged slot, and of no verdict or installation after it."""
+    for event, slot, _ in r.history:
+        if event in ("staged", "committed", "rejected", "given-up"):
+            return False
+        if (event, slot) == ("trial", r.staged):
+            return True
+    return False
+
+
 def resolve(r: Record) -> Record:
     if r.staged == "-":
         return r
-    slot, ran = r.staged, r.trials > 0
+    slot = r.staged
     if r.trial_reason != "-":
         why, content = r.trial_reason, True
     elif r.trials >= TRIALS:
         why, content = "trial-dark", True
     elif r.attempts >= ATTEMPTS:
-        why, content = "trial-dark" if ran else "trial-never-ran", False
+        why, content = "trial-dark" if r.trials else "trial-undecided" if ran(r) else "trial-never-ran", False
     else:
         return r
     update = r.kind == "update"

@@ -253,6 +253,14 @@ static const struct row init_rows[] = {
 	{ "update dark twice", STAGED_B "attempts=5 trials=2", BOOT_A },
 	{ "update never ran", STAGED_B "attempts=6",
 	  BOOT_A UNTRIED_B " refused=cc33 history=given-up:B:trial-never-ran" },
+	{ "update never decided", STAGED_B "attempts=6 history=fallback:A:-,trial:B:-,staged:B:-",
+	  BOOT_A UNTRIED_B
+	  " refused=cc33"
+	  " history=given-up:B:trial-undecided,fallback:A:-,trial:B:-,staged:B:-" },
+	{ "the trial was of the update before",
+	  STAGED_B "attempts=6 history=staged:B:-,trial:B:-,staged:B:-",
+	  BOOT_A UNTRIED_B " refused=cc33"
+			   " history=given-up:B:trial-never-ran,staged:B:-,trial:B:-,staged:B:-" },
 	{ "update lost and dark", STAGED_B "attempts=6 trials=2",
 	  BOOT_A UNTRIED_B " refused=cc33 history=given-up:B:trial-dark" },
 	{ "update without a hash", "staged=B trials=3",
@@ -266,6 +274,10 @@ static const struct row init_rows[] = {
 	  BOOT_A UNTRIED_B " state.B=unknown history=given-up:B:trial-dark" },
 	{ "fallback never ran", STAGED_B "kind=fallback attempts=6 state.B=good",
 	  BOOT_A UNTRIED_B " state.B=unknown history=given-up:B:trial-never-ran" },
+	{ "fallback never decided",
+	  STAGED_B "kind=fallback attempts=6 state.B=good history=trial:B:-,fallback:A:-",
+	  BOOT_A UNTRIED_B
+	  " state.B=unknown history=given-up:B:trial-undecided,trial:B:-,fallback:A:-" },
 	{ "never both bad", STAGED_B "trials=3 state.A=bad",
 	  BOOT_A UNTRIED_B
 	  " state.A=unknown state.B=bad proven.B=no refused=cc33 history=rejected:B:trial-dark" },
@@ -722,6 +734,26 @@ static void test_v7_never_ran(void)
 	ok_str(d.record.history[0].reason, "trial-never-ran", "V7: and why");
 	ok(run_on(&d, 3), "V7: ends");
 	done(&d, SLOT_A, "V7");
+}
+
+/* Every trial comes up and is ended on purpose: it did run, and nothing was decided. */
+static void test_v7_never_decided(void)
+{
+	struct device d = new_device(SLOT_A);
+
+	boot_up(&d, 1);
+	install(&d, CONTENT_GOOD, "b1");
+	for (int i = 0; i < RULES_ATTEMPTS_MAX; i++) {
+		guard_try(&d);
+		boot_up(&d, 1);
+		ok(in_trial(&d), "V7: trial %d runs", i + 1);
+		clean_end(&d);
+		boot_up(&d, 1);
+	}
+	ok_int(d.record.staged, SLOT_NONE, "V7: undecided: given up");
+	ok_int(d.record.state[SLOT_B], STATE_UNKNOWN, "V7: undecided: not bad");
+	ok_str(d.record.history[0].reason, "trial-undecided", "V7: undecided: and why");
+	ok_str(d.violation ? d.violation : "", "", "V7: undecided: no violation");
 }
 
 /* V7: with DT count a kernel that dies before bf-init is told from a lost flag. */
@@ -1280,6 +1312,7 @@ int main(void)
 	test_v4_flag_without_sector();
 	test_v5_reason_of_another();
 	test_v7_never_ran();
+	test_v7_never_decided();
 	test_v7_died_before_init();
 	test_v8_both_fail();
 	test_v9_dies_after_confirm();
