@@ -43,6 +43,7 @@ struct guard {
 	struct link *link;
 	struct listen *listen;
 	struct publish *publish;
+	struct report_blame blame; /* of what was done last */
 
 	/* Events that wait, so that policy_step() is never entered twice. */
 	struct policy_event queue[QUEUE_MAX];
@@ -398,6 +399,7 @@ static struct report_view view(const struct guard *g)
 				      .policy = &g->policy,
 				      .senses = &g->senses,
 				      .device = &g->device,
+				      .blame = &g->blame,
 				      .kiosk_status = g->senses.heart.status,
 				      .rauc_said = link_rauc_said(g->link),
 				      .server_expected = g->expected,
@@ -418,7 +420,10 @@ static void save_diagnostics(struct guard *g, const struct policy_action *a)
 
 static void act(struct guard *g, const struct policy_action *a)
 {
-	report_action(a, g->device.running);
+	struct report_view v = view(g);
+
+	report_note_blame(&v, a, &g->blame);
+	report_action(&v, a);
 	switch (a->type) {
 	case ACTION_READ_FACTS:
 		reread_facts(g, a->id);

@@ -7,6 +7,7 @@
  */
 #include "guard/link.h"
 
+#include "boot/io.h"
 #include "guard/device.h"
 #include "guard/log.h"
 #include "guard/process.h"
@@ -239,6 +240,7 @@ static void rauc_says(struct link *l, enum rauc_error error, const char *message
 {
 	(void)snprintf(l->rauc_said, sizeof(l->rauc_said), "%s%s%.80s", rauc_error_text(error),
 		       message ? ": " : "", message ? message : "");
+	text_clean(l->rauc_said, ' ');
 	guard_log(LOG_LEVEL_WARNING, "%s", l->rauc_said);
 }
 

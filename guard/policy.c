@@ -192,7 +192,11 @@ static struct policy_action *act(struct policy *p, struct policy_actions *out,
 	if (out->count < POLICY_ACTIONS_MAX)
 		out->count++;
 	*a = (struct policy_action) {
-		.type = type, .id = ++p->last_id, .reason = p->reason, .blamed = p->blamed
+		.type = type,
+		.id = ++p->last_id,
+		.reason = p->reason,
+		.blamed = p->blamed,
+		.since = p->blamed < CHECK_COUNT ? p->checks[p->blamed].since : 0,
 	};
 	return a;
 }
@@ -852,6 +856,9 @@ static bool committed_stay(struct policy *p, uint64_t now, struct policy_actions
 		return true;
 	}
 	if (now >= p->stay_due) {
+		/* It may be another one by now. */
+		if (is_ill(p))
+			blame_check(p);
 		escalate(p, ACTION_RETRY_OTHER, now, out);
 		return true;
 	}

@@ -169,6 +169,7 @@ struct policy_action {
 	uint32_t id; /* to be given back in the answer */
 	enum reason reason;
 	enum check blamed; /* whose answer .reason is; CHECK_COUNT: none's */
+	uint64_t since;	   /* … and has been so; 0: none's */
 	uint32_t seconds;  /* of health, in all boots since the last failure */
 	enum rung rung;
 	bool trial; /* the reboot is into the staged slot */

@@ -6,8 +6,46 @@
 
 #include <systemd/sd-daemon.h>
 
-#define TIMED_LINES 3 /* of the status, and no text from outside is in them */
-#define DIGITS	    "0123456789"
+#define DIGITS "0123456789"
+
+/* ---- who is blamed ----------------------------------------------------------------------- */
+
+static void note(struct report_blame *b, const char *who, uint64_t since, const char *answer)
+{
+	b->who = who;
+	b->since = since;
+	(void)snprintf(b->answer, sizeof(b->answer), "%s", answer);
+}
+
+void report_note_blame(const struct report_view *v, const struct policy_action *action,
+		       struct report_blame *blame)
+{
+	const struct policy *p = v->policy;
+	const struct judgement *last =
+		action->blamed < CHECK_COUNT ? &v->senses->last[action->blamed] : NULL;
+
+	if (action->type != ACTION_SAVE && action->type != ACTION_RESTART_UNIT &&
+	    action->type != ACTION_KIOSK_FAILS && action->type != ACTION_RETRY_OTHER)
+		return;
+	/* Asked for once more after hours, and nobody says anything bad now: as it was. */
+	if (action->type == ACTION_RETRY_OTHER && (!last || !verdict_failed(last->verdict)))
+		return;
+	*blame = (struct report_blame) { .reason = action->reason };
+	if (last)
+		note(blame, check_name(action->blamed), action->since, last->why);
+	else if (action->reason == REASON_COMMIT_FAILED)
+		note(blame, "rauc", p->commit_due - p->config.commit_timeout,
+		     *v->rauc_said ? v->rauc_said : "said yes, but the slot is not committed");
+	else if (action->reason == REASON_ROOT_CORRUPT)
+		note(blame, "root", v->now, "could not be read in full");
+}
+
+/* NULL: nobody's answer is @reason. */
+static const struct report_blame *blame_of(const struct report_view *v, enum reason reason)
+{
+	return v->blame->who && reason != REASON_NONE && v->blame->reason == reason ? v->blame
+										    : NULL;
+}
 
 /* ---- entries with a message id --------------------------------------------------------- */
 
@@ -38,7 +76,7 @@ static const struct message {
 };
 
 static void report_message(const struct message *m, enum slot running, enum reason reason,
-			   const char *more)
+			   const char *more, const struct report_blame *blame, const char *span)
 {
 	const struct journal_field fields[] = {
 		{ "MESSAGE_ID", m->id },
@@ -46,11 +84,18 @@ static void report_message(const struct message *m, enum slot running, enum reas
 		{ "BF_REASON", reason_text(reason)->code },
 		{ "BF_WHAT", *more ? more : reason_text(reason)->what },
 		{ "BF_TODO", reason_text(reason)->todo },
+		{ "BF_CHECK", blame ? blame->who : "-" },
+		{ "BF_ANSWER", blame ? blame->answer : "-" },
+		{ "BF_FOR", blame ? span : "-" },
 	};
-	char text[512];
+	bool has_reason = m->text[strlen(m->text) - 1] == ' ';
+	char text[1024];
 
-	(void)snprintf(text, sizeof(text), "%s%s", m->text,
-		       m->text[strlen(m->text) - 1] == ' ' ? fields[3].value : "");
+	_Static_assert(ARRAY_SIZE(fields) <= GUARD_LOG_FIELDS_MAX, "each of them is sent");
+	(void)snprintf(text, sizeof(text), "%s%s", m->text, has_reason ? fields[3].value : "");
+	if (has_reason && blame)
+		(void)snprintf(text, sizeof(text), "%s%s %s, for %s: %s", m->text, fields[3].value,
+			       blame->who, span, blame->answer);
 	guard_log_fields(m->level, text, fields, ARRAY_SIZE(fields));
 }
 
@@ -60,15 +105,20 @@ void report_no_kiosk(const char *why, enum slot running)
 					  .id = "6d0f6e2c8b7b4a5f9c3e1f0a72d4b895",
 					  .text = "The guard judges nobody: " };
 
-	report_message(&m, running, REASON_NONE, why);
+	report_message(&m, running, REASON_NONE, why, NULL, "");
 }
 
-void report_action(const struct policy_action *action, enum slot running)
+void report_action(const struct report_view *v, const struct policy_action *action)
 {
+	const struct report_blame *blame = blame_of(v, action->reason);
+	char span[32];
+
+	span_format(blame ? v->now - blame->since : 0, span);
 	for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
 		if (messages[i].action == action->type &&
 		    (action->type != ACTION_REBOOT || action->rung == RUNG_LOGIND))
-			report_message(&messages[i], running, action->reason, "");
+			report_message(&messages[i], v->device->running, action->reason, "", blame,
+				       span);
 	if (action->type == ACTION_REBOOT && action->rung != RUNG_LOGIND)
 		guard_log(LOG_LEVEL_WARNING, "no reboot yet; next way: %s",
 			  rung_name(action->rung));
@@ -139,7 +189,20 @@ static void text_scripts(const struct script_list *l, FILE *out)
 	}
 }
 
-/* The first TIMED_LINES: "@" and a CLOCK_BOOTTIME, for report_print(). */
+static void text_reason(const struct report_view *v, FILE *out)
+{
+	const struct reason_text *t = reason_text(v->policy->reason);
+	const struct report_blame *b = blame_of(v, v->policy->reason);
+
+	if (v->policy->reason == REASON_NONE)
+		return;
+	(void)fprintf(out, "reason     %s: %s\n           %s\n", t->code, t->what, t->todo);
+	if (b)
+		(void)fprintf(out, "blamed     %s for @%llu: %s\n", b->who,
+			      (unsigned long long)b->since, b->answer);
+}
+
+/* Times are "@" and a CLOCK_BOOTTIME, for report_print(). */
 static void text_status(const struct report_view *v, FILE *out)
 {
 	const struct policy *p = v->policy;
@@ -157,10 +220,7 @@ static void text_status(const struct report_view *v, FILE *out)
 		(void)fprintf(out, "%-10s %s: %s\n", check_name(c),
 			      verdict_name(v->senses->last[c].verdict), v->senses->last[c].why);
 	text_scripts(&v->senses->checks.scripts, out);
-	if (p->reason != REASON_NONE)
-		(void)fprintf(out, "reason     %s: %s\n           %s\n",
-			      reason_text(p->reason)->code, reason_text(p->reason)->what,
-			      reason_text(p->reason)->todo);
+	text_reason(v, out);
 	if (p->facts.staged)
 		(void)fprintf(out, "staged     %s%s\n", slot_name(v->device->staged),
 			      p->try_asked ? ", its trial was asked for" : "");
@@ -192,6 +252,7 @@ static void json_checks(const struct report_view *v, struct json *j)
 		json_open(j, check_name(c), '{');
 		json_text(j, "verdict", verdict_name(v->senses->last[c].verdict));
 		json_text(j, "why", v->senses->last[c].why);
+		json_number(j, "since-usec", v->policy->checks[c].since);
 		json_close(j, '}');
 	}
 	json_close(j, '}');
@@ -212,6 +273,21 @@ static void json_checks(const struct report_view *v, struct json *j)
 	json_close(j, ']');
 }
 
+static void json_blamed(const struct report_view *v, struct json *j)
+{
+	const struct report_blame *b = blame_of(v, v->policy->reason);
+
+	if (!b) {
+		json_text(j, "blamed", NULL);
+		return;
+	}
+	json_open(j, "blamed", '{');
+	json_text(j, "check", b->who);
+	json_text(j, "answer", b->answer);
+	json_number(j, "since-usec", b->since);
+	json_close(j, '}');
+}
+
 static void json_status(const struct report_view *v, FILE *out)
 {
 	const struct policy *p = v->policy;
@@ -229,6 +305,7 @@ static void json_status(const struct report_view *v, FILE *out)
 	json_flag(&j, "confirmed", report_is_committed(p));
 	json_flag(&j, "probation", p->facts.probation);
 	json_text(&j, "reason", p->reason == REASON_NONE ? NULL : reason_text(p->reason)->code);
+	json_blamed(v, &j);
 	json_checks(v, &j);
 	json_flag(&j, "server-expected", v->server_expected);
 	json_flag(&j, "try-asked", p->try_asked);
@@ -262,13 +339,20 @@ char *report_status(const struct report_view *v, bool json)
 	return text;
 }
 
+/* The first "@" of such a line is ours; text from outside is in others, or comes after it. */
+static bool is_timed(const char *line)
+{
+	return startswith(line, "phase ") || startswith(line, "waits for ") ||
+	       startswith(line, "blamed ");
+}
+
 void report_print(FILE *out, const char *text, uint64_t now)
 {
-	unsigned line = 0;
+	bool timed = is_timed(text);
 	char span[32];
 
 	while (*text) {
-		size_t digits = line < TIMED_LINES && *text == '@' ? strspn(text + 1, DIGITS) : 0;
+		size_t digits = timed && *text == '@' ? strspn(text + 1, DIGITS) : 0;
 		uint64_t at = digits ? strtoull(text + 1, NULL, 10) : 0;
 
 		if (digits) {
@@ -277,8 +361,8 @@ void report_print(FILE *out, const char *text, uint64_t now)
 		} else {
 			(void)fputc(*text, out);
 		}
-		line += *text == '\n';
 		text += 1 + digits;
+		timed = text[-1] == '\n' ? is_timed(text) : timed && !digits;
 	}
 }
 

@@ -363,6 +363,11 @@ def test_required_script_fails(lab, script: str) -> None:
     assert said["scripts"][0]["answer"] == why
     assert f"required {one.checks}/required/10-it.sh: {why}\n" in one.ask("status").stdout
     one.until_asked("reject check-failed", timeout=20)
+    one.until(lambda: one.status()["blamed"] is not None, "who is blamed")  # published a moment later
+    blamed = one.status()["blamed"]
+    assert (blamed["check"], blamed["answer"]) == ("scripts", said["checks"]["scripts"]["why"])
+    assert blamed["since-usec"] == said["checks"]["scripts"]["since-usec"]
+    assert re.search(rf"^blamed     scripts for \d+ s: 10-it\.sh: {re.escape(why)}; since ", one.ask("status").stdout, re.M)
     lines = [line for line in one.log.lines if "required check" in line]
     assert len(lines) == 1 and lines[0].endswith(f"required check {one.checks}/required/10-it.sh: {why}"), lines
 
@@ -995,8 +1000,26 @@ def test_entries_for_the_journal(lab) -> None:
     reject = next(e for e in got if "MESSAGE_ID" in e)
     assert reject["MESSAGE"].startswith("The trial is rejected") and reject["PRIORITY"] == "3"
     assert all(reject[key] for key in ("BF_SLOT", "BF_REASON", "BF_WHAT", "BF_TODO"))
+    assert (reject["BF_CHECK"], reject["BF_ANSWER"], reject["BF_FOR"]) == ("-", "-", "-")  # by hand: nobody's
     assert all(e["SYSLOG_IDENTIFIER"] == "bf-guard" and e["MESSAGE"] and e["PRIORITY"] in "3456" for e in got)
     assert not one.log.lines
+
+
+def test_the_entry_of_a_rejection_names_the_check(lab) -> None:
+    """Its last answer and since when, too: "a required check failed" had to be looked up elsewhere."""
+    one = trial(lab, uptime=590)
+    one.check("10-it.sh", "echo no @17 network; exit 3\n")
+    with journal(one) as s:
+        one.start(JOURNAL_STREAM="8:1")
+        one.kiosk_starts()
+        one.beats()
+        one.until_asked("reject check-failed", timeout=20)
+        got = entries(s)
+    reject = next(e for e in got if e.get("BF_REASON") == "check-failed")
+    assert reject["BF_CHECK"] == "scripts" and re.fullmatch(r"\d+ s", reject["BF_FOR"])
+    assert reject["BF_ANSWER"].startswith('10-it.sh: exit status 3 ("no @17 network"); since ')
+    assert f"scripts, for {reject['BF_FOR']}: {reject['BF_ANSWER']}" in reject["MESSAGE"]
+    one.until(lambda: f": {reject['BF_ANSWER']}\n" in one.ask("status").stdout, "what it said, as it is")
 
 
 def test_journal_that_hangs_holds_nothing_up(lab) -> None:
