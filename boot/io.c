@@ -84,11 +84,21 @@ bool text_has_control(const char *s)
 	return false;
 }
 
+/* In UTF-8, U+0080 to U+009F: terminals obey these as well. */
+static bool is_c1(const char *s)
+{
+	return (unsigned char)s[0] == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
+}
+
 void text_clean(char *s, char instead)
 {
-	for (; *s; s++)
-		if (text_is_control(*s))
-			*s = instead;
+	for (; *s; s++) {
+		if (is_c1(s))
+			*s++ = instead;
+		else if (!text_is_control(*s))
+			continue;
+		*s = instead;
+	}
 }
 
 void text_clean_ascii(char *s, char instead)

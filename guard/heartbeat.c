@@ -16,7 +16,7 @@ static void take_status(struct notify *n, const char *s, size_t len)
 	size_t out = 0;
 
 	for (size_t i = 0; i < len && out < NOTIFY_STATUS_MAX; i++)
-		n->status[out++] = text_is_control(s[i]) ? '?' : s[i];
+		n->status[out++] = s[i];
 	while (out == NOTIFY_STATUS_MAX && out > 0 && ((unsigned char)n->status[out - 1] & 0x80)) {
 		bool lead = ((unsigned char)n->status[--out] & 0xc0) == 0xc0;
 
@@ -24,6 +24,7 @@ static void take_status(struct notify *n, const char *s, size_t len)
 			break;
 	}
 	n->status[out] = '\0';
+	text_clean(n->status, '?');
 	n->has_status = true;
 }
 

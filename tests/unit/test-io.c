@@ -122,6 +122,9 @@ static void test_text(void)
 		{ "\x7f", "?", "?", true },
 		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", "gr????", false },
 		{ "\xff", "\xff", "?", false },
+		{ "a\xc2\x9b"
+		  "2Jx\xc2\x80\xc2\xa0\xc2",
+		  "a??2Jx??\xc2\xa0\xc2", "a??2Jx?????", false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
