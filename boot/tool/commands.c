@@ -306,7 +306,7 @@ static bool take_option(struct call *call, const char *text)
 	return false;
 }
 
-#define ARGS_MAX 2 /* of any command; more is wrong usage */
+#define ARGS_MAX 8 /* of any command; more is wrong usage */
 
 int bf_boot_main(int argc, char *const *argv, FILE *out, FILE *err)
 {
