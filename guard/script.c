@@ -197,7 +197,7 @@ static void take_line(struct script_answer *a, const char *text, size_t len)
 {
 	size_t begin, n;
 
-	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
+	while (len > 0 && strchr(" \t\r\n", text[len - 1])) /* finds a NUL, too */
 		len--;
 	for (begin = len; begin > 0 && text[begin - 1] != '\n'; begin--)
 		;
@@ -206,6 +206,9 @@ static void take_line(struct script_answer *a, const char *text, size_t len)
 		for (n = SCRIPT_LINE_MAX; n > 0 && ((unsigned char)text[begin + n] & 0xc0) == 0x80;)
 			n--;
 	memcpy(a->line, text + begin, n);
+	for (size_t i = 0; i < n; i++)
+		if (!a->line[i])
+			a->line[i] = ' ';
 	a->line[n] = '\0';
 	text_clean(a->line, ' ');
 }
@@ -242,11 +245,12 @@ static void take_unit(struct script_answer *a, const char *mark, bool overran)
 	}
 }
 
-static const char *last_mark(const char *text)
+/* Scripts print NULs as well: a device tree's words end with one. */
+static const char *last_mark(const char *text, size_t len)
 {
-	const char *last = NULL;
+	const char *last = NULL, *end = text + len;
 
-	for (const char *at = text; (at = strstr(at, MARK)); at++)
+	for (const char *at = text; (at = memmem(at, (size_t)(end - at), MARK, strlen(MARK))); at++)
 		last = at;
 	return last;
 }
@@ -255,11 +259,10 @@ void script_answer_of(const struct job_result *result, bool in_unit, bool overra
 		      struct script_answer *ret)
 {
 	const char *text = result->output ? result->output : "";
-	const char *mark = in_unit ? last_mark(text) : NULL;
+	const char *mark = in_unit ? last_mark(text, result->output_len) : NULL;
 
 	*ret = (struct script_answer) { .status = result->status };
-	/* What a script prints may hold a NUL; what follows it is not looked at. */
-	take_line(ret, text, mark ? (size_t)(mark - text) : strlen(text));
+	take_line(ret, text, mark ? (size_t)(mark - text) : result->output_len);
 	if (mark)
 		take_unit(ret, mark, overran);
 	else if (in_unit || result->end == JOB_LOST)

@@ -90,7 +90,7 @@ static void test_answers(void)
 	static const struct {
 		enum job_end job;
 		int job_status;
-		const char *output;
+		const char *output; /* "@" is a NUL */
 		bool in_unit, overran;
 		enum verdict verdict;
 		const char *says;
@@ -138,6 +138,13 @@ static void test_answers(void)
 		  "bf-guard: ended success exited 0\nbf-guard: ended exit-code exited 2\n", true,
 		  .verdict = VERDICT_FAIL,
 		  .says = "exit status 2 (\"bf-guard: ended success exited 0\")" },
+		/* as "cat /proc/device-tree/model" does */
+		{ JOB_EXITED, 0, "Pi 5@bf-guard: ended success exited 0\n", true,
+		  .verdict = VERDICT_PASS, .says = "it passed" },
+		{ JOB_EXITED, 1, "@Pi@5@\n@bf-guard: ended exit-code exited 3\n", true,
+		  .verdict = VERDICT_FAIL, .says = "exit status 3 (\" Pi 5\")" },
+		{ JOB_EXITED, 1, "Pi@5@", .verdict = VERDICT_FAIL,
+		  .says = "exit status 1 (\"Pi 5\")" },
 		/* systemd has lost it, or was not there */
 		{ JOB_EXITED, 0, "bf-guard: ended success  \n", true,
 		  .verdict = VERDICT_INCONCLUSIVE,
@@ -152,12 +159,16 @@ static void test_answers(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *output = rows[i].output ? strdup(rows[i].output) : NULL;
 		struct job_result result = { .end = rows[i].job,
 					     .status = rows[i].job_status,
-					     .output = rows[i].output };
+					     .output = output,
+					     .output_len = output ? strlen(output) : 0 };
 		struct script s = { .timeout_usec = 30000000 };
 		char says[SCRIPT_SAYS_MAX];
 
+		for (char *at = output; at && (at = strchr(at, '@'));)
+			*at = '\0', at++;
 		script_answer_of(&result, rows[i].in_unit, rows[i].overran, &s.answer);
 		ok_int(check_verdict(&s.answer), rows[i].verdict, "answer %zu", i);
 		script_says(&s, says);
