@@ -39,6 +39,7 @@ struct listen {
 	int notify_fd;
 	uid_t owner; /* of the socket's file */
 	sd_event_source *notify_source, *marker_source;
+	bool marker_far; /* its directory is not there yet: one above it is watched */
 	struct job *closing;
 };
 
@@ -275,7 +276,10 @@ static int on_marker(sd_event_source *s, const struct inotify_event *event, void
 {
 	struct listen *l = userdata;
 
-	(void)s, (void)event;
+	(void)s;
+	/* Only then: a watch that is made anew has had no events yet, and so no limit. */
+	if (l->marker_far || event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF))
+		l->marker_source = sd_event_source_disable_unref(l->marker_source);
 	check_marker(l);
 	l->ops->heard(l->userdata);
 	return 0;
@@ -296,6 +300,7 @@ static void watch_marker(struct listen *l)
 		if (sd_event_add_inotify(l->event, &l->marker_source, *path ? path : "/",
 					 nearest ? IN_NEAREST : IN_PARENT, on_marker, l) >= 0) {
 			(void)sd_event_source_set_ratelimit(l->marker_source, SEC, TURNS_A_SECOND);
+			l->marker_far = nearest;
 			return;
 		}
 		nearest = true;
@@ -319,8 +324,8 @@ static void check_marker(struct listen *l)
 	if (!*l->spec.marker)
 		return;
 	/* The watch first: what changes after it is seen. */
-	l->marker_source = sd_event_source_disable_unref(l->marker_source);
-	watch_marker(l);
+	if (!l->marker_source)
+		watch_marker(l);
 	if (l->kiosk_uid == NOBODY)
 		return; /* whose it has to be is not known yet: not looked at */
 	root = sys_open("/", O_PATH | O_DIRECTORY, 0);
