@@ -132,19 +132,18 @@ static void check_user(const struct confcheck *c)
 		 c->config->user);
 }
 
-/* Anywhere else one that an earlier boot wrote would be there before the kiosk is. */
+/* On a disk one that an earlier boot wrote would be there before the kiosk is; where everybody may
+ * write, somebody else's may be. */
 static void check_marker(const struct confcheck *c)
 {
-	static const char *const dirs[] = { "/run/", "/dev/shm/", "/tmp/" };
 	const char *marker = c->config->marker;
 
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
-		if (startswith(marker, dirs[i]))
-			return;
-	if (*marker)
+	if (*marker && !startswith(marker, "/run/"))
 		complain(c, &c->config->marker_at,
 			 "Put it below /run, by a path without symbolic links.",
-			 "The marker %s is not on a tmpfs: it would not count.", marker);
+			 "The marker %s is not below /run: it might not count, or be taken by "
+			 "others.",
+			 marker);
 }
 
 static void check_ages(const struct confcheck *c, struct config *config)

@@ -120,17 +120,17 @@ static void test_templates(void)
 
 static void test_user_and_marker(void)
 {
-	image("[kiosk]\nunit=kiosk.service\nuser=bfkiosk\n[heartbeat]\nmarker=/var/run/ok\n");
+	image("[kiosk]\nunit=kiosk.service\nuser=bfkiosk\n[heartbeat]\nmarker=/dev/shm/ok\n");
 	fake_file(UNITS "kiosk.service", "x");
 	ok_str(check(),
 	       "etc/bf-guard.conf:3: The account bfkiosk is not in /etc/passwd: no heartbeat would "
 	       "be taken.\nAdd the account, or leave user= out.\n"
-	       "etc/bf-guard.conf:5: The marker /var/run/ok is not on a tmpfs: it would not "
-	       "count.\n"
+	       "etc/bf-guard.conf:5: The marker /dev/shm/ok is not below /run: it might not count, "
+	       "or be taken by others.\n"
 	       "Put it below /run, by a path without symbolic links.\n",
 	       "neither account nor marker");
 	fake_file("/image/etc/passwd", "root:x:0:0::/root:/bin/sh\nbfkiosk:x:1::/:");
-	fake_file(CONF, "[kiosk]\nunit=kiosk.service\nuser=bfkiosk\n[heartbeat]\nmarker=/tmp/ok\n");
+	fake_file(CONF, "[kiosk]\nunit=kiosk.service\nuser=bfkiosk\n[heartbeat]\nmarker=/run/ok\n");
 	ok_str(check(), "", "both");
 	fake_file(CONF, "[kiosk]\nunit=kiosk.service\n[heartbeat]\nmarker=\n");
 	ok_str(check(), "", "no marker");
