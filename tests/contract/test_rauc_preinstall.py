@@ -252,7 +252,16 @@ def test_not_a_raspberry_pi(lab: Lab) -> None:
     lab.accepted()
 
 
-@pytest.mark.parametrize("more", ["[hooks]\nfilename=x\nhooks=install-check\n", "[handler]\nfilename=x\n"])
+def test_the_manifest_is_read_as_rauc_does(lab: Lab) -> None:
+    """Blanks before a line do not count, and the last of two values does."""
+    assert "for 'fridge'" in lab.refused(more="  [update]\n\tcompatible = fridge\n")
+    assert "older" in lab.refused(more="[update]\n version=1.0\n")
+    lab.accepted(compatible="fridge", more=" [update]\n compatible=kiosk\n")
+    assert "no version" in lab.refused(version="")
+
+
+@pytest.mark.parametrize("more", ["[hooks]\nfilename=x\nhooks=install-check\n", "[handler]\nfilename=x\n",
+                                  "  [hooks]\nfilename=x\n"])
 def test_programs_of_the_bundle(lab: Lab, more: str) -> None:
     lab.force()
     assert "programs of its own" in lab.refused(more=more)
