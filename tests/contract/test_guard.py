@@ -1299,19 +1299,25 @@ def test_status_for_people(lab) -> None:
 
 
 def test_follow(lab) -> None:
+    """It goes on when the guard ends: another one may come."""
     one = trial(lab)
     one.start()
     with subprocess.Popen(
         [one.programs / "bf-guard", f"--runtime-dir={one.dir / 'run'}", "status", "--follow", "--json"],
         stdout=subprocess.PIPE, text=True,
     ) as follower:
-        said = Reader(follower.stdout)
-        said.wait_for('"phase": "collecting"')
-        one.kiosk_starts()
-        one.beats()
-        said.wait_for('"phase": "window"')
-        said.wait_for('"phase": "probation"')
-        one.kill_guard(signal.SIGTERM)
+        try:
+            said = Reader(follower.stdout)
+            said.wait_for('"phase": "collecting"')
+            one.kiosk_starts()
+            one.beats()
+            said.wait_for('"phase": "window"')
+            said.wait_for('"phase": "probation"')
+            one.kill_guard(signal.SIGTERM)
+            said.wait_for('"current": false')
+            assert follower.poll() is None
+        finally:
+            follower.terminate()
 
 
 def test_wait_is_the_gate(lab) -> None:
