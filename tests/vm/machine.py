@@ -8,6 +8,7 @@ Software emulation only: a /dev/kvm that opens is not a KVM that works.
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import json
 import os
@@ -341,6 +342,8 @@ class Machine:
         return argv
 
     def _read_console(self) -> None:
+        # A character may come in pieces.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             try:
                 data = self._serial.recv(65536)
@@ -352,7 +355,7 @@ class Machine:
             if self._echo:
                 self._echo(data)
             with self._grown:
-                self._text += data.decode("utf-8", "replace").replace("\r", "")
+                self._text += decoder.decode(data).replace("\r", "")
                 self._grown.notify_all()
         with self._grown:
             self._console_closed = True
