@@ -415,7 +415,7 @@ clean:
 help:
 	@printf '%s\n' \
 	'make              build bf-init, bf-boot, bf-guard and bf-mkinitramfs (ARCH=arm64: for the device)' \
-	'make demo         a real Debian 13 in QEMU takes a good update, and leaves one whose kiosk does not live' \
+	'make demo         a real Debian 13 in QEMU takes a good update, and leaves two: one never lives, one hangs' \
 	'make check        every test; needs root; installs the Debian packages it lacks' \
 	'make check-unit   unit tests only: seconds, no root, no VM' \
 	'make check-contract, check-vm, check-model, check-san, check-clang, check-valgrind   the other parts of check' \

@@ -17,6 +17,7 @@ MKBUNDLE = TOP / "hooks/image/bf-mkbundle"
 MKKEYS = TOP / "hooks/image/bf-mkkeys"
 COMPATIBLE = "betterframe-rpi5-aarch64"
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+KIOSK_FAULTS = ("silent", "hangs:8")    # switches of the stand-in kiosk
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,11 @@ def change(directory: Path, version: str, fault: str, salt: str, keyring: Path |
     if fault == "no-init":
         # bf-init knows other places to look for one.
         root.debugfs(0, "rm /usr/sbin/init", "rm /usr/lib/systemd/systemd")
-    if fault == "silent":
-        root.ext4_write(0, "/etc/bf-kiosk.switch", b"silent\n")
+    if fault in KIOSK_FAULTS:
+        root.ext4_write(0, "/etc/bf-kiosk.switch", f"{fault}\n".encode())
+    if fault == "hangs:8":
+        # A sign of life is good for 12 s: those of before it hung must not fill the window.
+        root.ext4_write(0, "/usr/lib/bf-guard.conf.d/60-window.conf", b"[trial]\nwindow=30s\n")
     roothash = hash_again(directory, salt)
     edit_cmdlines(directory, before, roothash)
     if fault == "panic":
