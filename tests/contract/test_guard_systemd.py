@@ -57,12 +57,12 @@ class SystemdLab(Lab):
 
 @pytest.fixture
 def one(programs: Path) -> Iterator[Lab]:
-    lab = SystemdLab(programs, "trial committable reached", extra="[checks]\ntimeout=2\n")
+    lab = SystemdLab(programs, "trial committable reached", extra="[checks]\ntimeout=8\n")
     yield lab
     lab.close()
 
 
-STILL_RUNNING = "it was still running after 2 s; does it wait for the boot to finish, which waits for the guard?"
+STILL_RUNNING = "it was still running after 8 s; does it wait for the boot to finish, which waits for the guard?"
 SCRIPTS = {
     "passes": ("echo well", "it passed"),
     "no-line-feed": ("printf x; exit 1", 'exit status 1 ("x")'),

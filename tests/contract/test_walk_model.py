@@ -85,7 +85,7 @@ def request_difference(w: dict[str, str], got: str) -> str | None:
         record=record_of(w),
         **{flag: w[flag] == "1" for flag in flags},
     )
-    a = Args(w["arg.slot"], w["arg.reason"], w["arg.force"] == "1", w["arg.hash"])
+    a = Args(w["arg.slot"], w["arg.reason"], w["arg.force"] == "1", int(w["arg.seconds"]), w["arg.hash"])
     return difference((w["request"], f, a), got)
 
 
