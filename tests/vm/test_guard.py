@@ -171,8 +171,8 @@ def test_a_clock_that_jumps_changes_nothing(trial: Guarded) -> None:
 
 
 def test_a_system_that_slept_was_not_watched(trial: Guarded) -> None:
-    """For longer than the window, and than the guard itself may be late. The beats would be fresh enough."""
-    trial.configure(trial={"window": "40s"}, heartbeat={"max-age": "10min", "once": "yes"})
+    """For longer than the guard itself may be late: the window begins anew. The beats would be fresh enough."""
+    trial.configure(trial={"window": "120s"}, heartbeat={"max-age": "55s"})
     # Nobody feeds the hardware watchdog meanwhile.
     trial.hardware_watchdog(300)
     trial.start()
@@ -180,8 +180,8 @@ def test_a_system_that_slept_was_not_watched(trial: Guarded) -> None:
     before = trial.uptime()
     trial.ok("rtcwake -m freeze -s 45")
     assert trial.uptime() - before > 43, "it did not sleep"
-    now = trial.status()
-    assert now["phase"] == "window" and now["left-sec"] >= 10
+    assert trial.status()["phase"] in ("collecting", "window")
+    assert trial.until("window")["left-sec"] > 120 - 43
     assert trial.cut()["committed"] == "A"
 
 
