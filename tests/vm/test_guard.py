@@ -23,6 +23,11 @@ from server import Server
 
 
 
+def rare(*values: object) -> object:
+    """Another of its kind is in `make check`."""
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 @pytest.fixture
 def go_on(artifacts: Artifacts, console_log: Path, tmp_path: Path) -> Iterator[Callable[[bool], Guarded]]:
     with contextlib.ExitStack() as stack:
@@ -74,13 +79,13 @@ def forged(box: Guarded, word: str) -> None:
 
 
 @pytest.mark.parametrize("word, reason", [
-    ("never-starts", "kiosk-never-started"),
-    ("dies:6", "kiosk-not-alive"),
+    rare("never-starts", "kiosk-never-started"),
+    rare("dies:6", "kiosk-not-alive"),
     ("loop:1", "kiosk-restarts"),
-    ("silent", "kiosk-silent"),
+    rare("silent", "kiosk-silent"),
     ("refused", "server-silent"),
     ("hangs:3", "kiosk-silent"),
-    ("other-user", "kiosk-silent"),
+    rare("other-user", "kiosk-silent"),
     ("other-unit", "kiosk-silent"),
 ])
 def test_a_kiosk_that_fails_is_rejected(trial: Guarded, word: str, reason: str) -> None:
@@ -107,6 +112,7 @@ def test_a_kiosk_that_hangs_after_a_restart_is_rejected(trial: Guarded) -> None:
     trial.rejected("kiosk-silent")
 
 
+@pytest.mark.long
 def test_a_kiosk_that_eats_the_memory_is_rejected(trial: Guarded) -> None:
     """The guard outlives it, and the kernel kills the right one."""
     trial.configure(trial={"window": "90s"}, kiosk={"crashes": "1"})
@@ -115,7 +121,7 @@ def test_a_kiosk_that_eats_the_memory_is_rejected(trial: Guarded) -> None:
     trial.rejected("kiosk-restarts")
 
 
-@pytest.mark.parametrize("word", ["late:15", "flood:1000"])
+@pytest.mark.parametrize("word", [rare("late:15"), "flood:1000"])
 def test_a_kiosk_that_is_only_odd_is_committed(trial: Guarded, word: str) -> None:
     trial.switch(word)
     trial.start()
@@ -124,6 +130,7 @@ def test_a_kiosk_that_is_only_odd_is_committed(trial: Guarded, word: str) -> Non
 
 # ---- the server
 
+@pytest.mark.long
 def test_a_server_that_was_gone_before_too_does_not_matter(trial: Guarded) -> None:
     trial.baseline("silent")
     trial.server.stop()
@@ -138,6 +145,7 @@ def test_a_server_that_goes_away_with_the_update_matters(trial: Guarded) -> None
     trial.rejected("server-silent")
 
 
+@pytest.mark.long
 def test_a_server_that_comes_late_is_waited_for(trial: Guarded) -> None:
     trial.server.stop()
     trial.start()
@@ -197,7 +205,7 @@ BAD_SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_SCRIPTS)
+@pytest.mark.parametrize("name", [name if name == "ignores-term" else rare(name) for name in BAD_SCRIPTS])
 def test_a_check_that_fails_badly_rejects(trial: Guarded, name: str) -> None:
     script, limit = BAD_SCRIPTS[name]
     trial.hurry()
@@ -233,6 +241,7 @@ def backend(box: Guarded, script: str) -> None:
            "grep -q /etc/backend /etc/rauc/system.conf && systemctl restart rauc")
 
 
+@pytest.mark.long
 def test_rauc_that_was_stopped_is_started(trial: Guarded) -> None:
     trial.ok("systemctl stop rauc")
     trial.start()
@@ -246,6 +255,7 @@ def test_rauc_that_is_gone_means_no_commit(trial: Guarded) -> None:
     trial.rejected("commit-failed")
 
 
+@pytest.mark.long
 def test_rauc_that_is_slow_is_waited_for(trial: Guarded) -> None:
     """And not asked a second time."""
     backend(trial, 'case $1 in set-state) echo "$@" >>/run/marks; sleep 40;; esac; exec bf-boot "$@"')
@@ -258,6 +268,7 @@ def test_rauc_that_is_slow_is_waited_for(trial: Guarded) -> None:
     trial.confirmed()
 
 
+@pytest.mark.long
 def test_an_error_after_the_commit_is_looked_behind(trial: Guarded) -> None:
     backend(trial, 'case $1 in set-state) bf-boot "$@"; exit 1;; esac; exec bf-boot "$@"')
     trial.start()
@@ -279,6 +290,7 @@ def test_dbus_dies_in_the_window(trial: Guarded) -> None:
     trial.confirmed()
 
 
+@pytest.mark.long
 def test_systemd_executes_itself_anew_in_the_window(trial: Guarded) -> None:
     """Emulated, it says nothing for half a minute."""
     trial.configure(trial={"window": "20s"})
@@ -311,7 +323,7 @@ def test_a_reboot_needs_no_dbus(trial: Guarded) -> None:
 
 # ---- the guard itself
 
-@pytest.mark.parametrize("phase", ["window", "waiting", "committing"])
+@pytest.mark.parametrize("phase", [rare("window"), rare("waiting"), "committing"])
 def test_a_guard_that_is_killed_begins_again(trial: Guarded, phase: str) -> None:
     if phase == "window":
         trial.configure(trial={"window": "20s"})
@@ -328,6 +340,7 @@ def test_a_guard_that_is_killed_begins_again(trial: Guarded, phase: str) -> None
     trial.confirmed()
 
 
+@pytest.mark.long
 def test_a_guard_that_is_stopped_is_replaced(trial: Guarded) -> None:
     """systemd's watchdog: 60 s."""
     trial.configure(trial={"window": "20s"})
@@ -339,7 +352,7 @@ def test_a_guard_that_is_stopped_is_replaced(trial: Guarded) -> None:
     trial.confirmed()
 
 
-@pytest.mark.parametrize("text", ["[trial\nwindow==\n\\x01\n", ""])
+@pytest.mark.parametrize("text", ["[trial\nwindow==\n\\x01\n", rare("")])
 def test_a_guard_without_a_usable_configuration_is_careful(trial: Guarded, text: str) -> None:
     trial.ok("mkdir -p /etc/bf-guard.conf.d && ln -s /nowhere /etc/bf-guard.conf.d/50-bf-kiosk.conf")
     trial.write("/etc/bf-guard.conf", "[kiosk]\nunit=bf-kiosk.service\n" + text)
@@ -364,7 +377,7 @@ def test_a_person_who_reboots_has_not_rejected_it(trial: Guarded) -> None:
     assert record["state.B"] == "unknown"
 
 
-@pytest.mark.parametrize("phase", ["collecting", "window", "waiting"])
+@pytest.mark.parametrize("phase", [rare("collecting"), "window", rare("waiting")])
 def test_a_power_cut_before_the_commit_is_no_verdict(trial: Guarded, phase: str) -> None:
     if phase == "waiting":
         trial.server.stop()
@@ -419,13 +432,13 @@ def test_a_trial_without_its_data_stays_undecided(trial: Guarded) -> None:
 # ---- the committed slot
 
 @pytest.mark.parametrize("word, reason", [
-    ("never-starts", "kiosk-never-started"),
+    rare("never-starts", "kiosk-never-started"),
     ("dies:6", "kiosk-not-alive"),
-    ("loop:1", "kiosk-restarts"),
-    ("memory:400", "kiosk-restarts"),
+    rare("loop:1", "kiosk-restarts"),
+    rare("memory:400", "kiosk-restarts"),
     ("silent", "kiosk-silent"),
-    ("hangs:3", "kiosk-silent"),
-    ("other-unit", "kiosk-silent"),
+    rare("hangs:3", "kiosk-silent"),
+    rare("other-unit", "kiosk-silent"),
 ])
 def test_a_kiosk_that_fails_after_the_commit_is_left(committed: Guarded, word: str, reason: str) -> None:
     committed.hurry()
@@ -479,7 +492,7 @@ def test_when_both_slots_are_bad_the_device_stays(committed: Guarded) -> None:
     committed.until("probation", "committed")
 
 
-@pytest.mark.parametrize("how", ["is-gone", "refuses"])
+@pytest.mark.parametrize("how", [rare("is-gone"), "refuses"])
 def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, how: str) -> None:
     """Longer than the patience with a kiosk that fails itself: nothing is restarted, the probation ends well."""
     ask = "systemctl show -P InvocationID bf-kiosk; systemctl show -P NRestarts bf-kiosk"
@@ -499,6 +512,7 @@ def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, h
     assert committed.decides(2, False)
 
 
+@pytest.mark.long
 def test_a_kiosk_that_fills_run_is_left(committed: Guarded) -> None:
     """Its directory is on the tmpfs that the other slot's trial is armed in."""
     committed.hurry()
@@ -548,6 +562,7 @@ def test_a_dead_pid_1_in_a_trial_ends_in_a_reset(trial: Guarded) -> None:
     assert trial.decides(2, False)
 
 
+@pytest.mark.long
 def test_a_kernel_that_hangs_on_the_committed_slot_ends_in_a_reset(committed: Guarded) -> None:
     """Something of the kernel's own priority never lets go of the processor."""
     committed.hardware_watchdog(60)
@@ -564,6 +579,7 @@ def test_a_kernel_that_hangs_on_the_committed_slot_ends_in_a_reset(committed: Gu
 
 # ---- what it costs
 
+@pytest.mark.long
 def test_what_the_guard_costs(committed: Guarded) -> None:
     """Printed; the limits are the promises of README."""
     committed.configure(committed={"probation": "1h", "settle": "1h"})
