@@ -498,6 +498,7 @@ def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, h
     ask = "systemctl show -P InvocationID bf-kiosk; systemctl show -P NRestarts bf-kiosk"
     committed.start()
     committed.until("probation")
+    committed.in_the_end("bf-guard status | grep -q '^server *pass'")
     before = committed.ok(ask)
     if how == "is-gone":
         committed.server.stop()
