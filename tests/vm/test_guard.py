@@ -496,6 +496,8 @@ def test_when_both_slots_are_bad_the_device_stays(committed: Guarded) -> None:
 def test_a_server_that_fails_after_the_commit_is_no_reason(committed: Guarded, how: str) -> None:
     """Longer than the patience with a kiosk that fails itself: nothing is restarted, the probation ends well."""
     ask = "systemctl show -P InvocationID bf-kiosk; systemctl show -P NRestarts bf-kiosk"
+    # This kiosk renews its marker when the server has answered.
+    committed.configure(heartbeat={"marker-proves": "server"})
     committed.start()
     committed.until("probation")
     committed.in_the_end("bf-guard status | grep -q '^server *pass'")
