@@ -164,7 +164,8 @@ void report_phase(const struct report_view *v)
 			 role_text(v->policy->facts.role), policy_phase_waits(phase), left);
 }
 
-bool report_is_committed(const struct policy *p)
+/* The committed slot, found healthy in this boot: what boot-complete.target means. */
+static bool is_committed(const struct policy *p)
 {
 	return p->facts.role == ROLE_COMMITTED && p->confirmed;
 }
@@ -302,7 +303,7 @@ static void json_status(const struct report_view *v, FILE *out)
 	json_text(&j, "waits-for", policy_phase_waits(p->phase));
 	json_time(&j, "since-usec", p->since);
 	json_time(&j, "due-usec", policy_due(p));
-	json_flag(&j, "confirmed", report_is_committed(p));
+	json_flag(&j, "confirmed", is_committed(p));
 	json_flag(&j, "probation", p->facts.probation);
 	json_text(&j, "reason", p->reason == REASON_NONE ? NULL : reason_text(p->reason)->code);
 	json_blamed(v, &j);

@@ -42,5 +42,3 @@ char *report_status(const struct report_view *v, bool json);
 void report_print(FILE *out, const char *text, uint64_t now);
 /* What a person needs to see why a trial was rejected. */
 void report_diagnostics(const struct report_view *v, char *buf, size_t size);
-/* The committed slot, found healthy in this boot: what boot-complete.target means. */
-bool report_is_committed(const struct policy *p);
