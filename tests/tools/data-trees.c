@@ -701,7 +701,8 @@ int main(int argc, char **argv)
 	if (s.counts == MAP_FAILED)
 		die("mmap");
 	r = run_jobs(&o);
-	if (r == 1) {
+	/* For root one can be made, or the test does not run where it matters. */
+	if (r == 1 && geteuid() != 0) {
 		printf("1..0 # SKIP no mount namespace may be made here\n");
 		return 0;
 	}
