@@ -59,17 +59,17 @@ static int replace(const char *dir, const char *name, const char *text)
 {
 	_cleanup_free_ char *path = strf("%s/%s", dir, name), *fresh = strf("%s/.%s", dir, name);
 	_cleanup_close_ int fd = -1;
+	int r;
 
 	if (!path || !fresh || !text)
 		return -ENOMEM;
 	fd = write_locked(fresh, text);
 	if (fd >= 0 && rename(fresh, path) == 0)
 		return TAKE_FD(fd);
-	if (fd >= 0)
-		fd = -errno;
+	r = fd < 0 ? fd : -errno;
 	/* Where memory is short it would take some. */
 	(void)sys_unlinkat(AT_FDCWD, fresh, 0);
-	return fd;
+	return r;
 }
 
 static int publish_file(struct publish *p, struct file *f, bool json)
